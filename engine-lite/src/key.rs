@@ -1,0 +1,127 @@
+//! Keys: a type and a name; and the fields of a key's cells.
+
+use std::{fmt, str::FromStr};
+
+use bytes::Bytes;
+
+/// The type of a key. It is part of the key: two regions may create one name with two types, and both stay readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// One value: the register and counter handles.
+    String,
+    /// Members, each present or not.
+    Set,
+    /// Fields, each a string.
+    Hash,
+    /// Members with a score.
+    SortedSet,
+}
+
+impl Kind {
+    /// Every kind, in the order of their codes.
+    pub const ALL: [Self; 4] = [Self::String, Self::Set, Self::Hash, Self::SortedSet];
+
+    /// The word in physical keys, and what Redis's TYPE answers.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Set => "set",
+            Self::Hash => "hash",
+            Self::SortedSet => "zset",
+        }
+    }
+
+    /// The byte in encoded deltas.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::String => 1,
+            Self::Set => 2,
+            Self::Hash => 3,
+            Self::SortedSet => 4,
+        }
+    }
+
+    /// The kind with this byte.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    /// Reads the word, and the names people use for it (`register`, `counter`, `map`, `sorted-set`).
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        match text {
+            "string" | "register" | "counter" => Ok(Self::String),
+            "set" => Ok(Self::Set),
+            "hash" | "map" => Ok(Self::Hash),
+            "zset" | "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
+            _ => Err(UnknownKind(text.chars().take(32).collect())),
+        }
+    }
+}
+
+/// A word that names no kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown type {0:?}: use string, set, hash or zset")]
+pub struct UnknownKind(String);
+
+/// A typed name within a partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The type.
+    pub kind: Kind,
+    /// The user's name for it: any bytes.
+    pub name: Bytes,
+}
+
+impl Key {
+    /// The key of this type and name.
+    #[must_use]
+    pub fn new(kind: Kind, name: impl Into<Bytes>) -> Self {
+        Self { kind, name: name.into() }
+    }
+}
+
+/// Whose cells: a member's (a string's single member is the empty one), or those of the key's expiry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// A member of a set or sorted set, a field of a hash, or a string's value.
+    Member(Bytes),
+    /// When the key expires.
+    Expiry,
+}
+
+impl Field {
+    /// The field of a string's value.
+    pub const VALUE: Self = Self::Member(Bytes::new());
+
+    /// The name of the field in the Redis hash of cells: `m` and the member, or `x`.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Self::Member(member) => [b"m", member.as_ref()].concat().into(),
+            Self::Expiry => Bytes::from_static(b"x"),
+        }
+    }
+
+    /// Reads what [`Field::to_bytes`] writes; `None` for anything else.
+    #[must_use]
+    pub fn from_bytes(bytes: &Bytes) -> Option<Self> {
+        match bytes.first() {
+            Some(b'm') => Some(Self::Member(bytes.slice(1..))),
+            Some(b'x') if bytes.len() == 1 => Some(Self::Expiry),
+            Some(_) | None => None,
+        }
+    }
+}

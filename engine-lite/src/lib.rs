@@ -1,0 +1,47 @@
+//! The algebra of Archipelago: cells that converge, whatever the order, duplication or delay of their deltas.
+//!
+//! Several regions each hold a replica of the same data and write to it without asking anybody. A key's state is a map
+//! `member → origin → cell`; a [`Cell`] is four registers that only move to higher versions, so joining the cells of two
+//! regions is commutative, associative and idempotent. What a reader sees is a function of the cells: [`Cells::text`],
+//! [`Cells::score`], [`Cells::is_live`].
+//!
+//! A [`Partition`] is one region's replica of a slice of a keyspace: cells, log, cursors and vectors, and the steps of
+//! the sync protocol on them. It is a pure state machine. Time, incarnations and histories are arguments; there is no
+//! I/O, no clock and no randomness in this crate.
+//!
+//! ```
+//! use archipelago_engine::{Incarnation, Key, Kind, Mutation, Partition, Version, View};
+//!
+//! let mut region = Partition::new("eu-west-1".parse()?);
+//! let now = Version::from_micros(1_790_000_000_000_000);
+//! region.open("server 1", Incarnation::new(7), 0, now);
+//! let key = Key::new(Kind::String, "greeting");
+//! region.mutate("server 1", now, &key, &Mutation::set("hello"))?;
+//! assert_eq!(region.view(&key, now), View::String("hello".into()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cell;
+mod cells;
+pub mod codec;
+mod delta;
+mod key;
+mod mutation;
+pub mod number;
+mod origin;
+mod partition;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod version;
+
+pub use cell::{Assign, Base, Cell, Joined, Total};
+pub use cells::{Cells, Deadline};
+pub use delta::{Body, Delta, Entry, Vector};
+pub use key::{Field, Key, Kind, UnknownKind};
+pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
+pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
+pub use partition::{
+    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, RawEntry, Record, Refusal, ResyncError, ResyncPlan,
+    ResyncProgress, SetAside, Slice, Stale, Stamped, SyncState, View,
+};
+pub use version::Version;

@@ -1,0 +1,253 @@
+//! Mutations: what a write asks for, and what it answers.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// A write of one key, in the algebra's terms.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mutation {
+    /// Assign members: SET, SADD, HSET, ZADD.
+    Assign(Assignment),
+    /// Add to a member's number: INCRBY, HINCRBY, ZINCRBY and their kin.
+    Add {
+        /// The member; empty for a string.
+        member: Bytes,
+        /// By how much.
+        amount: Amount,
+    },
+    /// Remove members: SREM, HDEL, ZREM.
+    Remove {
+        /// Which.
+        members: Vec<Bytes>,
+    },
+    /// Remove everything: DEL, GETDEL.
+    Clear {
+        /// Whether to answer what a string held before (GETDEL).
+        previous: bool,
+    },
+    /// Change when the key expires: EXPIRE and PERSIST.
+    Expire(Expiry),
+    /// Clear the key if it expired at least `grace` milliseconds ago: what the sweeper does.
+    Sweep {
+        /// How long after the deadline.
+        grace: u64,
+    },
+}
+
+/// What to assign, and under which conditions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Members with their payloads, in order; of a repeated member the last wins.
+    pub entries: Vec<(Bytes, Bytes)>,
+    /// Only if absent (NX) or present (XX).
+    pub presence: Presence,
+    /// Only if the score grows (GT) or falls (LT); sorted sets only.
+    pub order: Order,
+    /// What becomes of the key's expiry.
+    pub retention: Retention,
+    /// Whether to answer what a string held before (SET's GET).
+    pub previous: bool,
+}
+
+/// A condition on whether the member exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// No condition.
+    #[default]
+    Any,
+    /// Only where absent (NX).
+    Absent,
+    /// Only where present (XX).
+    Present,
+}
+
+/// A condition on how a score compares with the present one; an absent member meets both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// No condition.
+    #[default]
+    Any,
+    /// Only if greater (GT).
+    Greater,
+    /// Only if less (LT).
+    Less,
+}
+
+/// What an assignment does to the key's expiry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retention {
+    /// Leave it: everything but a plain SET.
+    #[default]
+    Keep,
+    /// Remove it: a plain SET.
+    Clear,
+    /// Replace it: SET with EX or PX.
+    Set(Expiry),
+}
+
+/// When to expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// This many milliseconds from now, by the clock of the region that executes the write.
+    In(i64),
+    /// At this many milliseconds since 1970.
+    At(i64),
+    /// Never (PERSIST).
+    Never,
+}
+
+/// By how much a number changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// An integer: the present value has to be one, and the sum is exact to 2^53.
+    Integer(i64),
+    /// A fraction: computed in doubles.
+    Float(f64),
+}
+
+/// What a mutation answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Of an assignment.
+    Assigned {
+        /// How many members were new.
+        added: u64,
+        /// How many members were assigned: zero when a condition refused all of them.
+        assigned: u64,
+        /// How many members were new or changed what a reader sees (ZADD's CH).
+        changed: u64,
+        /// What a string held before, if asked for.
+        previous: Option<Bytes>,
+    },
+    /// Of an addition: the value a reader now sees.
+    Sum(Bytes),
+    /// Of a removal: how many visible members it removed.
+    Removed(u64),
+    /// Of a clear.
+    Cleared {
+        /// Whether there was anything to see.
+        existed: bool,
+        /// What a string held before, if asked for.
+        previous: Option<Bytes>,
+    },
+    /// Of a change of expiry: whether it applied.
+    Expiry(bool),
+}
+
+/// Why a mutation was refused; nothing was changed. The texts are Redis's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum MutationError {
+    /// INCRBY on a string that is no integer.
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    /// HINCRBY on a field that is no integer.
+    #[error("ERR hash value is not an integer")]
+    HashNotAnInteger,
+    /// The sum would leave the range in which integers are exact.
+    #[error("ERR increment or decrement would overflow")]
+    Overflow,
+    /// INCRBYFLOAT on a string that is no number.
+    #[error("ERR value is not a valid float")]
+    NotAFloat,
+    /// HINCRBYFLOAT on a field that is no number.
+    #[error("ERR hash value is not a float")]
+    HashNotAFloat,
+    /// INCRBYFLOAT past the largest double.
+    #[error("ERR increment would produce NaN or Infinity")]
+    Infinite,
+    /// ZADD or ZINCRBY with a score that is no number.
+    #[error("ERR resulting score is not a number (NaN)")]
+    NanScore,
+    /// The name is in use by another type.
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    /// A relative or absolute expiry outside of what can be represented.
+    #[error("ERR invalid expire time")]
+    InvalidExpire,
+    /// A name, member or value over its limit, or too many members in one write.
+    #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
+    TooLarge,
+}
+
+impl MutationError {
+    /// Every refusal, for telling them apart by their texts.
+    pub const ALL: [Self; 10] = [
+        Self::NotAnInteger,
+        Self::HashNotAnInteger,
+        Self::Overflow,
+        Self::NotAFloat,
+        Self::HashNotAFloat,
+        Self::Infinite,
+        Self::NanScore,
+        Self::WrongType,
+        Self::InvalidExpire,
+        Self::TooLarge,
+    ];
+}
+
+/// What bounds untrusted input.
+pub mod limits {
+    /// The longest name, in bytes.
+    pub const NAME: usize = 1024;
+    /// The longest member of a set or sorted set, or field of a hash, in bytes.
+    pub const MEMBER: usize = 64 * 1024;
+    /// The longest value, in bytes.
+    pub const VALUE: usize = 8 * 1024 * 1024;
+    /// The most members one write may name.
+    pub const MEMBERS: usize = 10_000;
+    /// The furthest expire-at, in milliseconds since 1970: where versions end, in the year 2255.
+    pub const EXPIRE_AT: i64 = 9_007_199_254_740;
+}
+
+impl Mutation {
+    /// A plain SET.
+    #[must_use]
+    pub fn set(value: impl Into<Bytes>) -> Self {
+        Self::Assign(Assignment {
+            entries: vec![(Bytes::new(), value.into())],
+            retention: Retention::Clear,
+            ..Assignment::default()
+        })
+    }
+
+    /// Assigns members, as SADD (with empty payloads), HSET and ZADD do.
+    #[must_use]
+    pub fn assign(entries: impl IntoIterator<Item = (Bytes, Bytes)>) -> Self {
+        Self::Assign(Assignment { entries: entries.into_iter().collect(), ..Assignment::default() })
+    }
+
+    /// Checks a write against the [`limits`].
+    ///
+    /// # Errors
+    /// [`MutationError::TooLarge`], and [`MutationError::InvalidExpire`] for an expiry that cannot be represented.
+    pub fn check_limits(&self, name: &[u8]) -> Result<(), MutationError> {
+        let member_fits = |member: &Bytes| member.len() <= limits::MEMBER;
+        let expiry_fits = |expiry: &Expiry| match expiry {
+            Expiry::In(millis) | Expiry::At(millis) => millis.unsigned_abs() <= limits::EXPIRE_AT.unsigned_abs(),
+            Expiry::Never => true,
+        };
+        let (fits, expiry) = match self {
+            Self::Assign(assignment) => {
+                let entries = &assignment.entries;
+                let total: usize = entries.iter().map(|(member, payload)| member.len() + payload.len()).sum();
+                let fit = entries.iter().all(|(member, payload)| member_fits(member) && payload.len() <= limits::VALUE);
+                let expiry = match &assignment.retention {
+                    Retention::Set(expiry) => Some(expiry),
+                    Retention::Keep | Retention::Clear => None,
+                };
+                (fit && entries.len() <= limits::MEMBERS && total <= 2 * limits::VALUE, expiry)
+            }
+            Self::Add { member, .. } => (member_fits(member), None),
+            Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
+            Self::Expire(expiry) => (true, Some(expiry)),
+            Self::Clear { .. } | Self::Sweep { .. } => (true, None),
+        };
+        if !fits || name.len() > limits::NAME {
+            return Err(MutationError::TooLarge);
+        }
+        if expiry.is_some_and(|e| !expiry_fits(e)) {
+            return Err(MutationError::InvalidExpire);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! Joins: a batch of a peer's log arrives.
+
+use bytes::Bytes;
+
+use super::{Cursor, Partition, Stale, is_inexact};
+use crate::{
+    cells::Cells,
+    delta::{Delta, Vector},
+    key::{Field, Key},
+    origin::{Incarnation, Origin},
+    version::Version,
+};
+
+/// A piece of one incarnation's log, its same-cell deltas joined together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Whose log.
+    pub origin: Origin,
+    /// The number of the entry before the first one: the batch holds all that follows, up to `to`.
+    pub from: u64,
+    /// The number of the last entry.
+    pub to: u64,
+    /// The id of the last entry.
+    pub id: Version,
+    /// The last version that the last entry took.
+    pub applied: Version,
+    /// The membership epoch of the sender.
+    pub epoch: u64,
+    /// The cells, one delta for each key.
+    pub deltas: Vec<Delta>,
+    /// The last vector the batch carried, if any.
+    pub vector: Option<Vector>,
+    /// Entries that could not be decoded, with their ids.
+    pub aside: Vec<SetAside>,
+}
+
+/// An entry that could not be decoded: kept, counted, and never passed by `applied`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its id.
+    pub id: Version,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinReply {
+    /// Applied; the position is now here.
+    Applied(Cursor),
+    /// All of it was known already; the position stays here.
+    Known(Cursor),
+    /// Nothing was done: something is missing before the batch. `None`: nothing was ever joined from there.
+    Gap(Option<Cursor>),
+    /// Nothing was done: the membership here has this epoch.
+    Epoch(u64),
+}
+
+impl Batch {
+    /// The highest version of each origin in any register: what `seen` learns.
+    #[must_use]
+    pub fn seen(&self) -> Vector {
+        let mut seen = Vector::new();
+        seen.insert(self.origin.clone(), self.applied);
+        for delta in &self.deltas {
+            raise(&mut seen, &delta.seen());
+        }
+        seen
+    }
+}
+
+impl Partition {
+    /// Joins a batch behind the position its origin has here.
+    ///
+    /// Two drivers at once, a paused driver and a restarted region are all safe without fencing: what is known is
+    /// skipped, and a batch with something missing before it changes nothing.
+    ///
+    /// # Errors
+    /// [`Stale`] when the history broke.
+    pub fn join(&mut self, history: &str, now: Version, max_skew: u64, batch: &Batch) -> Result<JoinReply, Stale> {
+        self.check(history)?;
+        if batch.epoch != self.epoch {
+            return Ok(JoinReply::Epoch(self.epoch));
+        }
+        let region = &batch.origin.region;
+        let stored = self.cursors.get(region).copied();
+        let Some(cursor) = stored.filter(|c| c.incarnation == batch.origin.incarnation && c.number >= batch.from)
+        else {
+            return Ok(JoinReply::Gap(stored));
+        };
+        if cursor.number >= batch.to {
+            return Ok(JoinReply::Known(cursor));
+        }
+        for delta in &batch.deltas {
+            self.join_delta(delta);
+        }
+        raise(&mut self.seen, &batch.seen());
+        self.raise_clock(batch.applied, now, max_skew);
+        if let Some(vector) = &batch.vector {
+            self.vectors.insert(region.clone(), vector.clone());
+        }
+        for entry in &batch.aside {
+            self.aside.entry(batch.origin.clone()).or_default().insert(entry.id, entry.bytes.clone());
+        }
+        // Never past an entry that was set aside: its cells are not held.
+        let bound = self.aside.get(&batch.origin).and_then(|entries| entries.keys().next().copied());
+        let reached = bound.map_or(batch.applied, |id| batch.applied.min(Version::from_micros(id.as_micros() - 1)));
+        raise(&mut self.applied, &Vector::from([(batch.origin.clone(), reached)]));
+        self.vector_due |= !batch.deltas.is_empty();
+        let cursor = Cursor { incarnation: batch.origin.incarnation, number: batch.to, id: batch.id };
+        self.cursors.insert(region.clone(), cursor);
+        Ok(JoinReply::Applied(cursor))
+    }
+
+    /// Entries that were set aside, for another try after an upgrade.
+    #[must_use]
+    pub fn aside(&self, origin: &Origin) -> Vec<SetAside> {
+        let entries = self.aside.get(origin);
+        entries.into_iter().flatten().map(|(id, bytes)| SetAside { id: *id, bytes: bytes.clone() }).collect()
+    }
+
+    /// Joins cells that an entry set aside turned out to hold, and forgets the entry.
+    ///
+    /// `applied` does not move here: it follows with the next batch.
+    ///
+    /// # Errors
+    /// [`Stale`] when the history broke.
+    pub fn recover(&mut self, history: &str, origin: &Origin, id: Version, delta: Option<&Delta>) -> Result<(), Stale> {
+        self.check(history)?;
+        if let Some(delta) = delta {
+            self.join_delta(delta);
+        }
+        if let Some(entries) = self.aside.get_mut(origin) {
+            entries.remove(&id);
+            if entries.is_empty() {
+                self.aside.remove(origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins one key's cells; from any path, what `applied` covers of an assignment or total is ignored.
+    pub(super) fn join_delta(&mut self, delta: &Delta) {
+        let stamp = self.number + 1;
+        for (field, cells) in &delta.fields {
+            for (origin, cell) in cells.iter() {
+                let known = self.applied_of(origin);
+                let mut cell = cell.clone();
+                cell.assign = cell.assign.filter(|assign| assign.version > known);
+                cell.total = cell.total.filter(|total| total.version > known);
+                let mut conflict = false;
+                self.change(&delta.key, field, stamp, |ours| {
+                    let joined = ours.join(origin, &cell);
+                    conflict = joined.conflict;
+                    joined.changed
+                });
+                self.conflicts += u64::from(conflict);
+            }
+        }
+    }
+
+    /// Changes one field's cells; stamps it and its key if they moved.
+    pub(super) fn change(&mut self, key: &Key, field: &Field, stamp: u64, f: impl FnOnce(&mut Cells) -> bool) {
+        let known = self.keys.contains_key(key);
+        let state = self.keys.entry(key.clone()).or_default();
+        let stamped = state.fields.entry(field.clone()).or_default();
+        if f(&mut stamped.cells) {
+            stamped.stamp = stamp;
+            state.stamp = stamp;
+            self.inexact += u64::from(is_inexact(&stamped.cells));
+        } else if stamped.cells.is_empty() {
+            state.fields.remove(field);
+            if !known {
+                self.keys.remove(key);
+            }
+        }
+    }
+
+    /// A clock follows what it has seen, but never further than `max_skew` microseconds ahead of the server's own.
+    pub(super) fn raise_clock(&mut self, seen: Version, now: Version, max_skew: u64) {
+        self.clock = self.clock.max(seen.min(now.plus(max_skew)));
+    }
+}
+
+/// Raises each entry of a vector to at least the other's.
+pub(super) fn raise(vector: &mut Vector, other: &Vector) {
+    for (origin, version) in other {
+        let entry = vector.entry(origin.clone()).or_insert(Version::ZERO);
+        *entry = (*entry).max(*version);
+    }
+}
+
+/// The cursor of a log that was never read: before its first entry.
+impl Cursor {
+    /// Before the first entry of an incarnation's log.
+    #[must_use]
+    pub const fn start(incarnation: Incarnation) -> Self {
+        Self { incarnation, number: 0, id: Version::ZERO }
+    }
+}

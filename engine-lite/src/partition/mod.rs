@@ -1,0 +1,319 @@
+//! A partition: one region's replica of one slice of a keyspace, as a pure state machine.
+//!
+//! Everything here goes back together when a region loses data: cells, log, cursors, vectors. Cloning a partition is a
+//! backup; putting an older clone in its place is a lost tail. The Redis scripts keep the same state in the keys of one
+//! hash slot and do the same steps; a differential test holds the two equal.
+
+mod history;
+mod join;
+mod log;
+mod mutate;
+mod resync;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use self::{
+    history::Record,
+    join::{Batch, JoinReply, SetAside},
+    log::{Cursor, LogSlice, RawEntry},
+    resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
+};
+use crate::{
+    cells::{Cells, Deadline},
+    delta::{Delta, Vector},
+    key::{Field, Key, Kind},
+    mutation::MutationError,
+    number,
+    origin::{Incarnation, Origin, RegionId},
+    version::Version,
+};
+
+/// The server's history is not the one the partition's record names, or there is no record: nothing was done.
+///
+/// The caller opens a new incarnation ([`Partition::open`]) and repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("STALE the region's history is not the one on record")]
+pub struct Stale;
+
+/// Why a mutation was not done; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The history broke: open a new incarnation and repeat.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// The mutation itself is at fault.
+    #[error(transparent)]
+    Mutation(#[from] MutationError),
+}
+
+/// A field's cells and the local number of their last change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stamped {
+    /// The number of the log's next entry at the time of the change (the entry itself, for a mutation).
+    pub stamp: u64,
+    /// The cells.
+    pub cells: Cells,
+}
+
+/// The cells of one key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeyState {
+    /// The highest stamp among the fields: a resync ships keys above the receiver's last number.
+    pub stamp: u64,
+    /// The cells, by field.
+    pub fields: BTreeMap<Field, Stamped>,
+}
+
+impl KeyState {
+    fn cells(&self, field: &Field) -> Option<&Cells> {
+        self.fields.get(field).map(|stamped| &stamped.cells)
+    }
+
+    fn member(&self, member: &Bytes) -> Option<&Cells> {
+        self.cells(&Field::Member(member.clone()))
+    }
+
+    fn members(&self) -> impl Iterator<Item = (&Bytes, &Cells)> {
+        self.fields.iter().filter_map(|(field, stamped)| match field {
+            Field::Member(member) => Some((member, &stamped.cells)),
+            Field::Expiry => None,
+        })
+    }
+
+    /// The largest live expire-at.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.cells(&Field::Expiry).and_then(Cells::deadline)
+    }
+
+    /// Whether any member is live, whatever the clock says.
+    #[must_use]
+    pub fn has_data(&self) -> bool {
+        self.members().any(|(_, cells)| cells.is_live())
+    }
+}
+
+/// What a reader sees of one key: a function of its cells and the clock.
+#[derive(Clone, Debug, PartialEq)]
+pub enum View {
+    /// Nothing: no live data, or past its expiry.
+    Absent,
+    /// A string's value.
+    String(Bytes),
+    /// A set's members.
+    Set(Vec<Bytes>),
+    /// A hash's fields and values.
+    Hash(Vec<(Bytes, Bytes)>),
+    /// A sorted set's members and scores, lowest score first, equal scores by member.
+    SortedSet(Vec<(Bytes, f64)>),
+}
+
+/// One region's replica of one partition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Partition {
+    region: RegionId,
+    record: Option<Record>,
+    epoch: u64,
+    clock: Version,
+    number: u64,
+    keys: BTreeMap<Key, KeyState>,
+    log: VecDeque<RawEntry>,
+    acks: BTreeMap<RegionId, Cursor>,
+    applied: Vector,
+    seen: Vector,
+    cursors: BTreeMap<RegionId, Cursor>,
+    resynced: BTreeMap<RegionId, (Incarnation, u64)>,
+    resyncs: BTreeMap<RegionId, ResyncProgress>,
+    known: BTreeMap<RegionId, (Incarnation, u64)>,
+    vectors: BTreeMap<RegionId, Vector>,
+    aside: BTreeMap<Origin, BTreeMap<Version, Bytes>>,
+    vector_due: bool,
+    conflicts: u64,
+    inexact: u64,
+}
+
+/// What a sync driver needs to know of a partition, read in one step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SyncState {
+    /// The current incarnation's record; `None` before the first opening and after a loss of everything.
+    pub record: Option<Record>,
+    /// The membership epoch.
+    pub epoch: u64,
+    /// The number of the last log entry.
+    pub number: u64,
+    /// The last version issued.
+    pub clock: Version,
+    /// Everything of these origins up to these versions is held.
+    pub applied: Vector,
+    /// How far each origin's log was joined here.
+    pub cursors: BTreeMap<RegionId, Cursor>,
+    /// How far each destination has this region's log.
+    pub acks: BTreeMap<RegionId, Cursor>,
+    /// The numbers of the last completed resyncs, by sender.
+    pub resynced: BTreeMap<RegionId, (Incarnation, u64)>,
+    /// Unfinished resyncs, by sender.
+    pub resyncs: BTreeMap<RegionId, ResyncProgress>,
+    /// The current incarnation of each peer, and its opening number.
+    pub known: BTreeMap<RegionId, (Incarnation, u64)>,
+    /// How many entries of each origin were set aside because they could not be decoded.
+    pub aside: BTreeMap<Origin, u64>,
+    /// Whether data arrived since the last vector entry.
+    pub vector_due: bool,
+    /// How often one version came with two contents.
+    pub conflicts: u64,
+    /// How often a join made a number too large to be exact.
+    pub inexact: u64,
+}
+
+impl Partition {
+    /// An empty partition of a region; it takes no writes before [`Partition::open`].
+    #[must_use]
+    pub const fn new(region: RegionId) -> Self {
+        Self {
+            region,
+            record: None,
+            epoch: 1,
+            clock: Version::ZERO,
+            number: 0,
+            keys: BTreeMap::new(),
+            log: VecDeque::new(),
+            acks: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+            resynced: BTreeMap::new(),
+            resyncs: BTreeMap::new(),
+            known: BTreeMap::new(),
+            vectors: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            vector_due: false,
+            conflicts: 0,
+            inexact: 0,
+        }
+    }
+
+    /// The region whose replica this is.
+    #[must_use]
+    pub const fn region(&self) -> &RegionId {
+        &self.region
+    }
+
+    /// The origin of writes made here now; `None` before the first opening.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.record.as_ref().map(|record| Origin::new(self.region.clone(), record.incarnation))
+    }
+
+    /// The cells of every key that has any.
+    pub fn keys(&self) -> impl Iterator<Item = (&Key, &KeyState)> {
+        self.keys.iter()
+    }
+
+    /// The cells of one key.
+    #[must_use]
+    pub fn key(&self, key: &Key) -> Option<&KeyState> {
+        self.keys.get(key)
+    }
+
+    /// What a reader sees of a key at `now`.
+    #[must_use]
+    pub fn view(&self, key: &Key, now: Version) -> View {
+        match self.keys.get(key) {
+            Some(state) if !state.deadline().is_some_and(|deadline| deadline.is_past(now)) => view(key.kind, state),
+            Some(_) | None => View::Absent,
+        }
+    }
+
+    /// When a visible key expires; `None` when it is absent or never expires.
+    #[must_use]
+    pub fn expires_at(&self, key: &Key) -> Option<u64> {
+        match self.keys.get(key)?.deadline()? {
+            Deadline::At(millis) => Some(millis),
+            Deadline::Never => None,
+        }
+    }
+
+    /// What a sync driver needs to know.
+    #[must_use]
+    pub fn sync_state(&self) -> SyncState {
+        SyncState {
+            record: self.record.clone(),
+            epoch: self.epoch,
+            number: self.number,
+            clock: self.clock,
+            applied: self.applied.clone(),
+            cursors: self.cursors.clone(),
+            acks: self.acks.clone(),
+            resynced: self.resynced.clone(),
+            resyncs: self.resyncs.clone(),
+            known: self.known.clone(),
+            aside: self.aside.iter().map(|(o, entries)| (o.clone(), entries.len() as u64)).collect(),
+            vector_due: self.vector_due,
+            conflicts: self.conflicts,
+            inexact: self.inexact,
+        }
+    }
+
+    /// The record, if the server's history is the one it names.
+    fn check(&self, history: &str) -> Result<&Record, Stale> {
+        self.record.as_ref().filter(|record| record.history == history).ok_or(Stale)
+    }
+
+    /// Everything above is held of an origin: the own one always wholly.
+    fn applied_of(&self, origin: &Origin) -> Version {
+        let own =
+            self.record.as_ref().is_some_and(|r| origin.region == self.region && r.incarnation == origin.incarnation);
+        if own { Version::MAX } else { self.applied.get(origin).copied().unwrap_or_default() }
+    }
+
+    /// What this region holds of every origin, its own included.
+    fn vector(&self) -> Vector {
+        let mut vector = self.applied.clone();
+        if let Some(own) = self.origin() {
+            vector.insert(own, self.clock);
+        }
+        vector
+    }
+}
+
+fn view(kind: Kind, state: &KeyState) -> View {
+    let view = match kind {
+        Kind::String => state.member(&Bytes::new()).and_then(Cells::text).map(View::String),
+        Kind::Set => {
+            let members: Vec<_> = state.members().filter(|(_, c)| c.is_live()).map(|(m, _)| m.clone()).collect();
+            (!members.is_empty()).then_some(View::Set(members))
+        }
+        Kind::Hash => {
+            let fields: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.text()?))).collect();
+            (!fields.is_empty()).then_some(View::Hash(fields))
+        }
+        Kind::SortedSet => {
+            let mut scores: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.score()?))).collect();
+            scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
+            (!scores.is_empty()).then_some(View::SortedSet(scores))
+        }
+    };
+    view.unwrap_or(View::Absent)
+}
+
+/// Whether a string or field shows an integer that is no longer exact.
+fn is_inexact(cells: &Cells) -> bool {
+    cells.contributions().is_some()
+        && cells.text().and_then(|t| number::parse(&t)).is_some_and(|n| n.abs() > number::MAX_EXACT)
+}
+
+impl Delta {
+    /// The highest version of each origin in any register: what `seen` learns.
+    #[must_use]
+    pub fn seen(&self) -> Vector {
+        let mut seen = Vector::new();
+        for (origin, cell) in self.fields.values().flat_map(Cells::iter) {
+            let highest = seen.entry(origin.clone()).or_insert(Version::ZERO);
+            *highest = (*highest).max(cell.highest());
+        }
+        seen
+    }
+}

@@ -1,0 +1,313 @@
+//! Mutations: a local write, from its conditions to its log entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{KeyState, Partition, Refusal};
+use crate::{
+    cells::{Cells, Deadline},
+    delta::{Body, Delta},
+    key::{Field, Key, Kind},
+    mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits},
+    number,
+    origin::Origin,
+    version::Version,
+};
+
+impl Partition {
+    /// Executes a write: history check, clock, cells and log in one step, or none of them.
+    ///
+    /// A key past its expiry, or one whose expiry outlived its data, is first cleared in the same delta.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing was changed.
+    pub fn mutate(&mut self, history: &str, now: Version, key: &Key, mutation: &Mutation) -> Result<Outcome, Refusal> {
+        self.check(history)?;
+        mutation.check_limits(&key.name)?;
+        let own = self.origin().ok_or(super::Stale)?;
+        let version = now.max(self.clock.next());
+        let stored = self.keys.remove(key);
+        let fresh = stored.is_none();
+        let mut write = Write {
+            kind: key.kind,
+            own,
+            now,
+            next: version,
+            state: stored.unwrap_or_default(),
+            moved: BTreeMap::new(),
+        };
+        let outcome = write.run(mutation);
+        let Write { own, next, mut state, moved, .. } = write;
+        if outcome.is_ok() && !moved.is_empty() {
+            state.stamp = self.number + 1;
+            let mut delta = Delta::new(key.clone());
+            for (field, origins) in moved {
+                let stamped = state.fields.entry(field.clone()).or_default();
+                stamped.stamp = self.number + 1;
+                let cells = origins.into_iter().filter_map(|origin| {
+                    let cell = stamped.cells.get(&origin)?;
+                    let cell = if origin == own { cell.clone() } else { cell.observations() };
+                    Some((origin, cell))
+                });
+                delta.fields.insert(field, cells.collect());
+            }
+            let span = next.as_micros().saturating_sub(version.as_micros()).max(1);
+            self.append(&own, version, u32::try_from(span).unwrap_or(u32::MAX), Body::Data(delta));
+            self.keys.insert(key.clone(), state);
+        } else if !fresh {
+            self.keys.insert(key.clone(), state);
+        }
+        Ok(outcome?)
+    }
+}
+
+/// A write under way: the state it changes in place, and which cells it moved.
+struct Write {
+    kind: Kind,
+    own: Origin,
+    now: Version,
+    next: Version,
+    state: KeyState,
+    moved: BTreeMap<Field, BTreeSet<Origin>>,
+}
+
+impl Write {
+    /// Checks everything that can refuse the write before the first cell moves.
+    fn run(&mut self, mutation: &Mutation) -> Result<Outcome, MutationError> {
+        match mutation {
+            Mutation::Assign(assignment) => self.assign(assignment),
+            Mutation::Add { member, amount } => self.add(member, *amount),
+            Mutation::Remove { members } => Ok(self.remove(members)),
+            Mutation::Clear { previous } => Ok(self.delete(*previous)),
+            Mutation::Expire(expiry) => self.expire(*expiry),
+            Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
+        }
+    }
+
+    /// Whether what is stored is past its expiry, or only an expiry is left of it.
+    fn is_over(&self) -> bool {
+        self.state.deadline().is_some_and(|deadline| deadline.is_past(self.now) || !self.state.has_data())
+    }
+
+    /// What a reader sees of a member before the write.
+    fn visible(&self, member: &Bytes) -> Option<&Cells> {
+        if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.is_live()) }
+    }
+
+    fn version(&mut self) -> Version {
+        let version = self.next;
+        self.next = version.next();
+        version
+    }
+
+    fn touch(&mut self, field: Field, origins: impl IntoIterator<Item = Origin>) {
+        let mut origins = origins.into_iter().peekable();
+        if origins.peek().is_some() {
+            self.moved.entry(field).or_default().extend(origins);
+        }
+    }
+
+    fn assign_field(&mut self, field: Field, payload: Bytes) {
+        let version = self.version();
+        let own = self.own.clone();
+        let moved = self.state.fields.entry(field.clone()).or_default().cells.assign(&own, version, payload);
+        self.touch(field, moved);
+    }
+
+    fn retract_field(&mut self, field: Field) {
+        if let Some(stamped) = self.state.fields.get_mut(&field) {
+            let moved = stamped.cells.retract();
+            self.touch(field, moved);
+        }
+    }
+
+    fn clear(&mut self) {
+        let fields: Vec<Field> = self.state.fields.keys().cloned().collect();
+        for field in fields {
+            self.retract_field(field);
+        }
+    }
+
+    fn clear_if_over(&mut self) {
+        if self.is_over() {
+            self.clear();
+        }
+    }
+
+    fn deadline_of(&self, expiry: Expiry) -> Result<Deadline, MutationError> {
+        let millis = match expiry {
+            Expiry::In(millis) => i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX).checked_add(millis),
+            Expiry::At(millis) => Some(millis),
+            Expiry::Never => return Ok(Deadline::Never),
+        };
+        match millis {
+            Some(millis) if millis <= limits::EXPIRE_AT => Ok(Deadline::At(u64::try_from(millis).unwrap_or(0))),
+            Some(_) | None => Err(MutationError::InvalidExpire),
+        }
+    }
+
+    fn assign(&mut self, assignment: &Assignment) -> Result<Outcome, MutationError> {
+        let deadline = match assignment.retention {
+            Retention::Set(expiry) => Some(self.deadline_of(expiry)?),
+            Retention::Keep | Retention::Clear => None,
+        };
+        if self.kind == Kind::SortedSet
+            && assignment.entries.iter().any(|(_, score)| number::parse_score(score).is_none())
+        {
+            return Err(MutationError::NotAFloat);
+        }
+        let previous = if assignment.previous { self.visible(&Bytes::new()).and_then(Cells::text) } else { None };
+        let (mut added, mut assigned, mut changed) = (0, 0, 0);
+        self.clear_if_over();
+        for (member, payload) in &assignment.entries {
+            let present = self.visible(member);
+            let score = present.and_then(Cells::score);
+            let new = number::parse_score(payload).unwrap_or(0.0);
+            let allowed = match assignment.presence {
+                Presence::Any => true,
+                Presence::Absent => present.is_none(),
+                Presence::Present => present.is_some(),
+            } && match (assignment.order, present.is_some(), score) {
+                (Order::Any, ..) | (_, false, _) => true,
+                (Order::Greater, true, old) => new > old.unwrap_or(0.0),
+                (Order::Less, true, old) => new < old.unwrap_or(0.0),
+            };
+            if !allowed {
+                continue;
+            }
+            assigned += 1;
+            added += u64::from(present.is_none());
+            changed += u64::from(present.is_none() || (self.kind == Kind::SortedSet && score != Some(new)));
+            self.assign_field(Field::Member(member.clone()), payload.clone());
+        }
+        if assigned > 0 && assignment.retention != Retention::Keep {
+            match deadline {
+                Some(deadline) => self.assign_field(Field::Expiry, deadline.to_payload()),
+                None => self.retract_field(Field::Expiry),
+            }
+        }
+        Ok(Outcome::Assigned { added, assigned, changed, previous })
+    }
+
+    fn add(&mut self, member: &Bytes, amount: Amount) -> Result<Outcome, MutationError> {
+        let amount = match (self.kind, amount) {
+            (Kind::SortedSet, Amount::Float(n)) if n.is_nan() => {
+                return Err(MutationError::NanScore);
+            }
+            (Kind::SortedSet, Amount::Float(n)) => self.check_score(member, n)?,
+            (Kind::SortedSet, Amount::Integer(n)) => self.check_score(member, exact(n)?)?,
+            (Kind::String | Kind::Hash | Kind::Set, Amount::Integer(n)) => self.check_integer(member, exact(n)?)?,
+            (Kind::String | Kind::Hash | Kind::Set, Amount::Float(n)) => self.check_float(member, n)?,
+        };
+        self.clear_if_over();
+        let version = self.version();
+        let field = Field::Member(member.clone());
+        let own = self.own.clone();
+        self.state.fields.entry(field.clone()).or_default().cells.add(&own, version, amount);
+        self.touch(field, [own]);
+        let cells = self.state.member(member);
+        let sum = match self.kind {
+            Kind::SortedSet => cells.and_then(Cells::score).map(|score| number::show(score).into()),
+            Kind::String | Kind::Hash | Kind::Set => cells.and_then(Cells::text),
+        };
+        Ok(Outcome::Sum(sum.unwrap_or_default()))
+    }
+
+    /// The own origin's run after the addition: it too has to stay exact.
+    fn run_after(&self, member: &Bytes, amount: f64) -> f64 {
+        let run = self.visible(member).and_then(|cells| cells.get(&self.own)).cloned().unwrap_or_default();
+        run.total_after(Version::ZERO, amount).number
+    }
+
+    fn check_integer(&self, member: &Bytes, amount: f64) -> Result<f64, MutationError> {
+        let not_an_integer =
+            if self.kind == Kind::Hash { MutationError::HashNotAnInteger } else { MutationError::NotAnInteger };
+        let present = match self.visible(member).and_then(Cells::text) {
+            None => 0.0,
+            Some(text) if number::is_integer(&text) => number::parse(&text).unwrap_or(0.0),
+            // More digits than 64 bits hold: Redis says "not an integer", too.
+            Some(_) => return Err(not_an_integer),
+        };
+        let fits = |n: f64| n.abs() <= number::MAX_EXACT;
+        if fits(present) && fits(present + amount) && fits(self.run_after(member, amount)) {
+            Ok(amount)
+        } else {
+            Err(MutationError::Overflow)
+        }
+    }
+
+    fn check_float(&self, member: &Bytes, amount: f64) -> Result<f64, MutationError> {
+        let not_a_float = if self.kind == Kind::Hash { MutationError::HashNotAFloat } else { MutationError::NotAFloat };
+        let present = match self.visible(member).and_then(Cells::text) {
+            None => 0.0,
+            Some(text) => number::parse(&text).ok_or(not_a_float)?,
+        };
+        if amount.is_finite() && (present + amount).is_finite() && self.run_after(member, amount).is_finite() {
+            Ok(amount)
+        } else {
+            Err(MutationError::Infinite)
+        }
+    }
+
+    fn check_score(&self, member: &Bytes, amount: f64) -> Result<f64, MutationError> {
+        let present = self.visible(member).and_then(Cells::score).unwrap_or(0.0);
+        if (present + amount).is_nan() { Err(MutationError::NanScore) } else { Ok(amount) }
+    }
+
+    fn remove(&mut self, members: &[Bytes]) -> Outcome {
+        self.clear_if_over();
+        let mut removed = 0;
+        for member in members {
+            removed += u64::from(self.visible(member).is_some());
+            self.retract_field(Field::Member(member.clone()));
+        }
+        if removed > 0 && !self.state.has_data() {
+            // Redis drops the key with its last member, and its expiry with it.
+            self.retract_field(Field::Expiry);
+        }
+        Outcome::Removed(removed)
+    }
+
+    fn delete(&mut self, previous: bool) -> Outcome {
+        let existed = !self.is_over() && self.state.has_data();
+        let previous = if previous { self.visible(&Bytes::new()).and_then(Cells::text) } else { None };
+        self.clear();
+        Outcome::Cleared { existed, previous }
+    }
+
+    fn expire(&mut self, expiry: Expiry) -> Result<Outcome, MutationError> {
+        let deadline = self.deadline_of(expiry)?;
+        self.clear_if_over();
+        if !self.state.has_data() {
+            return Ok(Outcome::Expiry(false));
+        }
+        if deadline.is_past(self.now) {
+            self.clear();
+            return Ok(Outcome::Expiry(true));
+        }
+        let present = self.state.deadline();
+        if deadline == Deadline::Never && matches!(present, None | Some(Deadline::Never)) {
+            return Ok(Outcome::Expiry(false));
+        }
+        self.assign_field(Field::Expiry, deadline.to_payload());
+        Ok(Outcome::Expiry(true))
+    }
+
+    fn sweep(&mut self, grace: u64) -> Outcome {
+        let over = match self.state.deadline() {
+            Some(Deadline::At(millis)) => self.now.as_millis() >= millis.saturating_add(grace),
+            Some(Deadline::Never) | None => false,
+        };
+        if over {
+            self.clear();
+        }
+        Outcome::Cleared { existed: over, previous: None }
+    }
+}
+
+/// An integer as a double, while that is exact.
+#[allow(clippy::cast_precision_loss, reason = "integers within ±2^53 convert exactly")]
+fn exact(n: i64) -> Result<f64, MutationError> {
+    if n.unsigned_abs() <= 1 << 53 { Ok(n as f64) } else { Err(MutationError::Overflow) }
+}

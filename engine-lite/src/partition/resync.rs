@@ -1,0 +1,265 @@
+//! Resync: what the log can no longer tell. The sender walks its keys and ships the changed ones whole, cells of all
+//! origins among them; the receiver joins them, and retracts what the sender has seen and no longer holds.
+//!
+//! It follows a gap, a missing cursor, a new incarnation on either side, and brings back what a region lost and what a
+//! dead region wrote.
+
+use bytes::Bytes;
+
+use super::{Cursor, KeyState, Partition, Stale, join::raise};
+use crate::{
+    cells::Cells,
+    delta::{Delta, Vector},
+    key::Key,
+    origin::{Incarnation, Origin},
+    version::Version,
+};
+
+/// What a resync stands on: read at the sender in one step, before the first slice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResyncPlan {
+    /// The sender in its current incarnation.
+    pub sender: Origin,
+    /// The opening number of that incarnation.
+    pub opening: u64,
+    /// The sender's membership epoch.
+    pub epoch: u64,
+    /// The log's last entry at that moment: its number is also the sequence that the receiver remembers.
+    pub number: u64,
+    /// The id of that entry.
+    pub id: Version,
+    /// What the sender held then, of every origin.
+    pub vector: Vector,
+    /// Keys whose last change is above this number are shipped.
+    pub above: u64,
+}
+
+/// How far a resync has come, kept at the receiver so that another driver can go on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResyncProgress {
+    /// What it stands on.
+    pub plan: ResyncPlan,
+    /// Keys up to this one (see [`super::Slice::last`]) were joined.
+    pub after: Bytes,
+}
+
+/// Changed keys of a walk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Slice {
+    /// The keys, whole.
+    pub deltas: Vec<Delta>,
+    /// The last key the walk looked at; `None` at the end.
+    pub last: Option<Bytes>,
+    /// How many keys it looked at.
+    pub walked: u64,
+}
+
+/// Why a step of a resync was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResyncError {
+    /// The history broke.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// A slice or an end that belongs to no resync under way here: start over.
+    #[error("no such resync is under way")]
+    NotUnderWay,
+    /// The membership here has this epoch.
+    #[error("membership epoch {0}")]
+    Epoch(u64),
+    /// A later incarnation of the sender is known: it opened with this number.
+    #[error("the sender's incarnation is closed, opening {0} is known")]
+    Superseded(u64),
+}
+
+impl Partition {
+    /// Begins a resync at the sender. A vector entry closes everything before it: later changes have higher numbers.
+    ///
+    /// `remembered` is the number of the receiver's last resync from this incarnation; another incarnation's counts as
+    /// zero.
+    ///
+    /// # Errors
+    /// [`Stale`] when the history broke.
+    pub fn begin_resync(
+        &mut self,
+        history: &str,
+        now: Version,
+        remembered: Option<(Incarnation, u64)>,
+    ) -> Result<ResyncPlan, Stale> {
+        let record = self.check(history)?.clone();
+        let sender = Origin::new(self.region.clone(), record.incarnation);
+        self.append_vector(now);
+        Ok(ResyncPlan {
+            opening: record.opening,
+            epoch: self.epoch,
+            number: self.number,
+            id: self.clock,
+            vector: self.vector(),
+            above: remembered.filter(|(i, _)| *i == record.incarnation).map_or(0, |(_, n)| n),
+            sender,
+        })
+    }
+
+    /// Looks at up to `limit` keys behind `after` and returns those changed above the plan's number, whole.
+    ///
+    /// # Errors
+    /// [`ResyncError`] when the sender's history broke or is not the plan's.
+    pub fn walk(&self, history: &str, plan: &ResyncPlan, after: &Bytes, limit: usize) -> Result<Slice, ResyncError> {
+        self.check(history)?;
+        if self.origin().as_ref() != Some(&plan.sender) {
+            return Err(ResyncError::NotUnderWay);
+        }
+        let mut keys: Vec<(Bytes, &Key, &KeyState)> =
+            self.keys.iter().map(|(key, state)| (key.index_entry(), key, state)).collect();
+        keys.sort_by(|a, b| a.0.cmp(&b.0));
+        let looked_at: Vec<_> = keys.into_iter().filter(|(entry, ..)| entry > after).take(limit).collect();
+        let deltas = looked_at.iter().filter(|(_, _, state)| state.stamp > plan.above).map(|(_, key, state)| Delta {
+            key: (*key).clone(),
+            fields: state.fields.iter().map(|(field, stamped)| (field.clone(), stamped.cells.clone())).collect(),
+        });
+        Ok(Slice {
+            deltas: deltas.collect(),
+            walked: looked_at.len() as u64,
+            last: looked_at.last().map(|(entry, ..)| entry.clone()),
+        })
+    }
+
+    /// Notes at the receiver that a resync is under way.
+    ///
+    /// # Errors
+    /// [`ResyncError`] when the history broke, the epochs differ, or the sender's incarnation is known to be closed.
+    pub fn start_resync(&mut self, history: &str, plan: &ResyncPlan) -> Result<(), ResyncError> {
+        self.check(history)?;
+        self.check_plan(plan)?;
+        let progress = ResyncProgress { plan: plan.clone(), after: Bytes::new() };
+        self.resyncs.insert(plan.sender.region.clone(), progress);
+        Ok(())
+    }
+
+    /// Joins a slice at the receiver: shipped keys whole, and what the sender saw and no longer holds is retracted.
+    ///
+    /// # Errors
+    /// [`ResyncError`]; nothing was changed.
+    pub fn apply_slice(&mut self, history: &str, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncError> {
+        self.check(history)?;
+        self.check_plan(plan)?;
+        self.check_under_way(plan)?;
+        for delta in &slice.deltas {
+            self.join_delta(delta);
+            self.retract_missing(delta, &plan.vector);
+            raise(&mut self.seen, &delta.seen());
+        }
+        self.vector_due |= !slice.deltas.is_empty();
+        if let (Some(progress), Some(last)) = (self.resyncs.get_mut(&plan.sender.region), &slice.last) {
+            progress.after = last.clone();
+        }
+        Ok(())
+    }
+
+    /// Ends a resync at the receiver: only what was read before the first slice is stored.
+    ///
+    /// # Errors
+    /// [`ResyncError`]; nothing was changed.
+    pub fn complete_resync(&mut self, history: &str, plan: &ResyncPlan) -> Result<(), ResyncError> {
+        self.check(history)?;
+        self.check_plan(plan)?;
+        self.check_under_way(plan)?;
+        let region = plan.sender.region.clone();
+        let incarnation = plan.sender.incarnation;
+        self.resyncs.remove(&region);
+        let own = self.origin();
+        let mut vector = plan.vector.clone();
+        vector.retain(|origin, _| Some(origin) != own.as_ref());
+        raise(&mut self.applied, &vector);
+        raise(&mut self.seen, &vector);
+        let applied = &self.applied;
+        for (origin, entries) in &mut self.aside {
+            entries.retain(|id, _| applied.get(origin).is_none_or(|held| *id > *held));
+        }
+        self.aside.retain(|_, entries| !entries.is_empty());
+        let reached = Cursor { incarnation, number: plan.number, id: plan.id };
+        let cursor = self.cursors.entry(region.clone()).or_insert(reached);
+        if cursor.incarnation != incarnation || cursor.number < reached.number {
+            *cursor = reached;
+        }
+        self.resynced.insert(region.clone(), (incarnation, plan.number));
+        self.known.insert(region.clone(), (incarnation, plan.opening));
+        self.vectors.insert(region, plan.vector.clone());
+        self.vector_due = true;
+        Ok(())
+    }
+
+    fn check_plan(&self, plan: &ResyncPlan) -> Result<(), ResyncError> {
+        if plan.epoch != self.epoch {
+            return Err(ResyncError::Epoch(self.epoch));
+        }
+        match self.known.get(&plan.sender.region) {
+            Some((incarnation, opening)) if *incarnation != plan.sender.incarnation && *opening >= plan.opening => {
+                Err(ResyncError::Superseded(*opening))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_under_way(&self, plan: &ResyncPlan) -> Result<(), ResyncError> {
+        let here = self.resyncs.get(&plan.sender.region);
+        if here.is_some_and(|progress| progress.plan == *plan) { Ok(()) } else { Err(ResyncError::NotUnderWay) }
+    }
+
+    /// In a shipped key, a live assignment or total that the sender's vector covers and that is above the sender's own
+    /// was seen by the sender, removed, and its remains collected: it goes here too.
+    fn retract_missing(&mut self, shipped: &Delta, vector: &Vector) {
+        let stamp = self.number + 1;
+        let Some(state) = self.keys.get(&shipped.key) else {
+            return;
+        };
+        let fields: Vec<_> = state.fields.keys().cloned().collect();
+        let none = Cells::default();
+        for field in fields {
+            let theirs = shipped.fields.get(&field).unwrap_or(&none);
+            self.change(&shipped.key, &field, stamp, |ours| retract_covered(ours, theirs, vector));
+        }
+    }
+}
+
+fn retract_covered(ours: &mut Cells, theirs: &Cells, vector: &Vector) -> bool {
+    let mut moved = Vec::new();
+    for (origin, cell) in ours.iter() {
+        let covered = vector.get(origin).copied().unwrap_or_default();
+        let their = theirs.get(origin);
+        let their_assign = their.and_then(|c| c.assign.as_ref()).map_or(Version::ZERO, |a| a.version);
+        let their_total = their.and_then(|c| c.total).map_or(Version::ZERO, |t| t.version);
+        let assign = cell.live().is_some_and(|a| a.version <= covered && a.version > their_assign);
+        let total =
+            cell.contribution().and(cell.total).is_some_and(|t| t.version <= covered && t.version > their_total);
+        if assign || total {
+            let mut retracted = cell.clone();
+            retracted.retract();
+            let mut news = retracted.observations();
+            if !assign {
+                news.retracted = Version::ZERO;
+            }
+            if !total {
+                news.base = None;
+            }
+            moved.push((origin.clone(), news));
+        }
+    }
+    moved.iter().fold(false, |changed, (origin, news)| ours.join(origin, news).changed || changed)
+}
+
+impl Key {
+    /// How a key is written in the index of keys: the word of its kind, a colon, and its name.
+    #[must_use]
+    pub fn index_entry(&self) -> Bytes {
+        [self.kind.word().as_bytes(), b":", self.name.as_ref()].concat().into()
+    }
+
+    /// Reads what [`Key::index_entry`] writes.
+    #[must_use]
+    pub fn from_index_entry(entry: &Bytes) -> Option<Self> {
+        let colon = entry.iter().position(|b| *b == b':')?;
+        let kind = std::str::from_utf8(entry.get(..colon)?).ok()?;
+        let kind = crate::key::Kind::ALL.into_iter().find(|k| k.word() == kind)?;
+        Some(Self::new(kind, entry.slice(colon + 1..)))
+    }
+}

@@ -1,0 +1,1 @@
+//! Law checkers and the slow obvious model.
