@@ -1,1 +1,11 @@
-pub fn x() {}
+//! Several plain Redis or Valkey regions behaving as one: local writes everywhere, merged by CRDTs in the client.
+
+pub mod config;
+mod error;
+mod keyspace;
+pub mod store;
+
+pub use archipelago_engine as engine;
+pub use config::Config;
+pub use error::{Error, ErrorKind};
+pub use keyspace::{PhysicalKeys, partition_of};

@@ -1,0 +1,148 @@
+//! The one error that callers see: what kind, where, and what to do next.
+
+use std::fmt;
+
+use archipelago_engine::{MutationError, RegionId};
+
+use crate::store::StoreError;
+
+/// Why a call failed.
+///
+/// Ask [`Error::kind`] or the `is_` questions; the text says what happened, where, and what to check.
+#[derive(Clone, Debug)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Clone, Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    region: Option<RegionId>,
+}
+
+/// The kinds of failure a caller can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The configuration says what it cannot say, or names what does not exist.
+    Config,
+    /// The region cannot be reached. Nothing was sent, so a write was certainly not applied and may be repeated.
+    Unavailable,
+    /// A write was sent and no answer came: it may have been applied. Repeat it only if applying it twice is harmless.
+    MaybeApplied,
+    /// A read was sent and no answer came.
+    Timeout,
+    /// The operation is not allowed on the value as it is (Redis's own error text). Nothing was changed.
+    Refused,
+    /// The server answered an error. Nothing was changed.
+    Server,
+    /// A value could not be converted to or from its stored form.
+    Serialization,
+    /// A wait ended before its condition held.
+    NotConverged,
+    /// The answer was not what the protocol says: a defect, here or there.
+    Protocol,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { inner: Box::new(Inner { kind, message: message.into(), region: None }) }
+    }
+
+    /// The same error, with the place it came from in front.
+    pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
+        self.inner.message = format!("{place}: {}", self.inner.message);
+        self
+    }
+
+    fn at(mut self, region: &RegionId) -> Self {
+        self.inner.region = Some(region.clone());
+        self
+    }
+
+    /// What a store's failure means for a write.
+    pub(crate) fn of_write(error: StoreError, region: &RegionId) -> Self {
+        let (kind, message) = classify(error);
+        // What was sent without an answer may have been applied.
+        let kind = if kind == ErrorKind::Timeout { ErrorKind::MaybeApplied } else { kind };
+        Self::new(kind, message).at(region)
+    }
+
+    /// What a store's failure means for a read: nothing can have been applied.
+    pub(crate) fn of_read(error: StoreError, region: &RegionId) -> Self {
+        let (kind, message) = classify(error);
+        Self::new(kind, message).at(region)
+    }
+
+    /// The kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// Where it happened, if in a region.
+    #[must_use]
+    pub fn region(&self) -> Option<&RegionId> {
+        self.inner.region.as_ref()
+    }
+
+    /// Whether a write may have been applied although it failed.
+    #[must_use]
+    pub fn is_maybe_applied(&self) -> bool {
+        self.inner.kind == ErrorKind::MaybeApplied
+    }
+
+    /// Whether the region could not be reached, so that nothing was sent.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.inner.kind == ErrorKind::Unavailable
+    }
+
+    /// The message alone: for refusals and server errors, the text Redis gives.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)] // a new failure must be classified, not inherited
+fn classify(error: StoreError) -> (ErrorKind, String) {
+    match error {
+        // Nothing was sent.
+        StoreError::Unavailable(what) => (ErrorKind::Unavailable, what),
+        // Sent, or possibly sent: the caller decides by read or write.
+        StoreError::NoAnswer(what) => (ErrorKind::Timeout, what),
+        StoreError::Refused(MutationError::TooLarge) => (ErrorKind::Refused, MutationError::TooLarge.to_string()),
+        StoreError::Refused(refusal) => (ErrorKind::Refused, refusal.to_string()),
+        // The script refuses before it changes anything.
+        StoreError::Stale(what) => (
+            ErrorKind::Unavailable,
+            format!("the region's history keeps changing ({what}); is another primary being promoted?"),
+        ),
+        StoreError::Server(what) => (ErrorKind::Server, what),
+        StoreError::Protocol(what) => (ErrorKind::Protocol, what),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = match self.inner.kind {
+            ErrorKind::MaybeApplied => " (the write may have been applied; repeat it only if twice is harmless)",
+            ErrorKind::Unavailable => " (nothing was sent)",
+            ErrorKind::Config
+            | ErrorKind::Timeout
+            | ErrorKind::Refused
+            | ErrorKind::Server
+            | ErrorKind::Serialization
+            | ErrorKind::NotConverged
+            | ErrorKind::Protocol => "",
+        };
+        match &self.inner.region {
+            Some(region) => write!(f, "{region}: {}{hint}", self.inner.message),
+            None => write!(f, "{}{hint}", self.inner.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,123 @@
+//! The mapping from names to partitions and physical keys: documented, so that any language can read a view.
+
+use archipelago_engine::{Incarnation, Key};
+
+/// The partition of a name: CRC-16/XMODEM of the name (the checksum of Redis Cluster's slots), modulo the number of
+/// partitions. The type does not count, so all types of one name share a partition.
+///
+/// ```
+/// assert_eq!(archipelago::partition_of(b"page_views", 16), 10);
+/// ```
+#[must_use]
+pub fn partition_of(name: &[u8], partitions: u16) -> u16 {
+    crc16(name) % partitions.max(1)
+}
+
+/// CRC-16/XMODEM: polynomial 0x1021, initial value 0.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0u16, |crc, byte| {
+        (0..8).fold(
+            crc ^ (u16::from(*byte) << 8),
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+            },
+        )
+    })
+}
+
+/// The physical keys of one partition. All share the hash tag `{KEYSPACE:PARTITION}`, so they share a slot.
+///
+/// | key | holds |
+/// |---|---|
+/// | `{ks:p}:TYPE:NAME` | the view: a native string, set, hash or sorted set |
+/// | `{ks:p}:cells:TYPE:NAME` | hash of cells: `m` and the member, `x` the expiry, `s` the number of the last change |
+/// | `{ks:p}:meta` | hash: record, epoch, cursors, vectors |
+/// | `{ks:p}:log:INCARNATION` | stream of the region's own deltas |
+/// | `{ks:p}:number:INCARNATION` | number of the last log entry |
+/// | `{ks:p}:index` | sorted set of `TYPE:NAME`, for resyncs |
+/// | `{ks:p}:expiring` | sorted set of `TYPE:NAME` by expire-at |
+/// | `{ks:p}:aside` | hash of log entries that could not be decoded |
+/// | `{ks:0}:lease:NAME` | who drives a link |
+#[derive(Clone, Debug)]
+pub struct PhysicalKeys {
+    prefix: Vec<u8>,
+}
+
+impl PhysicalKeys {
+    /// The keys of a partition.
+    #[must_use]
+    pub fn new(keyspace: &str, partition: u16) -> Self {
+        Self { prefix: format!("{{{keyspace}:{partition}}}:").into_bytes() }
+    }
+
+    fn with(&self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(self.prefix.len() + parts.iter().map(|p| p.len()).sum::<usize>());
+        key.extend_from_slice(&self.prefix);
+        parts.iter().for_each(|part| key.extend_from_slice(part));
+        key
+    }
+
+    /// The native view of a key.
+    #[must_use]
+    pub fn view(&self, key: &Key) -> Vec<u8> {
+        self.with(&[key.kind.word().as_bytes(), b":", &key.name])
+    }
+
+    /// The cells of a key.
+    #[must_use]
+    pub fn cells(&self, key: &Key) -> Vec<u8> {
+        self.with(&[b"cells:", key.kind.word().as_bytes(), b":", &key.name])
+    }
+
+    /// The partition's meta hash.
+    #[must_use]
+    pub fn meta(&self) -> Vec<u8> {
+        self.with(&[b"meta"])
+    }
+
+    /// The log of an incarnation.
+    #[must_use]
+    pub fn log(&self, incarnation: Incarnation) -> Vec<u8> {
+        self.with(&[b"log:", incarnation.to_string().as_bytes()])
+    }
+
+    /// The numbers of an incarnation's log.
+    #[must_use]
+    pub fn number(&self, incarnation: Incarnation) -> Vec<u8> {
+        self.with(&[b"number:", incarnation.to_string().as_bytes()])
+    }
+
+    /// The index of keys.
+    #[must_use]
+    pub fn index(&self) -> Vec<u8> {
+        self.with(&[b"index"])
+    }
+
+    /// Keys by expire-at.
+    #[must_use]
+    pub fn expiring(&self) -> Vec<u8> {
+        self.with(&[b"expiring"])
+    }
+
+    /// Entries set aside.
+    #[must_use]
+    pub fn aside(&self) -> Vec<u8> {
+        self.with(&[b"aside"])
+    }
+
+    /// A lease.
+    #[must_use]
+    pub fn lease(&self, name: &str) -> Vec<u8> {
+        self.with(&[b"lease:", name.as_bytes()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_one_of_redis_cluster() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+    }
+}

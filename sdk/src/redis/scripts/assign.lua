@@ -1,0 +1,43 @@
+-- SET, SADD, HSET, ZADD. ARGV from 6: presence, order, retention mode, its milliseconds, answer the previous value?,
+-- then members and payloads. Answers {assigned, added, changed, previous}.
+local presence, order, retention = ARGV[6], ARGV[7], ARGV[8]
+local names, listed = {}, {}
+for i = 11, #ARGV, 2 do
+  local name = 'm' .. ARGV[i]
+  if not listed[name] then
+    listed[name] = true
+    names[#names + 1] = name
+  end
+end
+load(names)
+local at
+if retention ~= 'keep' and retention ~= 'clear' then
+  at = deadline_from(retention, ARGV[9])
+  if not at then return {err = 'ERR invalid expire time'} end
+end
+local previous = false
+if ARGV[10] == '1' and not over then previous = text(fields.m.cells) or false end
+clear_if_over()
+local assigned, added, changed = 0, 0, 0
+for i = 11, #ARGV, 2 do
+  local field, payload = fields['m' .. ARGV[i]], ARGV[i + 1]
+  local present = is_live(field.cells)
+  local allowed = presence == '' or (presence == 'NX' and not present) or (presence == 'XX' and present)
+  local old = kind == 4 and present and score(field.cells)
+  if allowed and present and order ~= '' then
+    if order == 'GT' then allowed = to_score(payload) > (old or 0) else allowed = to_score(payload) < (old or 0) end
+  end
+  if allowed then
+    assigned = assigned + 1
+    if not present then added = added + 1 end
+    if not present or (kind == 4 and old ~= to_score(payload)) then changed = changed + 1 end
+    assign(field, payload)
+  end
+end
+if assigned > 0 then
+  if at then assign(fields.x, at) elseif retention == 'clear' then retract(fields.x) end
+end
+local failed = commit()
+if failed then return failed end
+publish()
+return {assigned, added, changed, previous}

@@ -1,0 +1,35 @@
+-- Ends a resync at the receiver: only what was read before the first slice is stored. KEYS: meta, aside.
+-- ARGV from 8: number, id, own origin's text, the plan's vector as bytes, then its pairs with origins as text.
+redis.call('HDEL', KEYS[1], 'resync:' .. ARGV[3])
+for i = 12, #ARGV, 2 do
+  local origin, version = ARGV[i], tonumber(ARGV[i + 1])
+  if origin ~= ARGV[10] then
+    for _, prefix in ipairs({'applied:', 'seen:'}) do
+      local present = tonumber(redis.call('HGET', KEYS[1], prefix .. origin) or 0)
+      if version > present then redis.call('HSET', KEYS[1], prefix .. origin, ARGV[i + 1]) end
+    end
+  end
+end
+local entries = redis.call('HKEYS', KEYS[2])
+for i = 1, #entries do
+  local origin, id = string.match(entries[i], '^(.*) (%d+)$')
+  local applied = tonumber(redis.call('HGET', KEYS[1], 'applied:' .. origin) or 0)
+  if tonumber(id) <= applied then
+    redis.call('HDEL', KEYS[2], entries[i])
+    redis.call('HDEL', KEYS[1], 'hold:' .. origin)
+  end
+end
+entries = redis.call('HKEYS', KEYS[2])
+for i = 1, #entries do
+  local origin, id = string.match(entries[i], '^(.*) (%d+)$')
+  local hold = tonumber(redis.call('HGET', KEYS[1], 'hold:' .. origin) or math.huge)
+  redis.call('HSET', KEYS[1], 'hold:' .. origin, string.format('%.0f', math.min(hold, tonumber(id))))
+end
+local cursor = redis.call('HGET', KEYS[1], 'cursor:' .. ARGV[3])
+local incarnation, at = string.match(cursor or '', '^(%x+) (%d+) ')
+if incarnation ~= ARGV[4] or tonumber(at) < tonumber(ARGV[8]) then
+  redis.call('HSET', KEYS[1], 'cursor:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[8] .. ' ' .. ARGV[9])
+end
+redis.call('HSET', KEYS[1], 'resynced:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[8], 'known:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[5],
+  'vector:' .. ARGV[3], ARGV[11], 'due', '1')
+return {'done'}

@@ -1,0 +1,176 @@
+-- Joins one key's cells. `known[origin]` is what is held of an origin: an assignment or total up to there is ignored,
+-- whatever path it came by. With `covered` (a resync's vector) the key is shipped whole: a live cell that the vector
+-- covers and that is above the sender's was seen by the sender, removed, and its remains collected.
+local time = micros(redis.call('TIME'))
+local now_ms = floor(time / 1000)
+local conflicts, inexact, moved_any = 0, 0, false
+
+local function larger(a, b) return a ~= b and before(a, b) end
+
+local function join_cell(c, d)
+  if d.av then
+    if not c.av or d.av > c.av then
+      c.av, c.ap = d.av, d.ap
+    elseif d.av == c.av and d.ap ~= c.ap then
+      if c.av > c.rv and d.av > d.rv then conflicts = conflicts + 1 end
+      if larger(c.ap, d.ap) then c.ap = d.ap end
+    end
+  end
+  if d.rv > c.rv then c.rv = d.rv end
+  if d.tv then
+    if not c.tv or d.tv > c.tv then
+      c.tv, c.tn, c.ts = d.tv, d.tn, d.ts
+    elseif d.tv == c.tv then
+      local ours, theirs = put('>dI7', c.tn, c.ts), put('>dI7', d.tn, d.ts)
+      if ours ~= theirs then conflicts = conflicts + 1 end
+      if larger(ours, theirs) then c.tn, c.ts = d.tn, d.ts end
+    end
+  end
+  if d.bv then
+    if not c.bv or d.bv > c.bv then
+      c.bv, c.bn = d.bv, d.bn
+    elseif d.bv == c.bv then
+      local ours, theirs = put('>d', c.bn), put('>d', d.bn)
+      if ours ~= theirs then conflicts = conflicts + 1 end
+      if larger(ours, theirs) then c.bn = d.bn end
+    end
+  end
+  if c.av and c.av <= c.rv then c.ap = '' end
+end
+
+local function retract_covered(cells, shipped, covered)
+  for i = 1, #cells do
+    local c = cells[i]
+    local their = shipped[c.o] or {}
+    local bound = covered[c.o] or 0
+    local total = contribution(c) and c.tv <= bound and c.tv > (their.tv or 0)
+    if is_assigned(c) and c.av <= bound and c.av > (their.av or 0) then c.rv, c.ap = c.av, '' end
+    if total then c.bv, c.bn = c.tv, c.tn end
+  end
+end
+
+-- KEYS[2] is the index, KEYS[3] the sweeper's list.
+local function join_key(block, cells_key, view, number_now, known, covered)
+  local kind, name, count, pos = take('>BI4c0I4', block)
+  local names, raws, stored, listed = {}, {}, {}, {}
+  for i = 1, count do
+    local tag, member, raw
+    tag, member, raw, pos = take('>BI4c0I4c0', block, pos)
+    names[i] = tag == 0 and 'm' .. member or 'x'
+    raws[i] = raw
+    listed[names[i]] = true
+  end
+  local seq
+  if covered then
+    local all = redis.call('HGETALL', cells_key)
+    for i = 1, #all, 2 do
+      if all[i] == 's' then
+        seq = all[i + 1]
+      else
+        stored[all[i]] = all[i + 1]
+        if not listed[all[i]] then
+          names[#names + 1] = all[i]
+          raws[#names] = ''
+        end
+      end
+    end
+  else
+    local first = 1
+    repeat
+      local last = math.min(first + 999, count)
+      local got = redis.call('HMGET', cells_key, 's', 'x', unpack(names, first, last))
+      seq = got[1]
+      if got[2] then stored.x = got[2] end
+      for i = first, last do stored[names[i]] = got[i - first + 3] or nil end
+      first = last + 1
+    until first > count
+  end
+  local old_at = stored.x and deadline(parse_stored(stored.x))
+  local args, changed, x_cells, stamp = {}, {}, nil, put('>BI6', 1, number_now + 1)
+  for i = 1, #names do
+    local name_i, before_it = names[i], stored[names[i]]
+    local cells, shipped = parse_stored(before_it), {}
+    for _, d in ipairs(parse_cells(raws[i], 1)) do
+      if covered then shipped[d.o] = {av = d.av, tv = d.tv} end
+      local bound = known[d.o] or 0
+      if d.av and d.av <= bound then d.av = nil end
+      if d.tv and d.tv <= bound then d.tv = nil end
+      if d.av or d.tv or d.bv or d.rv > 0 then join_cell(cell_of(cells, d.o), d) end
+    end
+    if covered then retract_covered(cells, shipped, covered) end
+    local records = render_all(cells, 0)
+    if records ~= (before_it and string.sub(before_it, 8) or '') then
+      args[#args + 1] = name_i
+      args[#args + 1] = stamp .. records
+      if name_i == 'x' then x_cells = cells else changed[#changed + 1] = {string.sub(name_i, 2), cells} end
+      if #args >= 2000 then
+        redis.call('HSET', cells_key, unpack(args))
+        args = {}
+      end
+    end
+  end
+  if #changed == 0 and not x_cells then return end
+  moved_any = true
+  redis.call('HSET', cells_key, 's', number_now + 1, unpack(args))
+  local words = {'string', 'set', 'hash', 'zset'}
+  local entry = words[kind] .. ':' .. name
+  if not seq then redis.call('ZADD', KEYS[2], 0, entry) end
+  local at = old_at
+  if x_cells then at = deadline(x_cells) end
+  if at and now_ms >= at then
+    -- Past its expiry: whatever arrived, a reader sees nothing, until the clear or an extension.
+    redis.call('UNLINK', view)
+    if x_cells then redis.call('ZADD', KEYS[3], string.format('%.0f', at), entry) end
+    return
+  end
+  if old_at and now_ms >= old_at then
+    -- The server had dropped the view, and now the key lives longer: show all of it again.
+    redis.call('DEL', view)
+    local all = redis.call('HGETALL', cells_key)
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 1) == 'm' then show_member(kind, view, string.sub(all[i], 2), parse_stored(all[i + 1])) end
+    end
+  else
+    for i = 1, #changed do show_member(kind, view, changed[i][1], changed[i][2]) end
+  end
+  if at or x_cells then show_expiry(view, KEYS[3], entry, at, x_cells) end
+  if kind == 1 or kind == 3 then
+    for i = 1, #changed do
+      local best, sum = winner_and_sum(changed[i][2])
+      local base = best and number(best.ap)
+      if sum and (base or not best) and math.abs((base or 0) + sum) > 9007199254740992 then inexact = inexact + 1 end
+    end
+  end
+end
+
+-- {origin bytes = version} from pairs of ARGV.
+local function vector_from(first, last)
+  local vector = {}
+  for i = first, last, 2 do vector[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  return vector
+end
+
+-- Raises `seen` and counts what has to be reported.
+local function note(seen)
+  for origin, version in pairs(seen) do
+    local field = 'seen:' .. origin
+    local present = tonumber(redis.call('HGET', KEYS[1], field) or 0)
+    if version > present then redis.call('HSET', KEYS[1], field, string.format('%.0f', version)) end
+  end
+  if conflicts > 0 then redis.call('HINCRBY', KEYS[1], 'conflicts', conflicts) end
+  if inexact > 0 then redis.call('HINCRBY', KEYS[1], 'inexact', inexact) end
+end
+
+-- A clock follows what it has seen, but at most `max_skew` ahead of the server's own.
+local function raise_clock(log, seen, max_skew)
+  local target = math.min(seen, time + max_skew)
+  if target > time and redis.call('EXISTS', log) == 1 then
+    local info = redis.call('XINFO', 'STREAM', log)
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' and version_of(info[i + 1]) < target then
+        if target % 1000 == 999 then target = target + 1 end
+        redis.call('XSETID', log, id_of(target))
+      end
+    end
+  end
+end

@@ -1,0 +1,175 @@
+-- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent.
+-- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
+for i = 7, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
+  end
+end
+local own, kind = ARGV[2], tonumber(ARGV[5])
+local fields, touched, taken, now = {}, {}, 0, nil
+local known, over, had_data = false, false, false
+
+local function server_time()
+  if not now then now = micros(redis.call('TIME')) end
+  return now
+end
+
+local function put_field(name, stored)
+  if not fields[name] then fields[name] = {name = name, cells = parse_stored(stored)} end
+end
+
+-- Loads the fields a write names, and the expiry. A key past its expiry, or with nothing but an expiry left, is
+-- loaded whole: it is cleared by the same write, and counts as absent before it.
+local function load(names)
+  local n, first = #names, 1
+  repeat
+    local last = math.min(first + 999, n)
+    local got = redis.call('HMGET', KEYS[1], 'x', 's', unpack(names, first, last))
+    known = got[2] and true or false
+    put_field('x', got[1])
+    for i = first, last do put_field(names[i], got[i - first + 3]) end
+    first = last + 1
+  until first > n
+  local at = deadline(fields.x.cells)
+  if at then
+    over = floor(server_time() / 1000) >= at or redis.call('EXISTS', KEYS[2]) == 0
+  end
+end
+
+local function load_all()
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    if all[i] == 's' then known = true else put_field(all[i], all[i + 1]) end
+  end
+  put_field('x', false)
+  local at = deadline(fields.x.cells)
+  for name, field in pairs(fields) do
+    if name ~= 'x' and is_live(field.cells) then had_data = true end
+  end
+  if at then over = floor(server_time() / 1000) >= at or not had_data end
+end
+
+local function touch(field)
+  if not field.touched then
+    field.touched = true
+    touched[#touched + 1] = field
+  end
+end
+
+local function version()
+  taken = taken + 1
+  return NEW + taken - 1
+end
+
+local function retract(field)
+  for i = 1, #field.cells do
+    local c = field.cells[i]
+    if retract_cell(c) then
+      c.moved = true
+      touch(field)
+    end
+  end
+end
+
+local function clear()
+  for _, field in pairs(fields) do retract(field) end
+end
+
+local function clear_if_over()
+  if over then
+    load_all()
+    clear()
+    redis.call('UNLINK', KEYS[2])
+    over = false
+  end
+end
+
+local function assign(field, payload)
+  retract(field)
+  local c = cell_of(field.cells, own)
+  c.av, c.ap, c.moved = version(), payload, true
+  touch(field)
+end
+
+local function deadline_from(mode, millis)
+  if mode == 'never' then return 'inf' end
+  local at = tonumber(millis)
+  if mode == 'in' then at = floor(server_time() / 1000) + at end
+  if at > 9007199254740 then return nil end
+  return string.format('%.0f', math.max(at, 0))
+end
+
+-- Number, log entry, cells, index and view, in this order. Answers an error reply, or nil when done.
+local function commit()
+  if #touched == 0 then return nil end
+  local delta = {}
+  for i = 1, #touched do
+    local field, records = touched[i], {}
+    for j = 1, #field.cells do
+      local c = field.cells[j]
+      if c.moved then
+        if c.o == own then
+          records[#records + 1] = render(c, '', 0)
+        else
+          records[#records + 1] = render({rv = c.rv, bv = c.bv, bn = c.bn}, c.o, 0)
+        end
+      end
+    end
+    records = table.concat(records)
+    local tag, member = 1, ''
+    if field.name ~= 'x' then tag, member = 0, string.sub(field.name, 2) end
+    delta[i] = put('>BI4', tag, #member) .. member .. put('>I4', #records) .. records
+  end
+  local name = ARGV[4]
+  local n = redis.call('INCR', KEYS[4])
+  local span = math.max(taken, 1)
+  local head = put('>BBI6I4BI4', 1, 68, n, span, kind, #name) .. name .. put('>I4', #touched)
+  local id = n > 1 and redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], '*', 'd', head .. table.concat(delta))
+  if not id then
+    -- The incarnation's log is gone: it was closed, or everything was lost. Numbers of it may not exist either.
+    if n > 1 then redis.call('DECR', KEYS[4]) else redis.call('DEL', KEYS[4]) end
+    return {err = "STALE the region's history is not the one on record"}
+  end
+  local v = version_of(id)
+  local last = v + span - 1
+  if last % 1000 == 999 then last = last + 1 end -- the next automatic id must not leave the thousand
+  if last > v then redis.call('XSETID', KEYS[3], id_of(last)) end
+  local args, stamp = {}, put('>BI6', 1, n)
+  for i = 1, #touched do
+    local field = touched[i]
+    args[#args + 1] = field.name
+    args[#args + 1] = stamp .. render_all(field.cells, v)
+    if #args >= 2000 then
+      redis.call('HSET', KEYS[1], unpack(args))
+      args = {}
+    end
+  end
+  redis.call('HSET', KEYS[1], 's', n, unpack(args))
+  return nil, v
+end
+
+-- After the commit: the index entry of a new key, and the view.
+local function publish()
+  if #touched == 0 then return end
+  local words = {'string', 'set', 'hash', 'zset'}
+  local entry
+  if not known then
+    entry = words[kind] .. ':' .. ARGV[4]
+    redis.call('ZADD', KEYS[5], 0, entry)
+  end
+  for i = 1, #touched do
+    local field = touched[i]
+    if field.name ~= 'x' then show_member(kind, KEYS[2], string.sub(field.name, 2), field.cells) end
+  end
+  local x = fields.x
+  if #x.cells > 0 then
+    show_expiry(KEYS[2], KEYS[6], entry or words[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
+  end
+end
+
+-- After the commit of a clear: at once, not member by member. UNLINK frees a big view in the background.
+local function publish_cleared()
+  if #touched == 0 then return end
+  redis.call('UNLINK', KEYS[2])
+  redis.call('ZREM', KEYS[6], ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4])
+end

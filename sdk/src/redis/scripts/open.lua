@@ -1,0 +1,47 @@
+-- Opens a new incarnation, unless the record already names this server's history and no peer knows a later opening.
+-- KEYS: meta, new log, new numbers, old log, old numbers. ARGV: the record as the client saw it, region, a fresh
+-- incarnation, the highest opening peers know of this region, format, number of partitions, log cap.
+-- Answers the record in force, and whether it was opened now.
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local replication = redis.call('INFO', 'replication')
+local history = run_id .. ':' .. string.match(replication, 'master_replid:(%x+)')
+if not string.find(replication, 'role:master', 1, true) then
+  return {err = 'READONLY an incarnation is opened at a primary only'}
+end
+local record = redis.call('HGET', KEYS[1], 'record') or ''
+local opening, bound
+if record ~= '' then
+  opening, bound = string.match(record, '^%x+ (%d+) (.*)$')
+  if bound == history and tonumber(opening) >= tonumber(ARGV[4]) then return {record, 0} end
+end
+if record ~= ARGV[1] then return {record, 0} end
+local time = micros(redis.call('TIME'))
+local meta = meta_map()
+local last = 0
+if record ~= '' then
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    local info = redis.call('XINFO', 'STREAM', KEYS[4])
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' then last = version_of(info[i + 1]) end
+    end
+  end
+  -- All that the data shows of the old incarnation is held; from now on it is foreign.
+  local closed = 'applied:' .. ARGV[2] .. '/' .. string.sub(record, 1, 16)
+  meta[closed] = string.format('%.0f', last)
+  redis.call('HSET', KEYS[1], closed, meta[closed])
+end
+-- Links resync, both ways.
+for field in pairs(meta) do
+  if string.find(field, '^cursor:') or string.find(field, '^resync:') or string.find(field, '^ack:') then
+    redis.call('HDEL', KEYS[1], field)
+  end
+end
+redis.call('DEL', KEYS[2], KEYS[3])
+if record ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME', KEYS[5], KEYS[3]) end
+redis.call('DEL', KEYS[4])
+opening = math.max(time, tonumber(ARGV[4]) + 1, tonumber(opening or 0) + 1)
+record = ARGV[3] .. ' ' .. string.format('%.0f', opening) .. ' ' .. history
+redis.call('HSET', KEYS[1], 'record', record, 'format', ARGV[5], 'partitions', ARGV[6])
+redis.call('HSETNX', KEYS[1], 'epoch', '1')
+append_vector(meta, KEYS[2], KEYS[3], opening, id_of(math.max(time, last + 1)))
+return {record, 1}

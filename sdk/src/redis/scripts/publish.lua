@@ -1,0 +1,5 @@
+-- Writes what this region holds into its log, if data arrived since it last did. KEYS: meta, log, numbers.
+-- ARGV: replid, incarnation.
+if redis.call('HEXISTS', KEYS[1], 'due') == 0 then return 0 end
+append_vector(meta_map(), KEYS[2], KEYS[3], tonumber(string.match(record, '^%x+ (%d+)')))
+return 1

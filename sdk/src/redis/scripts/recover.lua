@@ -1,0 +1,21 @@
+-- Another try with an entry that had been set aside. KEYS as in join.lua, with at most one pair of cells and view.
+-- ARGV: replid, incarnation here, origin's text, origin's bytes, own origin's bytes, the entry's id, a block or ''.
+local applied = tonumber(redis.call('HGET', KEYS[1], 'applied:' .. ARGV[3]) or 0)
+if ARGV[7] ~= '' then
+  local known = {[ARGV[4]] = applied, [ARGV[5]] = math.huge}
+  join_key(ARGV[7], KEYS[7], KEYS[8], tonumber(redis.call('GET', KEYS[5])), known)
+  note({})
+end
+redis.call('HDEL', KEYS[6], ARGV[3] .. ' ' .. ARGV[6])
+local hold = math.huge
+local entries = redis.call('HKEYS', KEYS[6])
+for i = 1, #entries do
+  local origin, id = string.match(entries[i], '^(.*) (%d+)$')
+  if origin == ARGV[3] then hold = math.min(hold, tonumber(id)) end
+end
+if hold == math.huge then
+  redis.call('HDEL', KEYS[1], 'hold:' .. ARGV[3])
+else
+  redis.call('HSET', KEYS[1], 'hold:' .. ARGV[3], string.format('%.0f', hold))
+end
+return 1

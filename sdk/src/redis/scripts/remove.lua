@@ -1,0 +1,28 @@
+-- SREM, HDEL, ZREM. ARGV from 6: members. Answers how many were visible.
+local names, listed = {}, {}
+for i = 6, #ARGV do
+  local name = 'm' .. ARGV[i]
+  if not listed[name] then
+    listed[name] = true
+    names[#names + 1] = name
+  end
+end
+load(names)
+clear_if_over()
+local removed = 0
+for i = 1, #names do
+  local field = fields[names[i]]
+  if is_live(field.cells) then
+    removed = removed + 1
+    retract(field)
+  end
+end
+-- Redis drops the key with its last member, and its expiry with it.
+if removed > 0 and #fields.x.cells > 0 then
+  local counts = {[1] = 'EXISTS', [2] = 'SCARD', [3] = 'HLEN', [4] = 'ZCARD'}
+  if redis.call(counts[kind], KEYS[2]) == removed then retract(fields.x) end
+end
+local failed = commit()
+if failed then return failed end
+publish()
+return removed

@@ -1,0 +1,284 @@
+//! Stores: one keyspace in one region. Redis and the embedded engine implement one contract, and one conformance suite
+//! runs over both.
+
+use std::{fmt::Debug, time::Duration};
+
+use archipelago_engine::{
+    Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, MutationError, Origin, Outcome,
+    Record, RegionId, ResyncPlan, SetAside, Slice, SyncState, Version,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+
+/// One write of one key.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Which key.
+    pub key: Key,
+    /// What to do.
+    pub mutation: Mutation,
+    /// Whether the name must not be in use by another type (then `WRONGTYPE`): the command interpreter asks for it,
+    /// typed handles, whose type is in the handle, do not pay for it.
+    pub exclusive: bool,
+}
+
+/// One read of one key's view.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Which key.
+    pub key: Key,
+    /// What to read.
+    pub query: Query,
+}
+
+/// What to read of a view: each is one native command.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// GET: the string, or nil.
+    Value,
+    /// EXISTS: 0 or 1.
+    Exists,
+    /// PTTL: milliseconds left, -1 without expiry, -2 without key.
+    TimeToLive,
+    /// SMEMBERS.
+    Members,
+    /// SISMEMBER: 0 or 1.
+    Contains(Bytes),
+    /// SCARD, HLEN, ZCARD.
+    Count,
+    /// HGET.
+    Field(Bytes),
+    /// HMGET.
+    Fields(Vec<Bytes>),
+    /// HGETALL: fields and values, flat.
+    All,
+    /// HEXISTS: 0 or 1.
+    HasField(Bytes),
+    /// ZSCORE: the score in the server's format, or nil.
+    Score(Bytes),
+    /// ZRANK, or ZREVRANK.
+    Rank {
+        /// Of which member.
+        member: Bytes,
+        /// From the highest score down.
+        reverse: bool,
+    },
+    /// ZRANGE with scores: members and scores, flat. Indexes count from 0, or from the end when negative.
+    RangeByRank {
+        /// First index.
+        start: i64,
+        /// Last index, included.
+        stop: i64,
+        /// From the highest score down.
+        reverse: bool,
+    },
+    /// ZRANGEBYSCORE or ZREVRANGEBYSCORE with scores: members and scores, flat.
+    RangeByScore {
+        /// The lower bound.
+        min: Bound,
+        /// The upper bound.
+        max: Bound,
+        /// From the highest score down.
+        reverse: bool,
+        /// How many to skip, and how many to return at most (negative: all).
+        limit: Option<(i64, i64)>,
+    },
+    /// ZCOUNT.
+    CountByScore {
+        /// The lower bound.
+        min: Bound,
+        /// The upper bound.
+        max: Bound,
+    },
+}
+
+/// A bound on scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// The score.
+    pub score: f64,
+    /// Whether the score itself is left out.
+    pub exclusive: bool,
+}
+
+impl Bound {
+    /// The score and what lies on its inner side.
+    #[must_use]
+    pub const fn inclusive(score: f64) -> Self {
+        Self { score, exclusive: false }
+    }
+
+    /// Redis's text for it.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let open = if self.exclusive { "(" } else { "" };
+        format!("{open}{}", archipelago_engine::number::show(self.score))
+    }
+}
+
+/// What a read answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing there.
+    Nil,
+    /// A number.
+    Int(i64),
+    /// A value.
+    Bytes(Bytes),
+    /// Several.
+    Array(Vec<Self>),
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Nothing was sent: the region is not connected. Certainly not applied.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It was sent, or may have been, and no answer came: a write may have been applied.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// The write itself is at fault; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] MutationError),
+    /// The history broke again and again: not applied.
+    #[error("the region's history keeps changing: {0}")]
+    Stale(String),
+    /// The server answered an error; nothing was changed.
+    #[error("{0}")]
+    Server(String),
+    /// The answer was not what the protocol says.
+    #[error("unexpected answer: {0}")]
+    Protocol(String),
+}
+
+/// A step of a resync that the receiver or sender did not take.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ResyncFailure {
+    /// Start over: another incarnation, another plan, or another epoch.
+    #[error("the resync has to start over: {0}")]
+    StartOver(String),
+    /// The sender's incarnation is closed in the eyes of the receiver: it has to open a new one above this number.
+    #[error("the sender's incarnation is superseded by opening {0}")]
+    Superseded(u64),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything known of one key, for operators.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    /// Its cells; `None` when there never were any.
+    pub state: Option<KeyState>,
+    /// The physical keys, with what each holds.
+    pub physical: Vec<(String, String)>,
+}
+
+/// One keyspace in one region.
+///
+/// Every method ends within the store's own deadline. Dropping a future abandons the wait, not the write: what was sent
+/// may still be applied. Implemented for Redis and for embedded regions; called by the typed handles, the command
+/// interpreter and the sync driver.
+#[async_trait]
+pub trait Store: Debug + Send + Sync {
+    /// Whose store.
+    fn region(&self) -> &RegionId;
+
+    /// How many partitions the keyspace has.
+    fn partitions(&self) -> u16;
+
+    /// Executes one write: one round trip, atomic.
+    async fn write(&self, write: &Write) -> Result<Outcome, StoreError>;
+
+    /// Executes writes in order, pipelined. One result for each; a failure of one does not stop the next.
+    async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>>;
+
+    /// Executes one read: one native command.
+    async fn read(&self, read: &Read) -> Result<Reply, StoreError>;
+
+    /// Executes reads in order, pipelined.
+    async fn read_all(&self, reads: &[Read]) -> Vec<Result<Reply, StoreError>>;
+
+    /// The server's own clock.
+    async fn clock(&self) -> Result<Version, StoreError>;
+
+    /// What a sync driver needs to know of a partition, read in one step.
+    async fn sync_state(&self, partition: u16) -> Result<SyncState, StoreError>;
+
+    /// Opens a new incarnation if the history broke, or if a peer knows an opening above the present one.
+    async fn open(&self, partition: u16, floor: u64) -> Result<Record, StoreError>;
+
+    /// Reads entries of the log behind an id.
+    async fn log_after(&self, partition: u16, after: Version, limit: usize) -> Result<LogSlice, StoreError>;
+
+    /// Waits until one of the logs has an entry behind the given id, and names those; empty after `wait`.
+    async fn wait_for_entries(&self, after: &[(u16, Version)], wait: Duration) -> Result<Vec<u16>, StoreError>;
+
+    /// Joins a batch of a peer's log.
+    async fn join(&self, partition: u16, batch: &Batch) -> Result<JoinReply, StoreError>;
+
+    /// Entries of an origin that were set aside.
+    async fn aside(&self, partition: u16, origin: &Origin) -> Result<Vec<SetAside>, StoreError>;
+
+    /// Joins what an entry set aside turned out to hold, and forgets the entry.
+    async fn recover(
+        &self,
+        partition: u16,
+        origin: &Origin,
+        id: Version,
+        delta: Option<&Delta>,
+    ) -> Result<(), StoreError>;
+
+    /// Begins a resync at the sender.
+    async fn begin_resync(
+        &self,
+        partition: u16,
+        remembered: Option<(Incarnation, u64)>,
+    ) -> Result<ResyncPlan, StoreError>;
+
+    /// Looks at keys of the sender behind one of them.
+    async fn walk(
+        &self,
+        partition: u16,
+        plan: &ResyncPlan,
+        after: &Bytes,
+        limit: usize,
+    ) -> Result<Slice, ResyncFailure>;
+
+    /// Notes a resync at the receiver.
+    async fn start_resync(&self, partition: u16, plan: &ResyncPlan) -> Result<(), ResyncFailure>;
+
+    /// Joins a slice at the receiver.
+    async fn apply_slice(&self, partition: u16, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncFailure>;
+
+    /// Ends a resync at the receiver.
+    async fn complete_resync(&self, partition: u16, plan: &ResyncPlan) -> Result<(), ResyncFailure>;
+
+    /// Notes how far a destination has this region's log, and trims behind `members`.
+    async fn acknowledge(
+        &self,
+        partition: u16,
+        destination: &RegionId,
+        cursor: Cursor,
+        members: &[RegionId],
+    ) -> Result<(), StoreError>;
+
+    /// Writes what this region holds into its log, if data arrived since it last did.
+    async fn publish_vector(&self, partition: u16) -> Result<bool, StoreError>;
+
+    /// Clears up to `limit` keys that expired at least `grace` ago; says how many.
+    async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError>;
+
+    /// Takes or renews a lease kept in this region; says whether it is the holder's.
+    async fn take_lease(&self, name: &str, holder: &str, lifetime: Duration) -> Result<bool, StoreError>;
+
+    /// Gives a lease back.
+    async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError>;
+
+    /// Everything known of one key.
+    async fn inspect(&self, key: &Key) -> Result<Inspection, StoreError>;
+}
