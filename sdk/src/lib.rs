@@ -3,6 +3,7 @@
 pub mod config;
 mod error;
 mod keyspace;
+mod redis;
 pub mod store;
 
 pub use archipelago_engine as engine;

@@ -1,0 +1,186 @@
+//! Typed handles: what applications call. A handle names a key and its type; it is cheap to make and to clone.
+
+mod batch;
+mod codec;
+mod counter;
+mod map;
+mod register;
+mod set;
+mod sorted_set;
+
+use std::{sync::Arc, time::Duration};
+
+use archipelago_engine::{Expiry, Key, Kind, Mutation, Outcome};
+use bytes::Bytes;
+
+pub use self::{
+    batch::Batch,
+    codec::{Codec, Json, MessagePack},
+    counter::Counter,
+    map::Map,
+    register::Register,
+    set::Set,
+    sorted_set::{ScoreRange, SortedSet},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    store::{Query, Read, Reply, Store, Write},
+};
+
+/// A key in a keyspace of the local region: what every handle is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    store: Arc<dyn Store>,
+    key: Key,
+}
+
+impl Handle {
+    pub(crate) fn new(store: Arc<dyn Store>, kind: Kind, name: impl Into<Bytes>) -> Self {
+        Self { store, key: Key::new(kind, name) }
+    }
+
+    fn to_write(&self, mutation: Mutation) -> Write {
+        Write { key: self.key.clone(), mutation, exclusive: false }
+    }
+
+    async fn write(&self, mutation: Mutation) -> Result<Outcome, Error> {
+        let write = self.to_write(mutation);
+        self.store.write(&write).await.map_err(|error| Error::of_write(error, self.store.region()))
+    }
+
+    async fn read(&self, query: Query) -> Result<Reply, Error> {
+        let read = Read { key: self.key.clone(), query };
+        self.store.read(&read).await.map_err(|error| Error::of_read(error, self.store.region()))
+    }
+
+    async fn delete(&self) -> Result<bool, Error> {
+        match self.write(Mutation::Clear { previous: false }).await? {
+            Outcome::Cleared { existed, .. } => Ok(existed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn exists(&self) -> Result<bool, Error> {
+        Ok(integer(&self.read(Query::Exists).await?)? == 1)
+    }
+
+    async fn expire(&self, expiry: Expiry) -> Result<bool, Error> {
+        match self.write(Mutation::Expire(expiry)).await? {
+            Outcome::Expiry(applied) => Ok(applied),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn time_to_live(&self) -> Result<Option<Duration>, Error> {
+        let millis = integer(&self.read(Query::TimeToLive).await?)?;
+        Ok(u64::try_from(millis).ok().map(Duration::from_millis))
+    }
+
+    async fn count(&self) -> Result<u64, Error> {
+        Ok(integer(&self.read(Query::Count).await?)?.unsigned_abs())
+    }
+
+    async fn remove(&self, members: Vec<Bytes>) -> Result<u64, Error> {
+        match self.write(Mutation::Remove { members }).await? {
+            Outcome::Removed(count) => Ok(count),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The expiry after so long, by the clock of the region that executes the write.
+fn after(duration: Duration) -> Expiry {
+    Expiry::In(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn unexpected(what: &impl std::fmt::Debug) -> Error {
+    Error::new(ErrorKind::Protocol, format!("unexpected answer {what:?}"))
+}
+
+fn integer(reply: &Reply) -> Result<i64, Error> {
+    match reply {
+        Reply::Int(n) => Ok(*n),
+        Reply::Nil | Reply::Bytes(_) | Reply::Array(_) => Err(unexpected(reply)),
+    }
+}
+
+fn optional(reply: Reply) -> Result<Option<Bytes>, Error> {
+    match reply {
+        Reply::Nil => Ok(None),
+        Reply::Bytes(bytes) => Ok(Some(bytes)),
+        Reply::Int(_) | Reply::Array(_) => Err(unexpected(&reply)),
+    }
+}
+
+fn array(reply: Reply) -> Result<Vec<Reply>, Error> {
+    match reply {
+        Reply::Array(replies) => Ok(replies),
+        Reply::Nil | Reply::Int(_) | Reply::Bytes(_) => Err(unexpected(&reply)),
+    }
+}
+
+fn pairs(reply: Reply) -> Result<Vec<(Bytes, Bytes)>, Error> {
+    let mut replies = array(reply)?.into_iter();
+    let mut out = Vec::with_capacity(replies.len() / 2);
+    while let (Some(first), Some(second)) = (replies.next(), replies.next()) {
+        out.push((optional(first)?.unwrap_or_default(), optional(second)?.unwrap_or_default()));
+    }
+    Ok(out)
+}
+
+fn number(bytes: &Bytes) -> Result<f64, Error> {
+    let text = std::str::from_utf8(bytes).ok();
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| Error::new(ErrorKind::Protocol, "a score is no number"))
+}
+
+/// The methods that every handle has.
+macro_rules! common_methods {
+    ($handle:ident $(<$($generic:ident),+>)?) => {
+        impl $(<$($generic),+>)? $handle $(<$($generic),+>)? {
+            /// Deletes the key; says whether there was anything to see.
+            ///
+            /// Removes what this region has seen: a concurrent write elsewhere survives.
+            ///
+            /// # Errors
+            /// [`Error`]; see [`crate::ErrorKind`].
+            pub async fn delete(&self) -> Result<bool, Error> {
+                self.handle.delete().await
+            }
+
+            /// Whether there is anything to see.
+            ///
+            /// # Errors
+            /// [`Error`]; see [`crate::ErrorKind`].
+            pub async fn exists(&self) -> Result<bool, Error> {
+                self.handle.exists().await
+            }
+
+            /// Lets the key expire after `duration`, by the clock of the local region; says whether the key exists.
+            ///
+            /// Concurrent expiries of several regions: the longest holds.
+            ///
+            /// # Errors
+            /// [`Error`]; see [`crate::ErrorKind`].
+            pub async fn expire_in(&self, duration: std::time::Duration) -> Result<bool, Error> {
+                self.handle.expire(super::handles::after(duration)).await
+            }
+
+            /// Removes the expiry; says whether there was one.
+            ///
+            /// # Errors
+            /// [`Error`]; see [`crate::ErrorKind`].
+            pub async fn persist(&self) -> Result<bool, Error> {
+                self.handle.expire(archipelago_engine::Expiry::Never).await
+            }
+
+            /// How long the key still lives; `None` without expiry or without key.
+            ///
+            /// # Errors
+            /// [`Error`]; see [`crate::ErrorKind`].
+            pub async fn time_to_live(&self) -> Result<Option<std::time::Duration>, Error> {
+                self.handle.time_to_live().await
+            }
+        }
+    };
+}
+pub(crate) use common_methods;

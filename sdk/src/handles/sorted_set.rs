@@ -1,0 +1,180 @@
+//! The sorted set: members with scores; increments of several regions add up.
+
+use archipelago_engine::{Amount, Assignment, Mutation, MutationError, Order, Outcome, number as numbers};
+use bytes::Bytes;
+
+use super::{Handle, common_methods, number, optional, pairs, unexpected};
+use crate::{
+    error::{Error, ErrorKind},
+    store::{Bound, Query, Reply},
+};
+
+/// Members with scores: a leaderboard. `add` of several regions sums; `insert` sets the score.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+/// let regions = archipelago::Embedded::builder().region("eu").build()?;
+/// let client = archipelago::Client::builder().embedded(&regions).local_region("eu").build().await?;
+/// let board = client.sorted_set("board");
+/// board.insert("ada", 10.0).await?;
+/// board.add("bob", 12.5).await?;
+/// assert_eq!(board.top(1).await?, vec![("bob".into(), 12.5)]);
+/// assert_eq!(board.rank("ada").await?, Some(1));
+/// # client.shut_down().await; Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SortedSet {
+    pub(crate) handle: Handle,
+}
+
+/// A range of scores. Both bounds are included unless they were built otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScoreRange {
+    min: Bound,
+    max: Bound,
+}
+
+impl ScoreRange {
+    /// From `min` to `max`, both included. `f64::NEG_INFINITY` and `f64::INFINITY` leave a side open.
+    #[must_use]
+    pub const fn new(min: f64, max: f64) -> Self {
+        Self { min: Bound::inclusive(min), max: Bound::inclusive(max) }
+    }
+
+    /// The same range without its upper bound itself.
+    #[must_use]
+    pub const fn below_max(mut self) -> Self {
+        self.max.exclusive = true;
+        self
+    }
+
+    /// The same range without its lower bound itself.
+    #[must_use]
+    pub const fn above_min(mut self) -> Self {
+        self.min.exclusive = true;
+        self
+    }
+}
+
+impl SortedSet {
+    /// Sets a member's score; says whether the member is new here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] for NaN; else see [`ErrorKind`].
+    pub async fn insert(&self, member: impl Into<Bytes>, score: f64) -> Result<bool, Error> {
+        self.assign(insertion(member, score)?).await
+    }
+
+    /// Sets a member's score if it is higher than the one this region sees; says whether the member is new here.
+    ///
+    /// # Errors
+    /// As [`SortedSet::insert`].
+    pub async fn raise(&self, member: impl Into<Bytes>, score: f64) -> Result<bool, Error> {
+        let mut mutation = insertion(member, score)?;
+        if let Mutation::Assign(assignment) = &mut mutation {
+            *assignment = Assignment { order: Order::Greater, ..std::mem::take(assignment) };
+        }
+        self.assign(mutation).await
+    }
+
+    async fn assign(&self, mutation: Mutation) -> Result<bool, Error> {
+        match self.handle.write(mutation).await? {
+            Outcome::Assigned { added, .. } => Ok(added > 0),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Adds to a member's score and returns the score this region now sees.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when the sum is no number; [`ErrorKind::MaybeApplied`] when no answer came: repeating it
+    /// may count twice.
+    pub async fn add(&self, member: impl Into<Bytes>, amount: f64) -> Result<f64, Error> {
+        match self.handle.write(addition(member, amount)).await? {
+            Outcome::Sum(score) => number(&score),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes a member; says whether it was there. Increments this region has not seen survive.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn remove(&self, member: impl Into<Bytes>) -> Result<bool, Error> {
+        Ok(self.handle.remove(vec![member.into()]).await? == 1)
+    }
+
+    /// A member's score; `None` when absent.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn score(&self, member: impl Into<Bytes>) -> Result<Option<f64>, Error> {
+        optional(self.handle.read(Query::Score(member.into())).await?)?.as_ref().map(number).transpose()
+    }
+
+    /// A member's place, 0 being the highest score; `None` when absent.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn rank(&self, member: impl Into<Bytes>) -> Result<Option<u64>, Error> {
+        match self.handle.read(Query::Rank { member: member.into(), reverse: true }).await? {
+            Reply::Nil => Ok(None),
+            Reply::Int(rank) => Ok(Some(rank.unsigned_abs())),
+            other @ (Reply::Bytes(_) | Reply::Array(_)) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The members with the `count` highest scores, highest first.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn top(&self, count: u32) -> Result<Vec<(Bytes, f64)>, Error> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        self.scored(Query::RangeByRank { start: 0, stop: i64::from(count) - 1, reverse: true }).await
+    }
+
+    /// The members whose scores lie in a range, lowest first, `limit` at most.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn range(&self, range: ScoreRange, limit: u32) -> Result<Vec<(Bytes, f64)>, Error> {
+        let limit = Some((0, i64::from(limit)));
+        self.scored(Query::RangeByScore { min: range.min, max: range.max, reverse: false, limit }).await
+    }
+
+    async fn scored(&self, query: Query) -> Result<Vec<(Bytes, f64)>, Error> {
+        let members = pairs(self.handle.read(query).await?)?;
+        members.into_iter().map(|(member, score)| Ok((member, number(&score)?))).collect()
+    }
+
+    /// How many members there are.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn len(&self) -> Result<u64, Error> {
+        self.handle.count().await
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.len().await? == 0)
+    }
+}
+
+pub(super) fn insertion(member: impl Into<Bytes>, score: f64) -> Result<Mutation, Error> {
+    if score.is_nan() {
+        return Err(Error::new(ErrorKind::Refused, MutationError::NotAFloat.to_string()));
+    }
+    Ok(Mutation::assign([(member.into(), numbers::show(score).into())]))
+}
+
+pub(super) fn addition(member: impl Into<Bytes>, amount: f64) -> Mutation {
+    Mutation::Add { member: member.into(), amount: Amount::Float(amount) }
+}
+
+common_methods!(SortedSet);

@@ -1,0 +1,10 @@
+//! Redis regions: connections that know whose history they talk to, and the store on top of them.
+
+mod call;
+mod region;
+mod scripts;
+mod store;
+mod wire;
+
+pub(crate) use region::RedisRegion;
+pub(crate) use store::RedisStore;

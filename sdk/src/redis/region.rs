@@ -1,0 +1,206 @@
+//! A Redis region: its shared connections, each behind a loop that reconnects it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use archipelago_engine::RegionId;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::wire::{ConnectError, Keyspace, Wire};
+use crate::{
+    config::{HistoryCheck, KeyspaceConfig, RegionConfig},
+    error::{Error, ErrorKind},
+    store::StoreError,
+};
+
+/// Between two attempts to connect: from the first pause to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// How long a call waits for a connection that has just been lost. A region that is down longer fails at once.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A Redis region: its shared connections.
+pub(crate) struct RedisRegion {
+    pub(super) id: RegionId,
+    pub(super) config: RegionConfig,
+    pub(super) keyspaces: Arc<BTreeMap<String, Keyspace>>,
+    pub(super) blocking: deadpool_redis::Pool,
+    lines: Vec<watch::Receiver<Line>>,
+    turn: AtomicUsize,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The state of one shared connection.
+#[derive(Clone)]
+enum Line {
+    Up(Arc<Wire>),
+    Down { since: Instant, why: Option<ConnectError> },
+}
+
+impl fmt::Debug for RedisRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisRegion").field("id", &self.id).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl RedisRegion {
+    /// Starts connecting; does not wait for it.
+    pub(crate) fn start(
+        id: RegionId,
+        config: RegionConfig,
+        keyspaces: &BTreeMap<String, KeyspaceConfig>,
+    ) -> Result<Arc<Self>, Error> {
+        let keyspaces: Arc<BTreeMap<_, _>> = Arc::new(
+            keyspaces.iter().map(|(name, config)| (name.clone(), Keyspace::new(name, config.clone()))).collect(),
+        );
+        let refused = |_| Error::new(ErrorKind::Config, format!("regions.{id}.url: malformed"));
+        let manager = deadpool_redis::Manager::new(config.url.as_str()).map_err(refused)?;
+        let blocking = deadpool_redis::Pool::builder(manager)
+            .max_size(64)
+            .runtime(deadpool_redis::Runtime::Tokio1)
+            .create_timeout(Some(config.connect_timeout))
+            .wait_timeout(Some(config.connect_timeout))
+            .recycle_timeout(Some(config.response_timeout))
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let lines = (0..config.connections)
+            .map(|_| {
+                let (sender, receiver) = watch::channel(Line::Down { since: Instant::now(), why: None });
+                let task = keep_connected(id.clone(), config.clone(), keyspaces.clone(), sender);
+                tasks.spawn(stop.clone().run_until_cancelled_owned(task));
+                receiver
+            })
+            .collect();
+        tasks.close();
+        Ok(Arc::new(Self { id, config, keyspaces, blocking, lines, turn: AtomicUsize::new(0), stop, tasks }))
+    }
+
+    /// Waits for the first connection, or for the first failure.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the server does not fit the configuration, [`ErrorKind::Unavailable`] otherwise.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        let Some(line) = self.lines.first() else { return Ok(()) };
+        let mut line = line.clone();
+        let known = line.wait_for(|line| !matches!(line, Line::Down { why: None, .. }));
+        let limit = self.config.connect_timeout + self.config.response_timeout;
+        let why = match timeout(limit, known).await {
+            Ok(Ok(state)) => match &*state {
+                Line::Up(_) => return Ok(()),
+                Line::Down { why, .. } => why.clone(),
+            },
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let why = why.unwrap_or_else(|| ConnectError { text: "no connection in time".into(), is_final: false });
+        let kind = if why.is_final { ErrorKind::Config } else { ErrorKind::Unavailable };
+        Err(Error::new(kind, why.text).within(format!("region {}", self.id)))
+    }
+
+    /// A connection for one call.
+    pub(super) async fn wire(&self) -> Result<Arc<Wire>, StoreError> {
+        let turn = if self.lines.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) % self.lines.len() };
+        let Some(line) = self.lines.get(turn) else {
+            return Err(StoreError::Unavailable("no connections are configured".to_owned()));
+        };
+        let since = match &*line.borrow() {
+            Line::Up(wire) if !wire.is_retired() => return Ok(wire.clone()),
+            Line::Up(_) => Instant::now(),
+            Line::Down { since, .. } => *since,
+        };
+        let mut line = line.clone();
+        let up = line.wait_for(|line| matches!(line, Line::Up(wire) if !wire.is_retired()));
+        let patience = (since + PATIENCE).saturating_duration_since(Instant::now());
+        if let Ok(Ok(state)) = timeout(patience, up).await
+            && let Line::Up(wire) = &*state
+        {
+            return Ok(wire.clone());
+        }
+        let why = match &*line.borrow() {
+            Line::Down { why: Some(why), .. } => why.text.clone(),
+            Line::Down { why: None, .. } | Line::Up(_) => "not connected".to_owned(),
+        };
+        Err(StoreError::Unavailable(format!("region {} is not connected: {why}", self.id)))
+    }
+
+    /// Stops reconnecting and waits for the tasks.
+    pub(crate) async fn shut_down(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        self.blocking.close();
+    }
+}
+
+impl Drop for RedisRegion {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Connects, publishes the wire, watches over it, and begins again when it breaks.
+async fn keep_connected(
+    id: RegionId,
+    config: RegionConfig,
+    keyspaces: Arc<BTreeMap<String, Keyspace>>,
+    line: watch::Sender<Line>,
+) {
+    let heartbeat_only = keyspaces.values().any(|k| k.config.history_check == HistoryCheck::Heartbeat);
+    let beat = if heartbeat_only { Duration::from_millis(250) } else { Duration::from_secs(1) };
+    let mut since = Instant::now();
+    let mut pause = PAUSES.0;
+    loop {
+        // Bounded as a whole: a server that accepts and says nothing must not hold the loop.
+        let limit = config.connect_timeout + config.response_timeout * 4;
+        let attempt = timeout(limit, Wire::connect(&id, &config, &keyspaces)).await;
+        match attempt.unwrap_or_else(|_| Err(ConnectError { text: "no answer in time".into(), is_final: false })) {
+            Ok(wire) => {
+                tracing::debug!(region = %id, "connected");
+                line.send_replace(Line::Up(wire.clone()));
+                pause = PAUSES.0;
+                watch_over(&wire, beat).await;
+                since = Instant::now();
+                line.send_replace(Line::Down { since, why: None });
+            }
+            Err(why) => {
+                tracing::warn!(region = %id, why = %why.text, "cannot connect");
+                line.send_replace(Line::Down { since, why: Some(why) });
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSES.1);
+            }
+        }
+    }
+}
+
+/// Returns when the wire has to be replaced. The heartbeat also finds a dead connection that TCP still believes in.
+async fn watch_over(wire: &Wire, beat: Duration) {
+    let beating = async {
+        let mut misses = 0;
+        loop {
+            tokio::time::sleep(beat).await;
+            match wire.check_history().await {
+                Ok(()) => misses = 0,
+                Err(_) => misses += 1,
+            }
+            if misses == 2 {
+                wire.retire();
+            }
+        }
+    };
+    tokio::select! {
+        () = wire.retired() => {}
+        () = beating => {}
+    }
+}

@@ -1,0 +1,113 @@
+//! The Lua scripts: pieces put together at compile time, loaded on every connection before its first write.
+
+use std::sync::LazyLock;
+
+/// A script that runs in Redis.
+pub(super) struct Script {
+    source: String,
+    sha: String,
+}
+
+impl Script {
+    fn new(pieces: &[&str]) -> Self {
+        let source = pieces.concat();
+        let sha = redis::Script::new(&source).get_hash().to_owned();
+        Self { source, sha }
+    }
+
+    /// What SCRIPT LOAD takes.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What EVALSHA takes.
+    pub(super) fn sha(&self) -> &str {
+        &self.sha
+    }
+}
+
+/// All scripts. See `scripts/` for what each takes and answers.
+pub(super) struct Scripts {
+    pub(super) assign: Script,
+    pub(super) add: Script,
+    pub(super) remove: Script,
+    pub(super) clear: Script,
+    pub(super) expire: Script,
+    pub(super) open: Script,
+    pub(super) read: Script,
+    pub(super) join: Script,
+    pub(super) recover: Script,
+    pub(super) publish: Script,
+    pub(super) begin: Script,
+    pub(super) walk: Script,
+    pub(super) start: Script,
+    pub(super) slice: Script,
+    pub(super) complete: Script,
+    pub(super) acknowledge: Script,
+    pub(super) lease: Script,
+    pub(super) release: Script,
+}
+
+const HISTORY: &str = include_str!("scripts/lib/history.lua");
+const RECORD: &str = include_str!("scripts/lib/record.lua");
+const CELLS: &str = include_str!("scripts/lib/cells.lua");
+const WRITE: &str = include_str!("scripts/lib/write.lua");
+const VECTOR: &str = include_str!("scripts/lib/vector.lua");
+const JOIN: &str = include_str!("scripts/lib/join.lua");
+const PLAN: &str = include_str!("scripts/lib/plan.lua");
+const UNDER_WAY: &str = include_str!("scripts/lib/under_way.lua");
+
+pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
+    let write = |body| Script::new(&[HISTORY, CELLS, WRITE, body]);
+    let checked = |pieces: &[&str]| Script::new(&[&[HISTORY, RECORD], pieces].concat());
+    Scripts {
+        assign: write(include_str!("scripts/assign.lua")),
+        add: write(include_str!("scripts/add.lua")),
+        remove: write(include_str!("scripts/remove.lua")),
+        clear: write(include_str!("scripts/clear.lua")),
+        expire: write(include_str!("scripts/expire.lua")),
+        open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
+        read: checked(&[include_str!("scripts/read.lua")]),
+        join: checked(&[CELLS, JOIN, include_str!("scripts/join.lua")]),
+        recover: checked(&[CELLS, JOIN, include_str!("scripts/recover.lua")]),
+        publish: checked(&[CELLS, VECTOR, include_str!("scripts/publish.lua")]),
+        begin: checked(&[CELLS, VECTOR, include_str!("scripts/begin.lua")]),
+        walk: checked(&[include_str!("scripts/walk.lua")]),
+        start: checked(&[PLAN, include_str!("scripts/start.lua")]),
+        slice: checked(&[PLAN, UNDER_WAY, CELLS, VECTOR, JOIN, include_str!("scripts/slice.lua")]),
+        complete: checked(&[PLAN, UNDER_WAY, include_str!("scripts/complete.lua")]),
+        acknowledge: checked(&[
+            "local floor = math.floor\n\
+             local function id_of(v) return string.format('%.0f-%.0f', floor(v / 1000), v % 1000) end\n",
+            include_str!("scripts/acknowledge.lua"),
+        ]),
+        lease: Script::new(&[include_str!("scripts/lease.lua")]),
+        release: Script::new(&[include_str!("scripts/release.lua")]),
+    }
+});
+
+impl Scripts {
+    /// All of them, for loading.
+    pub(super) fn all(&self) -> [&Script; 18] {
+        [
+            &self.assign,
+            &self.add,
+            &self.remove,
+            &self.clear,
+            &self.expire,
+            &self.open,
+            &self.read,
+            &self.join,
+            &self.recover,
+            &self.publish,
+            &self.begin,
+            &self.walk,
+            &self.start,
+            &self.slice,
+            &self.complete,
+            &self.acknowledge,
+            &self.lease,
+            &self.release,
+        ]
+    }
+}

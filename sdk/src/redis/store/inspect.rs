@@ -1,0 +1,44 @@
+//! Everything known of one key, for operators.
+
+use archipelago_engine::{Field, Key, KeyState, Stamped};
+
+use super::{
+    super::call::{CallError, checked, parse},
+    RedisStore,
+    resyncs::stored_cells,
+};
+use crate::store::{Inspection, StoreError};
+
+impl RedisStore {
+    pub(super) async fn inspect_key(&self, key: &Key) -> Result<Inspection, StoreError> {
+        let (partition, keys) = self.locate(key)?;
+        let wire = self.region.wire().await?;
+        let slot = wire.slot(&self.name, partition)?;
+        let named = [
+            ("view", keys.view(key)),
+            ("cells", keys.cells(key)),
+            ("meta", keys.meta()),
+            ("log", slot.log.clone()),
+            ("numbers", slot.number.clone()),
+            ("index", keys.index()),
+            ("expiring", keys.expiring()),
+            ("aside", keys.aside()),
+        ];
+        let physical = named.iter().map(|(what, key)| ((*what).to_owned(), String::from_utf8_lossy(key).into_owned()));
+        let mut cmd = redis::cmd("HGETALL");
+        cmd.arg(keys.cells(key));
+        let answer = wire.call(&cmd).await.and_then(checked).map_err(CallError::into_store)?;
+        let mut values = parse::array(answer)?.into_iter();
+        let mut state = KeyState::default();
+        while let (Some(field), Some(value)) = (values.next(), values.next()) {
+            let name = parse::bytes(field)?.unwrap_or_default();
+            if let Some(field) = Field::from_bytes(&name) {
+                let (stamp, cells) = stored_cells(value)?;
+                state.fields.insert(field, Stamped { stamp, cells });
+            } else {
+                state.stamp = parse::unsigned(&value)?;
+            }
+        }
+        Ok(Inspection { state: (!state.fields.is_empty()).then_some(state), physical: physical.collect() })
+    }
+}

@@ -1,0 +1,337 @@
+//! What links need: the log, joins, and entries set aside.
+
+use std::time::Duration;
+
+use archipelago_engine::{
+    Batch, Cursor, Delta, JoinReply, LogSlice, Origin, RawEntry, ResyncProgress, SetAside, SyncState, Vector, Version,
+    codec,
+};
+use bytes::Bytes;
+use redis::Value;
+
+use super::{
+    super::{
+        call::{CallError, checked, parse},
+        scripts::SCRIPTS,
+        wire::parse_record,
+    },
+    RedisStore,
+    resyncs::decode_plan,
+};
+use crate::store::StoreError;
+
+impl RedisStore {
+    pub(super) async fn read_log(&self, partition: u16, after: Version, limit: usize) -> Result<LogSlice, StoreError> {
+        let meta = self.keys(partition)?.meta();
+        let answer = self
+            .call_checked(partition, |wire, slot| {
+                let keys = [meta.clone(), slot.log.clone(), slot.number.clone()];
+                let mut cmd = self.checked_script(&SCRIPTS.read, wire, slot, &keys)?;
+                cmd.arg(stream_id(after)).arg(limit);
+                Ok(cmd)
+            })
+            .await?;
+        let [record, epoch, number, entries] = parse::tuple(answer)?;
+        let text = parse::text(record)?.unwrap_or_default();
+        let record = parse_record(&text).ok_or_else(|| StoreError::Protocol(format!("record {text:?}")))?;
+        let entries = parse::array(entries)?.into_iter().map(raw_entry).collect::<Result<_, _>>()?;
+        Ok(LogSlice {
+            origin: Origin::new(self.region.id.clone(), record.incarnation),
+            opening: record.opening,
+            epoch: parse::unsigned(&epoch)?,
+            end: parse::unsigned(&number)?,
+            entries,
+        })
+    }
+
+    /// Blocks on a connection of its own: on the shared one everybody would wait. What it says is only a hint to read:
+    /// the read itself makes the history check.
+    pub(super) async fn block_for_entries(
+        &self,
+        after: &[(u16, Version)],
+        wait: Duration,
+    ) -> Result<Vec<u16>, StoreError> {
+        let wire = self.region.wire().await?;
+        let slots =
+            after.iter().map(|(partition, _)| wire.slot(&self.name, *partition)).collect::<Result<Vec<_>, _>>()?;
+        let mut connection = self
+            .region
+            .blocking
+            .get()
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("no connection for a blocking read: {error}")))?;
+        // The crate's own response timeout would end the wait early.
+        connection.set_response_timeout(wait + self.region.config.response_timeout);
+        let mut cmd = redis::cmd("XREAD");
+        cmd.arg("COUNT")
+            .arg(1)
+            .arg("BLOCK")
+            .arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
+            .arg("STREAMS");
+        for slot in &slots {
+            cmd.arg(&slot.log);
+        }
+        for (_, id) in after {
+            cmd.arg(stream_id(*id));
+        }
+        let answer =
+            connection.send_packed_command(&cmd).await.map_err(|error| CallError::of(&error)).and_then(checked);
+        let streams = match answer {
+            Ok(answer) => parse::array(answer)?,
+            Err(error) => {
+                // Not back into the pool: a late answer would be the next caller's.
+                drop(deadpool_redis::Connection::take(connection));
+                return Err(error.into_store());
+            }
+        };
+        let mut news = Vec::new();
+        for stream in streams {
+            let [name, _] = parse::tuple(stream)?;
+            let name = parse::bytes(name)?.unwrap_or_default();
+            let place = slots.iter().position(|slot| slot.log == name.as_ref());
+            news.extend(place.and_then(|at| after.get(at)).map(|(partition, _)| *partition));
+        }
+        Ok(news)
+    }
+
+    pub(super) async fn join_batch(&self, partition: u16, batch: &Batch) -> Result<JoinReply, StoreError> {
+        let config = &self.keyspace()?.config;
+        let max_skew = u64::try_from(config.max_clock_skew.as_micros()).unwrap_or(u64::MAX);
+        let physical = self.keys(partition)?;
+        let seen = batch.seen();
+        let vector = batch.vector.as_ref().map(encode_vector).unwrap_or_default();
+        let blocks: Vec<Vec<u8>> = batch.deltas.iter().map(codec::encode_delta).collect();
+        let answer = self
+            .call_checked(partition, |wire, slot| {
+                let mut keys = vec![
+                    physical.meta(),
+                    physical.index(),
+                    physical.expiring(),
+                    slot.log.clone(),
+                    slot.number.clone(),
+                    physical.aside(),
+                ];
+                for delta in &batch.deltas {
+                    keys.push(physical.cells(&delta.key));
+                    keys.push(physical.view(&delta.key));
+                }
+                let mut cmd = self.checked_script(&SCRIPTS.join, wire, slot, &keys)?;
+                cmd.arg(batch.origin.region.as_str()).arg(batch.origin.incarnation.to_string());
+                cmd.arg(batch.origin.to_bytes()).arg(&slot.origin).arg(batch.from).arg(batch.to);
+                cmd.arg(batch.id.as_micros())
+                    .arg(batch.applied.as_micros())
+                    .arg(batch.epoch)
+                    .arg(max_skew)
+                    .arg(&vector);
+                cmd.arg(seen.len()).arg(batch.aside.len()).arg(blocks.len());
+                for (origin, version) in &seen {
+                    cmd.arg(origin.to_string()).arg(version.as_micros());
+                }
+                for entry in &batch.aside {
+                    cmd.arg(entry.id.as_micros()).arg(entry.bytes.as_ref());
+                }
+                cmd.arg(&blocks);
+                Ok(cmd)
+            })
+            .await?;
+        let [what, position] = parse::tuple(answer)?;
+        let what = parse::text(what)?.unwrap_or_default();
+        let position = parse::text(position)?;
+        let cursor = position.as_deref().and_then(parse_cursor);
+        let broken = || StoreError::Protocol(format!("join answered {what} {position:?}"));
+        match what.as_str() {
+            "applied" => cursor.map(JoinReply::Applied).ok_or_else(broken),
+            "known" => cursor.map(JoinReply::Known).ok_or_else(broken),
+            "gap" => Ok(JoinReply::Gap(cursor)),
+            "epoch" => position.as_ref().and_then(|epoch| epoch.parse().ok()).map(JoinReply::Epoch).ok_or_else(broken),
+            _ => Err(broken()),
+        }
+    }
+
+    pub(super) async fn read_aside(&self, partition: u16, origin: &Origin) -> Result<Vec<SetAside>, StoreError> {
+        let mut cmd = redis::cmd("HGETALL");
+        cmd.arg(self.keys(partition)?.aside());
+        let mut entries = Vec::new();
+        for (field, value) in pairs(self.call(&cmd).await?)? {
+            if let Some((whose, id)) = aside_field(&field)
+                && whose == *origin
+            {
+                entries.push(SetAside { id, bytes: value });
+            }
+        }
+        entries.sort_by_key(|entry| entry.id);
+        Ok(entries)
+    }
+
+    pub(super) async fn recover_entry(
+        &self,
+        partition: u16,
+        origin: &Origin,
+        id: Version,
+        delta: Option<&Delta>,
+    ) -> Result<(), StoreError> {
+        let physical = self.keys(partition)?;
+        self.call_checked(partition, |wire, slot| {
+            let mut keys = vec![
+                physical.meta(),
+                physical.index(),
+                physical.expiring(),
+                slot.log.clone(),
+                slot.number.clone(),
+                physical.aside(),
+            ];
+            if let Some(delta) = delta {
+                keys.push(physical.cells(&delta.key));
+                keys.push(physical.view(&delta.key));
+            }
+            let mut cmd = self.checked_script(&SCRIPTS.recover, wire, slot, &keys)?;
+            cmd.arg(origin.to_string()).arg(origin.to_bytes()).arg(&slot.origin).arg(id.as_micros());
+            cmd.arg(delta.map(codec::encode_delta).unwrap_or_default());
+            Ok(cmd)
+        })
+        .await
+        .map(drop)
+    }
+
+    pub(super) async fn read_sync_state(&self, partition: u16) -> Result<SyncState, StoreError> {
+        let keys = self.keys(partition)?;
+        let wire = self.region.wire().await?;
+        let slot = wire.slot(&self.name, partition)?;
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.cmd("HGETALL").arg(keys.meta());
+        pipeline.cmd("GET").arg(&slot.number);
+        pipeline.cmd("XREVRANGE").arg(&slot.log).arg("+").arg("-").arg("COUNT").arg(1);
+        pipeline.cmd("HKEYS").arg(keys.aside());
+        // MULTI's own answers come first; the last is EXEC's.
+        let answers = wire.transaction(&pipeline).await.map_err(CallError::into_store)?;
+        let [meta, number, last, aside] = parse::tuple(answers)?;
+        let mut state = SyncState { epoch: 1, ..SyncState::default() };
+        for (field, value) in pairs(meta)? {
+            read_meta(&mut state, &field, &value);
+        }
+        state.number = if number == Value::Nil { 0 } else { parse::unsigned(&number)? };
+        for entry in parse::array(last)? {
+            state.clock = raw_entry(entry)?.id;
+        }
+        for field in parse::array(aside)? {
+            if let Some((origin, _)) = parse::bytes(field)?.as_ref().and_then(aside_field) {
+                *state.aside.entry(origin).or_default() += 1;
+            }
+        }
+        if state.record.as_ref().is_some_and(|record| record.incarnation != slot.record.incarnation) {
+            wire.reopen(&self.name, partition, 0).await?;
+        }
+        Ok(state)
+    }
+}
+
+/// One field of the meta hash. What does not parse is another version's, and left alone.
+fn read_meta(state: &mut SyncState, field: &Bytes, value: &Bytes) {
+    let (Ok(field), text) = (std::str::from_utf8(field), std::str::from_utf8(value).unwrap_or_default()) else {
+        return;
+    };
+    let (what, of) = field.split_once(':').unwrap_or((field, ""));
+    let count = || text.parse::<u64>().unwrap_or_default();
+    let numbered = || {
+        let (incarnation, number) = text.split_once(' ')?;
+        Some((incarnation.parse().ok()?, number.parse().ok()?))
+    };
+    match what {
+        "record" => state.record = parse_record(text),
+        "epoch" => state.epoch = count(),
+        "due" => state.vector_due = true,
+        "conflicts" => state.conflicts = count(),
+        "inexact" => state.inexact = count(),
+        "applied" => {
+            if let Ok(origin) = of.parse() {
+                state.applied.insert(origin, Version::from_micros(count()));
+            }
+        }
+        "cursor" | "ack" => {
+            if let (Ok(region), Some(cursor)) = (of.parse(), parse_cursor(text)) {
+                if what == "ack" {
+                    state.acks.insert(region, cursor)
+                } else {
+                    state.cursors.insert(region, cursor)
+                };
+            }
+        }
+        "resynced" | "known" => {
+            if let (Ok(region), Some(pair)) = (of.parse(), numbered()) {
+                if what == "known" {
+                    state.known.insert(region, pair)
+                } else {
+                    state.resynced.insert(region, pair)
+                };
+            }
+        }
+        "resync" => {
+            if let Ok(region) = of.parse()
+                && let Some(end) = value.iter().position(|b| *b == b'\n')
+                && let Some(plan) = value.get(..end).and_then(|p| std::str::from_utf8(p).ok()).and_then(decode_plan)
+            {
+                state.resyncs.insert(region, ResyncProgress { plan, after: value.slice(end + 1..) });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `INCARNATION NUMBER ID`.
+fn parse_cursor(text: &str) -> Option<Cursor> {
+    let mut parts = text.split(' ');
+    Some(Cursor {
+        incarnation: parts.next()?.parse().ok()?,
+        number: parts.next()?.parse().ok()?,
+        id: Version::from_micros(parts.next()?.parse().ok()?),
+    })
+}
+
+fn aside_field(field: &Bytes) -> Option<(Origin, Version)> {
+    let (origin, id) = std::str::from_utf8(field).ok()?.rsplit_once(' ')?;
+    Some((origin.parse().ok()?, Version::from_micros(id.parse().ok()?)))
+}
+
+fn pairs(value: Value) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    let mut values = parse::array(value)?.into_iter();
+    let mut out = Vec::new();
+    while let (Some(key), Some(value)) = (values.next(), values.next()) {
+        out.push((parse::bytes(key)?.unwrap_or_default(), parse::bytes(value)?.unwrap_or_default()));
+    }
+    Ok(out)
+}
+
+/// The stream id of a version: milliseconds, and the rest of the microseconds as sequence.
+fn stream_id(version: Version) -> String {
+    format!("{}-{}", version.as_micros() / 1000, version.as_micros() % 1000)
+}
+
+fn raw_entry(value: Value) -> Result<RawEntry, StoreError> {
+    let [id, fields] = parse::tuple(value)?;
+    let id = parse::text(id)?.unwrap_or_default();
+    let version = id
+        .split_once('-')
+        .and_then(|(ms, seq)| ms.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(seq.parse().ok()?))
+        .ok_or_else(|| StoreError::Protocol(format!("stream id {id:?}")))?;
+    // An entry without our field is undecodable, not a failure of the read: the link sets it aside.
+    let bytes = pairs(fields)?.into_iter().find(|(field, _)| field.as_ref() == b"d").map(|(_, value)| value);
+    Ok(RawEntry { id: Version::from_micros(version), bytes: bytes.unwrap_or_default() })
+}
+
+/// A vector as text: `REGION/INCARNATION VERSION`, separated by commas.
+pub(super) fn encode_vector(vector: &Vector) -> String {
+    vector.iter().map(|(origin, version)| format!("{origin} {version}")).collect::<Vec<_>>().join(",")
+}
+
+/// Reads what [`encode_vector`] writes.
+pub(super) fn decode_vector(text: &str) -> Option<Vector> {
+    if text.is_empty() {
+        return Some(Vector::new());
+    }
+    let entry = |entry: &str| {
+        let (origin, version) = entry.split_once(' ')?;
+        Some((origin.parse().ok()?, Version::from_micros(version.parse().ok()?)))
+    };
+    text.split(',').map(entry).collect()
+}

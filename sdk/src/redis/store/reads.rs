@@ -1,0 +1,101 @@
+//! Reads: native commands on the view.
+
+use redis::{Cmd, Value};
+
+use super::{
+    super::call::{CallError, checked, parse},
+    RedisStore,
+};
+use crate::store::{Query, Read, Reply, StoreError};
+
+impl RedisStore {
+    pub(super) async fn read_one(&self, read: &Read) -> Result<Reply, StoreError> {
+        let cmd = self.read_command(read)?;
+        reply(self.call(&cmd).await?)
+    }
+
+    pub(super) async fn read_pipelined(&self, reads: &[Read]) -> Vec<Result<Reply, StoreError>> {
+        match self.send_reads(reads).await {
+            Ok(replies) => replies,
+            Err(error) => reads.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn send_reads(&self, reads: &[Read]) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
+        let mut pipeline = redis::Pipeline::with_capacity(reads.len());
+        for read in reads {
+            pipeline.add_command(self.read_command(read)?);
+        }
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wire = self.region.wire().await?;
+        let answers = wire.pipeline(&pipeline).await.map_err(CallError::into_store)?;
+        Ok(answers.into_iter().map(|a| checked(a).map_err(CallError::into_store).and_then(reply)).collect())
+    }
+
+    fn read_command(&self, read: &Read) -> Result<Cmd, StoreError> {
+        let (_, keys) = self.locate(&read.key)?;
+        let view = keys.view(&read.key);
+        let command = |name: &str| {
+            let mut cmd = redis::cmd(name);
+            cmd.arg(&view);
+            cmd
+        };
+        Ok(match &read.query {
+            Query::Value => command("GET"),
+            Query::Exists => command("EXISTS"),
+            Query::TimeToLive => command("PTTL"),
+            Query::Members => command("SMEMBERS"),
+            Query::Contains(member) => with(command("SISMEMBER"), &[member]),
+            Query::Count => command(match read.key.kind {
+                archipelago_engine::Kind::String => "EXISTS",
+                archipelago_engine::Kind::Set => "SCARD",
+                archipelago_engine::Kind::Hash => "HLEN",
+                archipelago_engine::Kind::SortedSet => "ZCARD",
+            }),
+            Query::Field(field) => with(command("HGET"), &[field]),
+            Query::Fields(fields) => with(command("HMGET"), &fields.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
+            Query::All => command("HGETALL"),
+            Query::HasField(field) => with(command("HEXISTS"), &[field]),
+            Query::Score(member) => with(command("ZSCORE"), &[member]),
+            Query::Rank { member, reverse } => with(command(if *reverse { "ZREVRANK" } else { "ZRANK" }), &[member]),
+            Query::RangeByRank { start, stop, reverse } => {
+                let mut cmd = command(if *reverse { "ZREVRANGE" } else { "ZRANGE" });
+                cmd.arg(start).arg(stop).arg("WITHSCORES");
+                cmd
+            }
+            Query::RangeByScore { min, max, reverse, limit } => {
+                let (name, first, second) =
+                    if *reverse { ("ZREVRANGEBYSCORE", max, min) } else { ("ZRANGEBYSCORE", min, max) };
+                let mut cmd = command(name);
+                cmd.arg(first.to_text()).arg(second.to_text()).arg("WITHSCORES");
+                if let Some((offset, count)) = limit {
+                    cmd.arg("LIMIT").arg(offset).arg(count);
+                }
+                cmd
+            }
+            Query::CountByScore { min, max } => {
+                let mut cmd = command("ZCOUNT");
+                cmd.arg(min.to_text()).arg(max.to_text());
+                cmd
+            }
+        })
+    }
+}
+
+fn with(mut cmd: Cmd, arguments: &[&[u8]]) -> Cmd {
+    cmd.arg(arguments);
+    cmd
+}
+
+fn reply(value: Value) -> Result<Reply, StoreError> {
+    Ok(match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(n) => Reply::Int(n),
+        Value::Array(_) | Value::Set(_) | Value::Map(_) => {
+            Reply::Array(parse::array(value)?.into_iter().map(reply).collect::<Result<_, _>>()?)
+        }
+        other => parse::bytes(other)?.map_or(Reply::Nil, Reply::Bytes),
+    })
+}

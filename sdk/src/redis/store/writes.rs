@@ -1,0 +1,228 @@
+//! Writes: each is one script call.
+
+use std::time::Duration;
+
+use archipelago_engine::{
+    Amount, Expiry, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, Retention, number,
+};
+use bytes::Bytes;
+use redis::{Cmd, Value};
+
+use super::{
+    super::{
+        call::{CallError, checked, parse},
+        scripts::SCRIPTS,
+        wire::{Slot, Wire, partition_keys, script},
+    },
+    RedisStore,
+};
+use crate::{
+    keyspace::partition_of,
+    store::{StoreError, Write},
+};
+
+/// Writes in one pipeline: more only hold memory.
+const CHUNK: usize = 1000;
+
+impl RedisStore {
+    pub(super) async fn write_one(&self, write: &Write) -> Result<Outcome, StoreError> {
+        write.mutation.check_limits(&write.key.name)?;
+        let (partition, _) = self.locate(&write.key)?;
+        let answer =
+            self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await?;
+        outcome(&write.mutation, answer)
+    }
+
+    /// Pipelined on one connection, in order. A write that was refused as stale changed nothing, and so was every later
+    /// one of its partition: they are repeated in order.
+    pub(super) async fn write_pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
+        let mut results = Vec::with_capacity(writes.len());
+        for chunk in writes.chunks(CHUNK) {
+            match self.write_chunk(chunk).await {
+                Ok(outcomes) => results.extend(outcomes),
+                Err(error) => {
+                    // The rest was never sent when nothing could be sent at all; otherwise nobody knows.
+                    results.extend(chunk.iter().map(|_| Err(error.clone())));
+                }
+            }
+        }
+        results
+    }
+
+    async fn write_chunk(&self, writes: &[Write]) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+        let wire = self.region.wire().await?;
+        let mut results: Vec<Option<Result<Outcome, StoreError>>> = Vec::with_capacity(writes.len());
+        let mut pipeline = redis::Pipeline::with_capacity(writes.len());
+        let partitions = self.keyspace()?.config.partitions;
+        for write in writes {
+            let partition = partition_of(&write.key.name, partitions);
+            let command = match write.mutation.check_limits(&write.key.name) {
+                Ok(()) => {
+                    wire.slot(&self.name, partition).and_then(|slot| self.write_command(&wire, &slot, partition, write))
+                }
+                Err(refusal) => Err(refusal.into()),
+            };
+            match command {
+                Ok(command) => {
+                    pipeline.add_command(command);
+                    results.push(None);
+                }
+                Err(error) => results.push(Some(Err(error))),
+            }
+        }
+        let answers = if pipeline.is_empty() {
+            Vec::new()
+        } else {
+            wire.pipeline(&pipeline).await.map_err(CallError::into_store)?
+        };
+        let mut answers = answers.into_iter();
+        let mut repeat = Vec::new();
+        for (at, (write, result)) in writes.iter().zip(&mut results).enumerate() {
+            if result.is_some() {
+                continue;
+            }
+            let answer = answers.next().unwrap_or(Value::Nil);
+            match wire.noticed(checked(answer)) {
+                Ok(answer) => *result = Some(outcome(&write.mutation, answer)),
+                Err(CallError::Stale | CallError::NoScript) => repeat.push(at),
+                Err(error) => *result = Some(Err(error.into_store())),
+            }
+        }
+        for at in repeat {
+            if let (Some(write), Some(result)) = (writes.get(at), results.get_mut(at)) {
+                *result = Some(self.write_one(write).await);
+            }
+        }
+        let missing = || Err(StoreError::Protocol("an answer is missing".to_owned()));
+        Ok(results.into_iter().map(|result| result.unwrap_or_else(missing)).collect())
+    }
+
+    fn write_command(&self, wire: &Wire, slot: &Slot, partition: u16, write: &Write) -> Result<Cmd, StoreError> {
+        let keyspace = self.keyspace()?;
+        let keys = partition_keys(keyspace, partition)?;
+        let key = &write.key;
+        let others = || Kind::ALL.into_iter().filter(|kind| write.exclusive && *kind != key.kind);
+        let body = match &write.mutation {
+            Mutation::Assign(_) => &SCRIPTS.assign,
+            Mutation::Add { .. } => &SCRIPTS.add,
+            Mutation::Remove { .. } => &SCRIPTS.remove,
+            Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
+            Mutation::Expire(_) => &SCRIPTS.expire,
+        };
+        let mut cmd = script(body, 6 + others().count());
+        cmd.arg(keys.cells(key))
+            .arg(keys.view(key))
+            .arg(&slot.log)
+            .arg(&slot.number)
+            .arg(keys.index())
+            .arg(keys.expiring());
+        for kind in others() {
+            cmd.arg(keys.view(&Key::new(kind, key.name.clone())));
+        }
+        cmd.arg(wire.history_argument(&keyspace.config)).arg(&slot.origin).arg(keyspace.config.log_cap);
+        cmd.arg(key.name.as_ref()).arg(key.kind.code());
+        arguments(&mut cmd, &write.mutation)?;
+        Ok(cmd)
+    }
+
+    pub(super) async fn sweep_expired(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError> {
+        let keys = self.keys(partition)?;
+        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let now = crate::store::Store::clock(self).await?.as_millis();
+        let mut cmd = redis::cmd("ZRANGEBYSCORE");
+        cmd.arg(keys.expiring()).arg("-inf").arg(now.saturating_sub(grace)).arg("LIMIT").arg(0).arg(limit);
+        let mut swept = 0;
+        for entry in parse::array(self.call(&cmd).await?)? {
+            let Some(key) = parse::bytes(entry)?.as_ref().and_then(Key::from_index_entry) else { continue };
+            let write = Write { key, mutation: Mutation::Sweep { grace }, exclusive: false };
+            if let Outcome::Cleared { existed: true, .. } = self.write_one(&write).await? {
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+fn expiry_arguments(expiry: Expiry) -> (&'static str, i64) {
+    match expiry {
+        Expiry::In(millis) => ("in", millis),
+        Expiry::At(millis) => ("at", millis),
+        Expiry::Never => ("never", 0),
+    }
+}
+
+/// The operation's own arguments, from the sixth on.
+fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
+    match mutation {
+        Mutation::Assign(assignment) => {
+            let presence = match assignment.presence {
+                Presence::Any => "",
+                Presence::Absent => "NX",
+                Presence::Present => "XX",
+            };
+            let order = match assignment.order {
+                Order::Any => "",
+                Order::Greater => "GT",
+                Order::Less => "LT",
+            };
+            let (retention, millis) = match assignment.retention {
+                Retention::Keep => ("keep", 0),
+                Retention::Clear => ("clear", 0),
+                Retention::Set(expiry) => expiry_arguments(expiry),
+            };
+            cmd.arg(presence).arg(order).arg(retention).arg(millis).arg(u8::from(assignment.previous));
+            for (member, payload) in &assignment.entries {
+                cmd.arg(member.as_ref()).arg(payload.as_ref());
+            }
+        }
+        Mutation::Add { member, amount } => {
+            match amount {
+                // Past 2^53 a double would round it: Redis's own answer to what it cannot add exactly.
+                Amount::Integer(n) if n.unsigned_abs() > 1 << 53 => return Err(MutationError::Overflow.into()),
+                Amount::Integer(n) => cmd.arg("i").arg(n),
+                Amount::Float(n) if n.is_nan() => return Err(MutationError::NanScore.into()),
+                // Lua reads these words through its own arithmetic: 1e999 is infinite.
+                Amount::Float(n) if n.is_infinite() => cmd.arg("f").arg(if *n > 0.0 { "1e999" } else { "-1e999" }),
+                Amount::Float(n) => cmd.arg("f").arg(number::show(*n)),
+            };
+            cmd.arg(member.as_ref());
+        }
+        Mutation::Remove { members } => {
+            for member in members {
+                cmd.arg(member.as_ref());
+            }
+        }
+        Mutation::Clear { previous } => {
+            cmd.arg(u8::from(*previous)).arg("");
+        }
+        Mutation::Sweep { grace } => {
+            cmd.arg(0).arg(*grace);
+        }
+        Mutation::Expire(expiry) => {
+            let (mode, millis) = expiry_arguments(*expiry);
+            cmd.arg(mode).arg(millis);
+        }
+    }
+    Ok(())
+}
+
+fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, StoreError> {
+    Ok(match mutation {
+        Mutation::Assign(_) => {
+            let [assigned, added, changed, previous] = parse::tuple(answer)?;
+            Outcome::Assigned {
+                assigned: parse::unsigned(&assigned)?,
+                added: parse::unsigned(&added)?,
+                changed: parse::unsigned(&changed)?,
+                previous: parse::bytes(previous)?,
+            }
+        }
+        Mutation::Add { .. } => Outcome::Sum(parse::bytes(answer)?.unwrap_or_else(Bytes::new)),
+        Mutation::Remove { .. } => Outcome::Removed(parse::unsigned(&answer)?),
+        Mutation::Clear { .. } | Mutation::Sweep { .. } => {
+            let [existed, previous] = parse::tuple(answer)?;
+            Outcome::Cleared { existed: parse::integer(&existed)? == 1, previous: parse::bytes(previous)? }
+        }
+        Mutation::Expire(_) => Outcome::Expiry(parse::integer(&answer)? == 1),
+    })
+}

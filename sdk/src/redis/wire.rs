@@ -1,0 +1,370 @@
+//! A wire: one connection to a primary, published for use only after it has learned whose history it talks to.
+//!
+//! The crate's own `ConnectionManager` offers no hook between connecting and the first command, so a write could reach
+//! a server whose history nobody has looked at. Here every new connection first reads the server's identity, loads the
+//! scripts and opens the partitions that need a new incarnation.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use archipelago_engine::{Incarnation, Origin, Record, RegionId, codec};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, Value, aio::MultiplexedConnection};
+use tokio::sync::Notify;
+
+use super::{
+    call::{CallError, checked, parse},
+    scripts::{SCRIPTS, Script},
+};
+use crate::{
+    config::{HistoryCheck, KeyspaceConfig, RegionConfig},
+    keyspace::PhysicalKeys,
+    store::StoreError,
+};
+
+/// The oldest server that has every command the scripts use.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// A keyspace as the wires know it.
+#[derive(Debug)]
+pub(super) struct Keyspace {
+    pub(super) config: KeyspaceConfig,
+    pub(super) partitions: Vec<PhysicalKeys>,
+}
+
+impl Keyspace {
+    pub(super) fn new(name: &str, config: KeyspaceConfig) -> Self {
+        let partitions = (0..config.partitions).map(|partition| PhysicalKeys::new(name, partition)).collect();
+        Self { config, partitions }
+    }
+}
+
+/// The incarnation of one partition that writes on a wire name, with what is derived from it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) record: Record,
+    pub(super) incarnation: String,
+    pub(super) origin: Vec<u8>,
+    pub(super) log: Vec<u8>,
+    pub(super) number: Vec<u8>,
+}
+
+/// One connection to a primary.
+pub(super) struct Wire {
+    region: RegionId,
+    connection: MultiplexedConnection,
+    replid: String,
+    history: String,
+    keyspaces: Arc<BTreeMap<String, Keyspace>>,
+    slots: BTreeMap<String, Vec<RwLock<Option<Arc<Slot>>>>>,
+    is_broken: AtomicBool,
+    broke: Notify,
+}
+
+/// Why a connection could not be made.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectError {
+    pub(super) text: String,
+    /// Trying again will not help: the configuration does not fit the server.
+    pub(super) is_final: bool,
+}
+
+impl ConnectError {
+    fn passing(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_final: false }
+    }
+
+    fn last(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_final: true }
+    }
+}
+
+impl From<StoreError> for ConnectError {
+    fn from(error: StoreError) -> Self {
+        Self::passing(error.to_string())
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("region", &self.region).field("history", &self.history).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    /// Connects, learns the server's identity, loads the scripts and opens every partition.
+    pub(super) async fn connect(
+        region: &RegionId,
+        config: &RegionConfig,
+        keyspaces: &Arc<BTreeMap<String, Keyspace>>,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let client = redis::Client::open(config.url.as_str()).map_err(|_| ConnectError::last("malformed URL"))?;
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout))
+            .set_response_timeout(Some(config.response_timeout))
+            .set_pipeline_buffer_size(1024);
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&settings)
+            .await
+            .map_err(|error| ConnectError::passing(error.to_string()))?;
+        let mut wire = Self {
+            region: region.clone(),
+            connection,
+            replid: String::new(),
+            history: String::new(),
+            keyspaces: keyspaces.clone(),
+            slots: keyspaces
+                .iter()
+                .map(|(name, k)| (name.clone(), k.partitions.iter().map(|_| RwLock::default()).collect()))
+                .collect(),
+            is_broken: AtomicBool::new(false),
+            broke: Notify::new(),
+        };
+        wire.learn_identity().await?;
+        wire.load_scripts().await.map_err(|error| ConnectError::passing(error.into_store().to_string()))?;
+        for name in keyspaces.keys() {
+            wire.open_keyspace(name).await?;
+        }
+        Ok(Arc::new(wire))
+    }
+
+    async fn learn_identity(&mut self) -> Result<(), ConnectError> {
+        let mut pipeline = redis::pipe();
+        for section in ["server", "replication", "memory"] {
+            pipeline.cmd("INFO").arg(section);
+        }
+        let mut info = String::new();
+        for value in self.pipeline(&pipeline).await.map_err(|e| ConnectError::from(e.into_store()))? {
+            let section = checked(value).map_err(|e| ConnectError::from(e.into_store()))?;
+            info.push_str(&parse::text(section)?.unwrap_or_default());
+        }
+        let field = |name: &str| {
+            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
+        };
+        let version = field("redis_version");
+        let mut numbers = version.split('.').map(|n| n.parse().unwrap_or(0u32));
+        if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < OLDEST {
+            let (major, minor) = OLDEST;
+            return Err(ConnectError::last(format!("the server is {version}, at least {major}.{minor} is needed")));
+        }
+        if field("role") != "master" {
+            return Err(ConnectError::passing("the server is a replica, a primary is needed"));
+        }
+        let policy = field("maxmemory_policy");
+        if policy != "noeviction" {
+            tracing::warn!(region = %self.region, policy, "maxmemory-policy evicts keys: that destroys cells; set noeviction");
+        }
+        self.replid = field("master_replid").to_owned();
+        self.history = format!("{}:{}", field("run_id"), self.replid);
+        Ok(())
+    }
+
+    pub(super) async fn load_scripts(&self) -> Result<(), CallError> {
+        let mut pipeline = redis::pipe();
+        for script in SCRIPTS.all() {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+        }
+        for value in self.pipeline(&pipeline).await? {
+            checked(value)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the keyspace is what the configuration says, and opens its partitions.
+    async fn open_keyspace(&self, name: &str) -> Result<(), ConnectError> {
+        let Some(keyspace) = self.keyspaces.get(name) else { return Ok(()) };
+        let mut pipeline = redis::pipe();
+        for keys in &keyspace.partitions {
+            pipeline.cmd("HMGET").arg(keys.meta()).arg("record").arg("format").arg("partitions");
+        }
+        let metas = self.pipeline(&pipeline).await.map_err(|e| ConnectError::from(e.into_store()))?;
+        for (partition, meta) in metas.into_iter().enumerate() {
+            let meta = checked(meta).map_err(|e| ConnectError::from(e.into_store()))?;
+            let [record, format, partitions] = parse::tuple(meta)?;
+            let known = parse::text(format)?.zip(parse::text(partitions)?);
+            if let Some((format, partitions)) = known {
+                let ours = (codec::FORMAT.to_string(), keyspace.config.partitions.to_string());
+                if (format.as_str(), partitions.as_str()) != (ours.0.as_str(), ours.1.as_str()) {
+                    return Err(ConnectError::last(format!(
+                        "keyspace {name} was created with {partitions} partitions in format {format}, this client is \
+                         configured for {} partitions in format {}",
+                        ours.1, ours.0
+                    )));
+                }
+            }
+            let text = parse::text(record)?.unwrap_or_default();
+            let partition = u16::try_from(partition).unwrap_or(u16::MAX);
+            match parse_record(&text) {
+                Some(record) if record.history == self.history => self.publish(name, partition, record),
+                Some(_) | None => {
+                    let record = self.open(name, partition, &text, 0).await?;
+                    if record.history != self.history {
+                        return Err(ConnectError::passing("the server's history changed while connecting"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a new incarnation by compare-and-set against the record as it was last seen.
+    pub(super) async fn open(&self, name: &str, partition: u16, seen: &str, floor: u64) -> Result<Record, StoreError> {
+        let keyspace = self.keyspace(name)?;
+        let keys = partition_keys(keyspace, partition)?;
+        let fresh = fresh_incarnation()?;
+        let old = parse_record(seen).map_or(Incarnation::new(0), |record| record.incarnation);
+        let mut cmd = script(&SCRIPTS.open, 5);
+        cmd.arg(keys.meta()).arg(keys.log(fresh)).arg(keys.number(fresh)).arg(keys.log(old)).arg(keys.number(old));
+        cmd.arg(seen).arg(self.region.as_str()).arg(fresh.to_string()).arg(floor);
+        cmd.arg(codec::FORMAT).arg(keyspace.config.partitions);
+        let [record, opened] = parse::tuple(self.call(&cmd).await.map_err(CallError::into_store)?)?;
+        let text = parse::text(record)?.unwrap_or_default();
+        let record = parse_record(&text).ok_or_else(|| StoreError::Protocol(format!("record {text:?}")))?;
+        if parse::integer(&opened)? == 1 {
+            tracing::info!(region = %self.region, keyspace = name, partition, incarnation = %record.incarnation, "opened a new incarnation");
+        }
+        if record.history == self.history {
+            self.publish(name, partition, record.clone());
+        }
+        Ok(record)
+    }
+
+    /// After STALE: looks at the record and opens a new incarnation if it has to. Says whether this wire may go on.
+    pub(super) async fn reopen(&self, name: &str, partition: u16, floor: u64) -> Result<Record, StoreError> {
+        let meta = partition_keys(self.keyspace(name)?, partition)?.meta();
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(meta).arg("record");
+        let seen = parse::text(self.call(&cmd).await.map_err(CallError::into_store)?)?.unwrap_or_default();
+        let record = self.open(name, partition, &seen, floor).await?;
+        if record.history != self.history {
+            // The history behind this socket is another one now: a new connection has to learn it.
+            self.retire();
+        }
+        Ok(record)
+    }
+
+    fn publish(&self, name: &str, partition: u16, record: Record) {
+        let Some(keys) = self.keyspaces.get(name).and_then(|k| k.partitions.get(usize::from(partition))) else {
+            return;
+        };
+        let slot = Slot {
+            incarnation: record.incarnation.to_string(),
+            origin: Origin::new(self.region.clone(), record.incarnation).to_bytes(),
+            log: keys.log(record.incarnation),
+            number: keys.number(record.incarnation),
+            record,
+        };
+        if let Some(place) = self.slots.get(name).and_then(|slots| slots.get(usize::from(partition))) {
+            *place.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(slot));
+        }
+    }
+
+    /// The incarnation that writes to a partition name.
+    pub(super) fn slot(&self, name: &str, partition: u16) -> Result<Arc<Slot>, StoreError> {
+        let place = self.slots.get(name).and_then(|slots| slots.get(usize::from(partition)));
+        let slot = place.and_then(|place| place.read().unwrap_or_else(PoisonError::into_inner).clone());
+        slot.ok_or_else(|| StoreError::Unavailable(format!("partition {partition} of keyspace {name} is not open")))
+    }
+
+    fn keyspace(&self, name: &str) -> Result<&Keyspace, StoreError> {
+        self.keyspaces.get(name).ok_or_else(|| StoreError::Protocol(format!("unknown keyspace {name}")))
+    }
+
+    /// What the scripts compare with the server's own replication id; empty when the keyspace opted out.
+    pub(super) fn history_argument(&self, config: &KeyspaceConfig) -> &str {
+        match config.history_check {
+            HistoryCheck::Exact => &self.replid,
+            HistoryCheck::Heartbeat => "",
+        }
+    }
+
+    /// Sends one command.
+    pub(super) async fn call(&self, cmd: &Cmd) -> Result<Value, CallError> {
+        let answer = self.connection.clone().send_packed_command(cmd).await;
+        self.noticed(answer.map_err(|error| CallError::of(&error)).and_then(checked))
+    }
+
+    /// Sends commands in order; an error of one is among the answers.
+    pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, CallError> {
+        let answers = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await;
+        self.noticed(answers.map_err(|error| CallError::of(&error)))
+    }
+
+    /// Sends commands between MULTI and EXEC; answers the array that EXEC gives.
+    pub(super) async fn transaction(&self, pipeline: &Pipeline) -> Result<Value, CallError> {
+        let offset = pipeline.len() + 1;
+        let answers = self.connection.clone().send_packed_commands(pipeline, offset, 1).await;
+        let answer =
+            answers.map_err(|error| CallError::of(&error)).map(|mut values| values.pop().unwrap_or(Value::Nil));
+        self.noticed(answer.and_then(checked))
+    }
+
+    /// Retires the wire when the answer shows that it is of no more use.
+    pub(super) fn noticed<T>(&self, answer: Result<T, CallError>) -> Result<T, CallError> {
+        if let Err(CallError::NoAnswer { broken: true, .. } | CallError::Server { fatal: true, .. }) = &answer {
+            self.retire();
+        }
+        answer
+    }
+
+    /// Asks for a new connection; calls under way on this one may still be answered.
+    pub(super) fn retire(&self) {
+        self.is_broken.store(true, Ordering::Release);
+        self.broke.notify_one();
+    }
+
+    /// Whether a new connection was asked for.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Waits until a new connection is asked for.
+    pub(super) async fn retired(&self) {
+        while !self.is_retired() {
+            self.broke.notified().await;
+        }
+    }
+
+    /// The exact check, outside of any script: whether the server's history is still the one this wire learned.
+    pub(super) async fn check_history(&self) -> Result<(), CallError> {
+        let mut cmd = redis::cmd("INFO");
+        cmd.arg("replication");
+        let info = parse::text(self.call(&cmd).await?).ok().flatten().unwrap_or_default();
+        let same = info.contains(&format!("master_replid:{}", self.replid)) && info.contains("role:master");
+        if !same {
+            self.retire();
+        }
+        Ok(())
+    }
+}
+
+/// An EVALSHA of a script with so many keys.
+pub(super) fn script(script: &Script, keys: usize) -> Cmd {
+    let mut cmd = redis::cmd("EVALSHA");
+    cmd.arg(script.sha()).arg(keys);
+    cmd
+}
+
+pub(super) fn partition_keys(keyspace: &Keyspace, partition: u16) -> Result<&PhysicalKeys, StoreError> {
+    let keys = keyspace.partitions.get(usize::from(partition));
+    keys.ok_or_else(|| StoreError::Protocol(format!("there is no partition {partition}")))
+}
+
+/// Reads `INCARNATION OPENING HISTORY`.
+pub(super) fn parse_record(text: &str) -> Option<Record> {
+    let mut parts = text.splitn(3, ' ');
+    Some(Record {
+        incarnation: parts.next()?.parse().ok()?,
+        opening: parts.next()?.parse().ok()?,
+        history: parts.next()?.to_owned(),
+    })
+}
+
+fn fresh_incarnation() -> Result<Incarnation, StoreError> {
+    let bits = getrandom::u64().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
+    Ok(Incarnation::new(bits))
+}

@@ -1,0 +1,104 @@
+//! Sync: links between all regions of a keyspace, inside application processes or as a daemon.
+
+mod batch;
+mod convergence;
+mod link;
+mod pump;
+mod resync;
+mod skew;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use archipelago_engine::RegionId;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::skew::{SkewReport, skew};
+pub(crate) use self::convergence::{missing, wait_until};
+use self::link::{Drive, Link};
+use crate::{config::defaults, store::Store};
+
+/// The stores of one keyspace, as seen from this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Islands {
+    pub(crate) keyspace: String,
+    pub(crate) stores: BTreeMap<RegionId, Arc<dyn Store>>,
+    pub(crate) sweep_grace: Duration,
+}
+
+/// Links that run until they are shut down.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// How often expired keys are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Keys cleared in one sweep of a partition.
+const SWEEP_KEYS: usize = 100;
+
+impl Sync {
+    /// Drives every link under a lease. `local`: links from here start at once, the others only when nobody better
+    /// placed has taken them.
+    pub(crate) fn leased(islands: &[Islands], local: &RegionId, holder: &str) -> Self {
+        Self::start(islands, |origin| Drive::Leased {
+            holder: holder.to_owned(),
+            patience: if origin == local { Duration::ZERO } else { defaults::LEASE },
+        })
+    }
+
+    /// Drives every link at once, whoever else does.
+    pub(crate) fn always(islands: &[Islands]) -> Self {
+        Self::start(islands, |_| Drive::Always)
+    }
+
+    fn start(islands: &[Islands], drive: impl Fn(&RegionId) -> Drive) -> Self {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        for island in islands {
+            let members: Arc<Vec<RegionId>> = Arc::new(island.stores.keys().cloned().collect());
+            for (from, origin) in &island.stores {
+                for (to, destination) in island.stores.iter().filter(|(to, _)| *to != from) {
+                    tracing::trace!(keyspace = %island.keyspace, %from, %to, "link");
+                    let link = Link {
+                        keyspace: island.keyspace.clone(),
+                        origin: origin.clone(),
+                        destination: destination.clone(),
+                        members: members.clone(),
+                        drive: drive(from),
+                    };
+                    tasks.spawn(link.run(stop.clone()));
+                }
+                let sweeper = sweep(origin.clone(), island.sweep_grace);
+                tasks.spawn(stop.clone().run_until_cancelled_owned(sweeper));
+            }
+        }
+        tasks.close();
+        Self { stop, tasks }
+    }
+
+    /// Stops all links and waits for them; leases are given back.
+    pub(crate) async fn shut_down(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Sync {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Clears what expired long enough ago. Any number of processes may do it at once.
+async fn sweep(store: Arc<dyn Store>, grace: Duration) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        for partition in 0..store.partitions() {
+            if let Err(error) = store.sweep(partition, grace, SWEEP_KEYS).await {
+                tracing::debug!(region = %store.region(), partition, %error, "sweep interrupted");
+                break;
+            }
+        }
+    }
+}
