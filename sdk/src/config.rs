@@ -221,8 +221,7 @@ impl Config {
             self.keyspaces.insert("default".into(), KeyspaceConfig::default());
         }
         for (name, keyspace) in &self.keyspaces {
-            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-            if !plain || !(1..=64).contains(&name.len()) {
+            if !is_keyspace_name(name) {
                 return refuse(format!("keyspaces.{name}: a keyspace name has 1 to 64 of A-Z a-z 0-9 - _ ."));
             }
             if !(1..=1024).contains(&keyspace.partitions) {
@@ -253,6 +252,12 @@ impl std::str::FromStr for Config {
         })?;
         config.validate()
     }
+}
+
+/// Whether a keyspace can have this name: it stands in the hash tag of physical keys.
+pub(crate) fn is_keyspace_name(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    plain && (1..=64).contains(&name.len())
 }
 
 /// The names of a map, for messages.

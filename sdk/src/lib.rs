@@ -2,6 +2,7 @@
 
 pub mod config;
 mod error;
+pub mod exec;
 mod keyspace;
 mod redis;
 pub mod store;
@@ -10,3 +11,4 @@ pub use archipelago_engine as engine;
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use keyspace::{PhysicalKeys, partition_of};
+pub use store::embedded::Embedded;

@@ -1,6 +1,8 @@
 //! Stores: one keyspace in one region. Redis and the embedded engine implement one contract, and one conformance suite
 //! runs over both.
 
+pub mod embedded;
+
 use std::{fmt::Debug, time::Duration};
 
 use archipelago_engine::{

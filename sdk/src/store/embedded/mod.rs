@@ -1,0 +1,275 @@
+//! Embedded regions: the engine behind the [`Store`] trait, several regions in one process, no server needed.
+//!
+//! They are what examples, users' unit tests and simulations run on: the same algebra and the same sync protocol as on
+//! Redis, with latency, cuts, crashes and lost data on command.
+
+mod builder;
+mod clock;
+mod network;
+mod reads;
+mod region;
+mod store;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use archipelago_engine::{RegionId, Version};
+
+pub use self::{builder::EmbeddedBuilder, region::Backup};
+use self::{
+    clock::Clock,
+    network::Network,
+    region::{Data, Region, fresh_history},
+    store::EmbeddedStore,
+};
+use super::Store;
+use crate::{
+    config::{defaults, is_keyspace_name},
+    error::{Error, ErrorKind},
+};
+
+/// Several regions in this process. A clone is another handle of the same regions.
+///
+/// Everything is in memory and gone with the last handle. Faults are deterministic: they begin and end when a test
+/// says so. Not simulated: reordering within one call, loss at random, and memory limits.
+///
+/// ```
+/// use archipelago::{Embedded, store::{Query, Read, Reply, Write}};
+/// use archipelago::engine::{Key, Kind, Mutation, RegionId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let embedded = Embedded::builder().region("us-east-1").region("eu-west-1").build()?;
+/// let (us, eu): (RegionId, RegionId) = ("us-east-1".parse()?, "eu-west-1".parse()?);
+/// let key = Key::new(Kind::String, "greeting");
+///
+/// let store = embedded.store(&us, &us, "default")?;
+/// store.write(&Write { key: key.clone(), mutation: Mutation::set("hello"), exclusive: false }).await?;
+/// let read = Read { key, query: Query::Value };
+/// assert_eq!(store.read(&read).await?, Reply::Bytes("hello".into()));
+///
+/// // Another region has its own data, until a sync driver brings the delta.
+/// let remote = embedded.store(&us, &eu, "default")?;
+/// assert_eq!(remote.read(&read).await?, Reply::Nil);
+///
+/// embedded.partition("us-east-1", "eu-west-1")?;
+/// assert!(remote.read(&read).await.is_err());
+/// embedded.heal();
+/// assert!(remote.read(&read).await.is_ok());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    world: Arc<World>,
+}
+
+/// What all handles and stores share.
+#[derive(Debug)]
+struct World {
+    partitions: u16,
+    log_cap: u64,
+    clock: Clock,
+    network: Network,
+    regions: BTreeMap<RegionId, Arc<Region>>,
+}
+
+impl Embedded {
+    /// Begins to say which regions there are.
+    pub const fn builder() -> EmbeddedBuilder {
+        EmbeddedBuilder::new()
+    }
+
+    /// The regions, in order of their names.
+    pub fn regions(&self) -> impl Iterator<Item = &RegionId> {
+        self.world.regions.keys()
+    }
+
+    /// How many partitions every keyspace has.
+    #[must_use]
+    pub fn partitions(&self) -> u16 {
+        self.world.partitions
+    }
+
+    /// A keyspace of the region `target`, as an app server in the region `vantage` sees it.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region or a name that no keyspace can have.
+    pub fn store(&self, vantage: &RegionId, target: &RegionId, keyspace: &str) -> Result<Arc<dyn Store>, Error> {
+        let vantage = self.region(vantage.as_str())?.id.clone();
+        let region = Arc::clone(self.region(target.as_str())?);
+        if !is_keyspace_name(keyspace) {
+            return Err(refusal(format!("{keyspace:?}: a keyspace name has 1 to 64 of A-Z a-z 0-9 - _ .")));
+        }
+        Ok(Arc::new(EmbeddedStore::new(Arc::clone(&self.world), vantage, region, keyspace)))
+    }
+
+    /// Moves every region's clock forward, a manual one or the machine's as the regions see it.
+    pub fn advance(&self, by: Duration) {
+        self.world.clock.advance(by);
+    }
+
+    /// What a region's clock says.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn now(&self, region: &str) -> Result<Version, Error> {
+        let skew = self.region(region)?.state().skew;
+        Ok(self.world.clock.now(skew))
+    }
+
+    /// Sets how many microseconds a region's clock is ahead (or behind, when negative) of the others'.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn set_clock_skew(&self, region: &str, micros: i64) -> Result<(), Error> {
+        self.region(region)?.state().skew = micros;
+        Ok(())
+    }
+
+    /// Sets the round trip between two regions, both ways; between a region and itself too.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region, or for more than a store waits for an answer
+    /// ([`defaults::RESPONSE_TIMEOUT`]).
+    pub fn set_latency(&self, a: &str, b: &str, round_trip: Duration) -> Result<(), Error> {
+        if round_trip > defaults::RESPONSE_TIMEOUT {
+            return Err(refusal(format!(
+                "latency {a} to {b}: at most {:?}; cut the path, or lose its replies",
+                defaults::RESPONSE_TIMEOUT
+            )));
+        }
+        let (a, b) = (self.region(a)?, self.region(b)?);
+        self.world.network.set_latency(&a.id, &b.id, round_trip);
+        Ok(())
+    }
+
+    /// Cuts one way: app servers in `from` cannot reach the region `to` any more. What is under way gets no answer.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn cut(&self, from: &str, to: &str) -> Result<(), Error> {
+        let (from, to) = (self.region(from)?, self.region(to)?);
+        self.world.network.cut(&from.id, &to.id);
+        to.news.notify_waiters();
+        Ok(())
+    }
+
+    /// Cuts both ways between two regions. Each still serves its own app servers.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn partition(&self, a: &str, b: &str) -> Result<(), Error> {
+        self.cut(a, b)?;
+        self.cut(b, a)
+    }
+
+    /// Cuts a region off from all others, both ways.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn isolate(&self, region: &str) -> Result<(), Error> {
+        self.region(region)?;
+        let others: Vec<_> = self.regions().filter(|id| id.as_str() != region).cloned().collect();
+        others.iter().try_for_each(|other| self.partition(region, other.as_str()))
+    }
+
+    /// From now on, what app servers in `from` ask of the region `to` is done, but they hear nothing of it.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn lose_replies(&self, from: &str, to: &str) -> Result<(), Error> {
+        let (from, to) = (self.region(from)?, self.region(to)?);
+        self.world.network.lose_replies(&from.id, &to.id);
+        Ok(())
+    }
+
+    /// Ends every cut and every loss of replies. Crashed regions stay down.
+    pub fn heal(&self) {
+        self.world.network.heal();
+    }
+
+    /// Takes a region down. Its data stays, as that of a server with a complete append-only file.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn crash(&self, region: &str) -> Result<(), Error> {
+        let region = self.region(region)?;
+        region.state().up = false;
+        region.news.notify_waiters();
+        Ok(())
+    }
+
+    /// Brings a region up with its data and a new history. To restart with less data, [`Embedded::restore`] first.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn restart(&self, region: &str) -> Result<(), Error> {
+        let history = fresh_history().map_err(no_randomness)?;
+        let region = self.region(region)?;
+        let mut state = region.state();
+        state.history = history;
+        state.up = true;
+        drop(state);
+        region.news.notify_waiters();
+        Ok(())
+    }
+
+    /// Copies all of a region's data: views, cells, logs, cursors, leases.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn backup(&self, region: &str) -> Result<Backup, Error> {
+        let region = self.region(region)?;
+        let data = region.state().data.clone();
+        Ok(Backup { region: region.id.clone(), data })
+    }
+
+    /// Puts a region's data back to a backup. The history changes, as that of a server started on other files.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region or a backup of another one.
+    pub fn restore(&self, region: &str, backup: &Backup) -> Result<(), Error> {
+        let history = fresh_history().map_err(no_randomness)?;
+        let region = self.region(region)?;
+        if region.id != backup.region {
+            return Err(refusal(format!("a backup of {} cannot be restored in {}", backup.region, region.id)));
+        }
+        let mut state = region.state();
+        state.history = history;
+        state.data = backup.data.clone();
+        drop(state);
+        region.news.notify_waiters();
+        Ok(())
+    }
+
+    /// FLUSHALL: the data is gone, the history stays, and only the missing records show it.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn wipe(&self, region: &str) -> Result<(), Error> {
+        let region = self.region(region)?;
+        region.state().data = Data::default();
+        region.news.notify_waiters();
+        Ok(())
+    }
+
+    fn region(&self, name: &str) -> Result<&Arc<Region>, Error> {
+        let found = self.world.regions.iter().find(|(id, _)| id.as_str() == name).map(|(_, region)| region);
+        found.ok_or_else(|| {
+            let known: Vec<_> = self.regions().map(RegionId::as_str).collect();
+            refusal(format!("unknown region {name:?}, known: {}", known.join(", ")))
+        })
+    }
+}
+
+fn refusal(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+fn no_randomness(error: getrandom::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the system gives no random bits: {error}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+mod tests;

@@ -1,0 +1,201 @@
+//! Reads of a view, each with the semantics of its native command.
+
+use archipelago_engine::{Cells, Field, Key, KeyState, Kind, MutationError, Partition, Version, View, number};
+use bytes::Bytes;
+
+use crate::store::{Bound, Query, Reply, StoreError};
+
+/// What a query answers in a partition at a time.
+pub(super) fn answer(partition: &Partition, now: Version, read: &crate::store::Read) -> Result<Reply, StoreError> {
+    let looking = Looking { partition, now, key: &read.key };
+    looking.check_kind(&read.query)?;
+    Ok(match &read.query {
+        Query::Value => looking.value(&Bytes::new()),
+        Query::Exists => Reply::Int(i64::from(looking.exists())),
+        Query::TimeToLive => Reply::Int(looking.time_to_live()),
+        Query::Members | Query::All => Reply::Array(looking.all()),
+        Query::Contains(member) | Query::HasField(member) => Reply::Int(i64::from(looking.cells(member).is_some())),
+        Query::Count => Reply::Int(length(looking.count())),
+        Query::Field(field) => looking.value(field),
+        Query::Fields(fields) => Reply::Array(fields.iter().map(|field| looking.value(field)).collect()),
+        Query::Score(member) => looking.cells(member).and_then(Cells::score).map_or(Reply::Nil, shown),
+        Query::Rank { member, reverse } => looking.rank(member, *reverse),
+        Query::RangeByRank { start, stop, reverse } => {
+            let scores = looking.scores(*reverse);
+            let (skip, take) = window(*start, *stop, scores.len());
+            flat(scores.into_iter().skip(skip).take(take))
+        }
+        Query::RangeByScore { min, max, reverse, limit } => {
+            let within = looking.scores(*reverse).into_iter().filter(|(_, score)| is_within(*score, *min, *max));
+            let (skip, take) = page(*limit);
+            flat(within.skip(skip).take(take))
+        }
+        Query::CountByScore { min, max } => {
+            let scores = looking.scores(false);
+            Reply::Int(length(scores.iter().filter(|(_, score)| is_within(*score, *min, *max)).count()))
+        }
+    })
+}
+
+/// Whether a reader sees anything of the key: EXISTS.
+pub(super) fn exists(partition: &Partition, now: Version, key: &Key) -> bool {
+    Looking { partition, now, key }.exists()
+}
+
+struct Looking<'a> {
+    partition: &'a Partition,
+    now: Version,
+    key: &'a Key,
+}
+
+impl<'a> Looking<'a> {
+    /// The key's cells, unless it is past its expiry: point reads need not build the whole view.
+    fn state(&self) -> Option<&'a KeyState> {
+        let over = |state: &&KeyState| state.deadline().is_some_and(|deadline| deadline.is_past(self.now));
+        self.partition.key(self.key).filter(|state| !over(state))
+    }
+
+    fn exists(&self) -> bool {
+        self.state().is_some_and(KeyState::has_data)
+    }
+
+    /// The cells of a member that a reader sees.
+    fn cells(&self, member: &Bytes) -> Option<&'a Cells> {
+        let stamped = self.state()?.fields.get(&Field::Member(member.clone()))?;
+        Some(&stamped.cells).filter(|cells| cells.is_live())
+    }
+
+    fn value(&self, member: &Bytes) -> Reply {
+        self.cells(member).and_then(Cells::text).map_or(Reply::Nil, Reply::Bytes)
+    }
+
+    fn count(&self) -> usize {
+        let fields = self.state().into_iter().flat_map(|state| &state.fields);
+        fields.filter(|(field, stamped)| **field != Field::Expiry && stamped.cells.is_live()).count()
+    }
+
+    fn time_to_live(&self) -> i64 {
+        if !self.exists() {
+            return -2;
+        }
+        match self.partition.expires_at(self.key) {
+            None => -1,
+            Some(at) => i64::try_from(at.saturating_sub(self.now.as_millis())).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn all(&self) -> Vec<Reply> {
+        match self.partition.view(self.key, self.now) {
+            View::Set(members) => members.into_iter().map(Reply::Bytes).collect(),
+            View::Hash(fields) => fields.into_iter().flat_map(|(f, v)| [Reply::Bytes(f), Reply::Bytes(v)]).collect(),
+            View::Absent | View::String(_) | View::SortedSet(_) => Vec::new(),
+        }
+    }
+
+    /// Lowest first, or highest first with equal scores from the last member to the first.
+    fn scores(&self, reverse: bool) -> Vec<(Bytes, f64)> {
+        let View::SortedSet(mut scores) = self.partition.view(self.key, self.now) else {
+            return Vec::new();
+        };
+        if reverse {
+            scores.reverse();
+        }
+        scores
+    }
+
+    fn rank(&self, member: &Bytes, reverse: bool) -> Reply {
+        let at = self.scores(reverse).iter().position(|(other, _)| other == member);
+        at.map_or(Reply::Nil, |rank| Reply::Int(length(rank)))
+    }
+
+    /// A query for another type gets what the server answers; where there is nothing, every type is empty.
+    fn check_kind(&self, query: &Query) -> Result<(), StoreError> {
+        let fits = match query {
+            Query::Exists | Query::TimeToLive => true,
+            Query::Value => self.key.kind == Kind::String,
+            Query::Members | Query::Contains(_) => self.key.kind == Kind::Set,
+            Query::Count => self.key.kind != Kind::String,
+            Query::Field(_) | Query::Fields(_) | Query::All | Query::HasField(_) => self.key.kind == Kind::Hash,
+            Query::Score(_)
+            | Query::Rank { .. }
+            | Query::RangeByRank { .. }
+            | Query::RangeByScore { .. }
+            | Query::CountByScore { .. } => self.key.kind == Kind::SortedSet,
+        };
+        if fits || !self.exists() { Ok(()) } else { Err(StoreError::Refused(MutationError::WrongType)) }
+    }
+}
+
+/// Redis's indexes: from the end when negative, cut to what there is. How many to skip, and how many to take.
+fn window(start: i64, stop: i64, len: usize) -> (usize, usize) {
+    let len = length(len);
+    let from_the_end = |index: i64| if index < 0 { index.saturating_add(len) } else { index };
+    let start = from_the_end(start).max(0);
+    let stop = from_the_end(stop).min(len - 1);
+    let take = if start > stop { 0 } else { stop - start + 1 };
+    (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(take).unwrap_or(0))
+}
+
+/// LIMIT: a negative offset finds nothing, a negative count means all.
+fn page(limit: Option<(i64, i64)>) -> (usize, usize) {
+    let Some((offset, count)) = limit else {
+        return (0, usize::MAX);
+    };
+    (usize::try_from(offset).unwrap_or(usize::MAX), usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+fn is_within(score: f64, min: Bound, max: Bound) -> bool {
+    let above = if min.exclusive { score > min.score } else { score >= min.score };
+    let below = if max.exclusive { score < max.score } else { score <= max.score };
+    above && below
+}
+
+fn flat(scores: impl Iterator<Item = (Bytes, f64)>) -> Reply {
+    Reply::Array(scores.flat_map(|(member, score)| [Reply::Bytes(member), shown(score)]).collect())
+}
+
+fn shown(score: f64) -> Reply {
+    Reply::Bytes(number::show(score).into())
+}
+
+fn length(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_count_as_in_redis() {
+        for (start, stop, len, expected) in [
+            (0, -1, 3, (0, 3)),
+            (-2, -1, 3, (1, 2)),
+            (-9, 0, 3, (0, 1)),
+            (1, 9, 3, (1, 2)),
+            (2, 1, 3, (2, 0)),
+            (3, 5, 3, (3, 0)),
+            (0, -4, 3, (0, 0)),
+            (0, -1, 0, (0, 0)),
+            (i64::MIN, i64::MAX, 3, (0, 3)),
+        ] {
+            assert_eq!(window(start, stop, len), expected, "{start} {stop} of {len}");
+        }
+    }
+
+    #[test]
+    fn a_limit_pages_as_in_redis() {
+        assert_eq!(page(Some((1, 2))), (1, 2));
+        assert_eq!(page(Some((1, -5))), (1, usize::MAX));
+        assert_eq!(page(Some((-1, 2))).0, usize::MAX);
+    }
+
+    #[test]
+    fn bounds_may_leave_the_score_itself_out() {
+        let open = |score| Bound { score, exclusive: true };
+        assert!(is_within(1.0, Bound::inclusive(1.0), Bound::inclusive(1.0)));
+        assert!(!is_within(1.0, open(1.0), Bound::inclusive(2.0)));
+        assert!(!is_within(2.0, Bound::inclusive(1.0), open(2.0)));
+        assert!(is_within(f64::INFINITY, open(1.0), Bound::inclusive(f64::INFINITY)));
+    }
+}

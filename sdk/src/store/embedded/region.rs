@@ -1,0 +1,134 @@
+//! One embedded region: what a server holds in memory, and the identity of its history.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use archipelago_engine::{Incarnation, Partition, Refusal, RegionId, ResyncError, Stale, Version};
+use tokio::sync::Notify;
+
+/// One region.
+#[derive(Debug)]
+pub(super) struct Region {
+    pub(super) id: RegionId,
+    /// Told of everything a waiter may want to look at again: log entries, crashes, cuts.
+    pub(super) news: Notify,
+    state: Mutex<State>,
+}
+
+/// What a region's one thread works on.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) id: RegionId,
+    pub(super) up: bool,
+    /// What `run_id:master_replid` is to a Redis server: another one after every restart.
+    pub(super) history: String,
+    /// Microseconds by which the region's clock is off.
+    pub(super) skew: i64,
+    pub(super) data: Data,
+}
+
+/// What a backup holds: all of it goes back together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Data {
+    pub(super) partitions: BTreeMap<Slot, Partition>,
+    pub(super) leases: BTreeMap<(Arc<str>, String), Lease>,
+}
+
+/// A keyspace and one of its partitions.
+pub(super) type Slot = (Arc<str>, u16);
+
+/// Who holds a lease, and until when by the region's clock.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    pub(super) holder: String,
+    pub(super) until: Version,
+}
+
+/// The data of an embedded region as it stood once; see [`Embedded::backup`](super::Embedded::backup).
+#[derive(Clone)]
+pub struct Backup {
+    pub(super) region: RegionId,
+    pub(super) data: Data,
+}
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let partitions = self.data.partitions.len();
+        f.debug_struct("Backup").field("region", &self.region).field("partitions", &partitions).finish()
+    }
+}
+
+impl Region {
+    pub(super) fn new(id: RegionId) -> Result<Self, getrandom::Error> {
+        let history = fresh_history()?;
+        let state = State { id: id.clone(), up: true, history, skew: 0, data: Data::default() };
+        Ok(Self { id, news: Notify::new(), state: Mutex::new(state) })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // The engine changes nothing before it has checked everything, so a panic elsewhere leaves no half a write.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer of the engine that may mean "open a new incarnation and repeat".
+pub(super) trait MayBeStale {
+    fn is_stale(&self) -> bool;
+}
+
+impl MayBeStale for Stale {
+    fn is_stale(&self) -> bool {
+        true
+    }
+}
+
+impl MayBeStale for Refusal {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Stale(_))
+    }
+}
+
+impl MayBeStale for ResyncError {
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Stale(_))
+    }
+}
+
+impl State {
+    /// The partition, empty if it was never touched.
+    pub(super) fn partition(&mut self, slot: &Slot) -> &mut Partition {
+        let id = &self.id;
+        self.data.partitions.entry(slot.clone()).or_insert_with(|| Partition::new(id.clone()))
+    }
+
+    /// Does a step; if the history broke or never began, opens a new incarnation and does it again.
+    ///
+    /// The lock is held all along, so the history cannot change in between and once is enough.
+    pub(super) fn step<T, E: MayBeStale>(
+        &mut self,
+        slot: &Slot,
+        now: Version,
+        step: impl Fn(&mut Partition, &str) -> Result<T, E>,
+    ) -> Result<Result<T, E>, getrandom::Error> {
+        let history = self.history.clone();
+        let partition = self.partition(slot);
+        match step(partition, &history) {
+            Err(refusal) if refusal.is_stale() => {
+                partition.open(&history, fresh_incarnation()?, 0, now);
+                Ok(step(partition, &history))
+            }
+            done => Ok(done),
+        }
+    }
+}
+
+pub(super) fn fresh_incarnation() -> Result<Incarnation, getrandom::Error> {
+    getrandom::u64().map(Incarnation::new)
+}
+
+pub(super) fn fresh_history() -> Result<String, getrandom::Error> {
+    getrandom::u64().map(|bits| format!("{bits:016x}"))
+}
