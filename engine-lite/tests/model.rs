@@ -10,7 +10,7 @@ use support::World;
 #[test]
 fn regions_show_what_the_model_says_whatever_the_order_of_deltas() {
     let (mut writes, mut joins) = (0, 0);
-    for seed in support::seeds("MODEL_SEEDS", 0..300) {
+    for seed in support::seeds("MODEL_SEEDS", 0..150) {
         let world = support::named(seed, || {
             let mut world = World::new(seed, 3);
             for _ in 0..120 {

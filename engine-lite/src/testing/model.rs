@@ -95,69 +95,55 @@ impl Model {
     /// What a string or hash field shows.
     #[must_use]
     pub fn text(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Option<Bytes> {
-        let visible = self.visible(key, field, held);
-        let sum = sum(&visible);
-        let shown = |n: f64| Bytes::from(number::show(n));
-        let Some(winner) = winner(&visible) else {
-            return sum.map(shown);
-        };
-        match (sum, number::parse(&winner)) {
-            (Some(sum), Some(n)) => Some(shown(n + sum)),
-            _ => Some(winner),
-        }
+        text(&self.visible(key, held).remove(field)?)
     }
 
     /// The score of a sorted set's member.
     #[must_use]
     pub fn score(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Option<f64> {
-        let visible = self.visible(key, field, held);
-        let assigned = winner(&visible).map(|payload| number::parse_score(&payload).unwrap_or(0.0));
-        match (assigned, sum(&visible)) {
-            (None, None) => None,
-            (assigned, sum) => Some(assigned.unwrap_or(0.0) + sum.unwrap_or(0.0)),
-        }
+        score(&self.visible(key, held).remove(field)?)
     }
 
     /// Whether anything of a field is visible.
     #[must_use]
     pub fn is_present(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> bool {
-        !self.visible(key, field, held).is_empty()
+        self.visible(key, held).contains_key(field)
     }
 
     /// Whether any member of a key is visible, whatever the clock says.
     #[must_use]
     pub fn has_data(&self, key: &Key, held: &BTreeSet<OperationId>) -> bool {
-        self.fields(key, held).iter().any(|field| *field != Field::Expiry && self.is_present(key, field, held))
+        self.visible(key, held).keys().any(|field| *field != Field::Expiry)
     }
 
     /// The largest visible expire-at.
     #[must_use]
     pub fn deadline(&self, key: &Key, held: &BTreeSet<OperationId>) -> Option<Deadline> {
-        let visible = self.visible(key, &Field::Expiry, held);
-        let payloads = visible.iter().filter_map(|o| match &o.change {
-            Change::Assign(payload) => Some(payload),
-            Change::Add(_) | Change::Retract => None,
-        });
-        payloads.map(|payload| Deadline::from_payload(payload)).max()
+        deadline(self.visible(key, held).get(&Field::Expiry)?)
     }
 
     /// What a reader of a region has to see.
     #[must_use]
     pub fn view(&self, key: &Key, held: &BTreeSet<OperationId>, now: Version) -> View {
-        if self.deadline(key, held).is_some_and(|deadline| deadline.is_past(now)) || !self.has_data(key, held) {
+        let visible = self.visible(key, held);
+        let is_over = visible.get(&Field::Expiry).and_then(|v| deadline(v)).is_some_and(|d| d.is_past(now));
+        let members: Vec<_> = visible
+            .iter()
+            .filter_map(|(field, visible)| match field {
+                Field::Member(member) => Some((member.clone(), visible)),
+                Field::Expiry => None,
+            })
+            .collect();
+        if is_over || members.is_empty() {
             return View::Absent;
         }
-        let fields = self.fields(key, held);
-        let members = fields.iter().filter_map(|field| match field {
-            Field::Member(member) => Some((member.clone(), field)),
-            Field::Expiry => None,
-        });
+        let members = members.into_iter();
         match key.kind {
-            Kind::String => self.text(key, &Field::VALUE, held).map_or(View::Absent, View::String),
-            Kind::Set => View::Set(members.filter(|(_, f)| self.is_present(key, f, held)).map(|(m, _)| m).collect()),
-            Kind::Hash => View::Hash(members.filter_map(|(m, f)| Some((m, self.text(key, f, held)?))).collect()),
+            Kind::String => members.filter_map(|(_, v)| text(v)).next().map_or(View::Absent, View::String),
+            Kind::Set => View::Set(members.map(|(member, _)| member).collect()),
+            Kind::Hash => View::Hash(members.filter_map(|(member, v)| Some((member, text(v)?))).collect()),
             Kind::SortedSet => {
-                let mut scores: Vec<_> = members.filter_map(|(m, f)| Some((m, self.score(key, f, held)?))).collect();
+                let mut scores: Vec<_> = members.filter_map(|(member, v)| Some((member, score(v)?))).collect();
                 scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
                 View::SortedSet(scores)
             }
@@ -175,10 +161,45 @@ impl Model {
         ids.filter_map(|id| self.operations.get(*id)).flat_map(|o| &o.hides).copied().collect()
     }
 
-    fn visible(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Vec<&Operation> {
+    /// The operations that no held one hides, by field.
+    fn visible(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeMap<Field, Vec<&Operation>> {
         let hidden = self.hidden(key, held);
-        self.held(key, field, held).into_iter().filter(|(id, _)| !hidden.contains(id)).map(|(_, o)| o).collect()
+        let mut visible: BTreeMap<Field, Vec<&Operation>> = BTreeMap::new();
+        for id in self.by_key.get(key).into_iter().flatten().filter(|id| held.contains(id) && !hidden.contains(id)) {
+            if let Some(operation) = self.operations.get(*id).filter(|o| o.change != Change::Retract) {
+                visible.entry(operation.field.clone()).or_default().push(operation);
+            }
+        }
+        visible
     }
+}
+
+fn text(visible: &[&Operation]) -> Option<Bytes> {
+    let sum = sum(visible);
+    let shown = |n: f64| Bytes::from(number::show(n));
+    let Some(winner) = winner(visible) else {
+        return sum.map(shown);
+    };
+    match (sum, number::parse(&winner)) {
+        (Some(sum), Some(n)) => Some(shown(n + sum)),
+        _ => Some(winner),
+    }
+}
+
+fn score(visible: &[&Operation]) -> Option<f64> {
+    let assigned = winner(visible).map(|payload| number::parse_score(&payload).unwrap_or(0.0));
+    match (assigned, sum(visible)) {
+        (None, None) => None,
+        (assigned, sum) => Some(assigned.unwrap_or(0.0) + sum.unwrap_or(0.0)),
+    }
+}
+
+fn deadline(visible: &[&Operation]) -> Option<Deadline> {
+    let payloads = visible.iter().filter_map(|o| match &o.change {
+        Change::Assign(payload) => Some(payload),
+        Change::Add(_) | Change::Retract => None,
+    });
+    payloads.map(|payload| Deadline::from_payload(payload)).max()
 }
 
 /// The latest assignment; at equal versions the smaller origin's.

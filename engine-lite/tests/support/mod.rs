@@ -1,5 +1,5 @@
 //! What the tests share: a world of regions with links, resyncs and faults, held against the slow obvious model.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part")]
 
 mod rng;
 mod world;
