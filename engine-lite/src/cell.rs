@@ -13,8 +13,8 @@ pub struct Assign {
     pub payload: Bytes,
 }
 
-/// The running sum of an origin's increments.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The running sum of an origin's increments. Equal means the same bytes, so that equal cells are stored alike.
+#[derive(Clone, Copy, Debug)]
 pub struct Total {
     /// When the last increment was made.
     pub version: Version,
@@ -24,8 +24,8 @@ pub struct Total {
     pub since: Version,
 }
 
-/// An origin's sum as it stood when an overwrite or a remove last observed it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An origin's sum as it stood when an overwrite or a remove last observed it. Equal means the same bytes.
+#[derive(Clone, Copy, Debug)]
 pub struct Base {
     /// The version of the observed total.
     pub version: Version,
@@ -33,11 +33,28 @@ pub struct Base {
     pub number: f64,
 }
 
+// A double's own equality takes 0 and -0 for one and NaN for none: a join would then move bytes and say it did not.
+impl PartialEq for Total {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version && total_bytes(*self) == total_bytes(*other)
+    }
+}
+
+impl Eq for Total {}
+
+impl PartialEq for Base {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version && bits(self.number) == bits(other.number)
+    }
+}
+
+impl Eq for Base {}
+
 /// What one origin did to one member: four registers, each of which only moves to a higher version.
 ///
 /// The content of each register is fixed by its origin and version. [`Cell::join`] keeps the higher version of
 /// each, so it is commutative, associative and idempotent. It never refuses a cell.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     /// The latest assignment.
     pub assign: Option<Assign>,
@@ -171,7 +188,7 @@ impl Cell {
     }
 
     /// A dead payload is dropped, so that cells which mean the same are the same.
-    fn forget_dead_payload(&mut self) {
+    pub(crate) fn forget_dead_payload(&mut self) {
         if let Some(assign) = &mut self.assign
             && assign.version <= self.retracted
         {

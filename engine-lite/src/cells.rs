@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The cells of one field, by origin.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cells(BTreeMap<Origin, Cell>);
 
 impl Cells {
@@ -121,7 +121,8 @@ impl Cells {
         let assigned = self.winner().map(|(_, payload)| number::parse_score(payload).unwrap_or(0.0));
         match (assigned, self.contributions()) {
             (Some(score), Some(sum)) => Some(number::plus(score, sum)),
-            (Some(score), None) => Some(score),
+            // Minus zero is zero, for it would sort below it.
+            (Some(score), None) => Some(number::plus(score, 0.0)),
             (None, sum) => sum,
         }
     }

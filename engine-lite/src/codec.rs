@@ -177,10 +177,13 @@ pub fn decode_entry(own: &Origin, id: Version, bytes: &[u8]) -> Result<Entry, De
 }
 
 /// The number of an entry, without reading the rest of it: an undecodable one is set aside by its number.
+///
+/// The eight bytes of format, kind and number stand there in every version of the format: an entry of a later one has
+/// to be numbered too, or a link could not step over it.
 #[must_use]
 pub fn peek_number(bytes: &[u8]) -> Option<u64> {
     let mut input = bytes;
-    check_format(&mut input).ok()?;
+    take_u8(&mut input).ok()?;
     take_u8(&mut input).ok()?;
     take_uint(&mut input, 6).ok()
 }
@@ -210,8 +213,9 @@ fn put_cells(out: &mut Vec<u8>, cells: &Cells, frame: Frame<'_>) {
         put_origin(out, origin, frame);
         let is_own = frame.own == Some(origin);
         let put_own = |out: &mut Vec<u8>, version: Version| {
-            let offset = version.as_micros().checked_sub(frame.id.as_micros()).filter(|_| is_own);
-            put_version(out, offset.map_or(version, Version::from_micros));
+            let offset = version.as_micros().checked_sub(frame.id.as_micros()).map(Version::from_micros);
+            // Further ahead than any entry reaches, an offset would read as a version.
+            put_version(out, offset.filter(|o| is_own && *o < Version::FLOOR).unwrap_or(version));
         };
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.put_u8(
@@ -351,6 +355,8 @@ fn take_cells(input: &mut &[u8], frame: Frame<'_>) -> Result<Cells, DecodeError>
             let version = take_own(input)?;
             cell.base = Some(Base { version, number: take_number(input)? });
         }
+        // Another writer may have kept a payload that is dead. Cells that mean the same have to be the same.
+        cell.forget_dead_payload();
         if cells.insert(origin, cell).is_some() {
             return Err(DecodeError::Malformed("repeated origin"));
         }

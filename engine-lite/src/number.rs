@@ -107,6 +107,15 @@ fn positional(scientific: &str) -> String {
     }
 }
 
+/// Whether the sum of two integers is one that a double holds exactly, within ±2^53.
+///
+/// 2^53 + 1 rounds to 2^53, so at the bound the sum has to give the first number back.
+#[must_use]
+pub fn sum_is_exact(a: f64, b: f64) -> bool {
+    let sum = a + b;
+    sum.abs() < MAX_EXACT || (sum.abs() == MAX_EXACT && sum - b == a)
+}
+
 /// A sum that is always a number: opposite infinities cancel to zero, as in Redis's ZUNIONSTORE, and minus zero
 /// is zero.
 #[must_use]
@@ -138,9 +147,19 @@ mod tests {
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
             (-0.0, "0"),
-            (5.684_341_886_080_802e-14, "0.00000000000005684341886080801"),
+            // 2^-44: sixteen correctly rounded places (…801) fall below the half of the narrower gap under a power of
+            // two and read back as its neighbour. Rust's shortest form (…802) is not what printf can write.
+            (5.684_341_886_080_802e-14, "0.000000000000056843418860808015"),
         ] {
             assert_eq!(show(number), text);
+        }
+    }
+
+    #[test]
+    fn a_sum_past_the_exact_range_is_noticed_although_it_rounds_back_into_it() {
+        assert!(sum_is_exact(MAX_EXACT, 0.0) && sum_is_exact(MAX_EXACT - 1.0, 1.0) && sum_is_exact(-MAX_EXACT, 1.0));
+        for (a, b) in [(MAX_EXACT, 1.0), (-MAX_EXACT, -1.0), (MAX_EXACT - 1.0, 2.0), (1.0, MAX_EXACT)] {
+            assert!(!sum_is_exact(a, b), "{a} + {b}");
         }
     }
 

@@ -68,7 +68,7 @@ impl Partition {
         };
         let body = Body::Vector { opening, applied: self.applied.clone() };
         self.vector_due = false;
-        let version = now.max(self.clock.next());
+        let version = self.next_version(now);
         self.append(&own, version, 1, body);
     }
 

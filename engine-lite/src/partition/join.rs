@@ -99,12 +99,15 @@ impl Partition {
         if let Some(vector) = &batch.vector {
             self.vectors.insert(region.clone(), vector.clone());
         }
-        for entry in &batch.aside {
+        // What a resync already brought is not missing: kept here, it would hold `applied` back for nothing.
+        let held = self.applied_of(&batch.origin);
+        for entry in batch.aside.iter().filter(|entry| entry.id > held) {
             self.aside.entry(batch.origin.clone()).or_default().insert(entry.id, entry.bytes.clone());
         }
         // Never past an entry that was set aside: its cells are not held.
         let bound = self.aside.get(&batch.origin).and_then(|entries| entries.keys().next().copied());
-        let reached = bound.map_or(batch.applied, |id| batch.applied.min(Version::from_micros(id.as_micros() - 1)));
+        let reached =
+            bound.map_or(batch.applied, |id| batch.applied.min(Version::from_micros(id.as_micros().saturating_sub(1))));
         raise(&mut self.applied, &Vector::from([(batch.origin.clone(), reached)]));
         self.vector_due |= !batch.deltas.is_empty();
         let cursor = Cursor { incarnation: batch.origin.incarnation, number: batch.to, id: batch.id };
@@ -140,14 +143,20 @@ impl Partition {
     }
 
     /// Joins one key's cells; from any path, what `applied` covers of an assignment or total is ignored.
+    ///
+    /// Unless it stands here at the very same version: then nothing can come back that was removed, and if lost state
+    /// gave that version two contents, every region has to end on the same one.
     pub(super) fn join_delta(&mut self, delta: &Delta) {
         let stamp = self.number + 1;
         for (field, cells) in &delta.fields {
             for (origin, cell) in cells.iter() {
                 let known = self.applied_of(origin);
+                let here = self.keys.get(&delta.key).and_then(|state| state.cells(field)?.get(origin));
+                let assigned = here.and_then(|cell| cell.assign.as_ref()).map(|assign| assign.version);
+                let summed = here.and_then(|cell| cell.total).map(|total| total.version);
                 let mut cell = cell.clone();
-                cell.assign = cell.assign.filter(|assign| assign.version > known);
-                cell.total = cell.total.filter(|total| total.version > known);
+                cell.assign = cell.assign.filter(|a| a.version > known || assigned == Some(a.version));
+                cell.total = cell.total.filter(|t| t.version > known || summed == Some(t.version));
                 let mut conflict = false;
                 self.change(&delta.key, field, stamp, |ours| {
                     let joined = ours.join(origin, &cell);

@@ -227,10 +227,10 @@ impl Partition {
         }
     }
 
-    /// When a visible key expires; `None` when it is absent or never expires.
+    /// When a key with data expires, past or not; `None` when it has no data or never expires.
     #[must_use]
     pub fn expires_at(&self, key: &Key) -> Option<u64> {
-        match self.keys.get(key)?.deadline()? {
+        match self.keys.get(key).filter(|state| state.has_data())?.deadline()? {
             Deadline::At(millis) => Some(millis),
             Deadline::Never => None,
         }
@@ -255,6 +255,12 @@ impl Partition {
             conflicts: self.conflicts,
             inexact: self.inexact,
         }
+    }
+
+    /// The version of the next write: a clock that never goes back, and never below what a log entry can tell from an
+    /// offset, whatever a server without a battery takes for the year.
+    fn next_version(&self, now: Version) -> Version {
+        now.max(self.clock.next()).max(Version::FLOOR)
     }
 
     /// The record, if the server's history is the one it names.

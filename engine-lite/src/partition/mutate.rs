@@ -26,7 +26,7 @@ impl Partition {
         self.check(history)?;
         mutation.check_limits(&key.name)?;
         let own = self.origin().ok_or(super::Stale)?;
-        let version = now.max(self.clock.next());
+        let version = self.next_version(now);
         let stored = self.keys.remove(key);
         let fresh = stored.is_none();
         let mut write = Write {
@@ -214,23 +214,25 @@ impl Write {
         Ok(Outcome::Sum(sum.unwrap_or_default()))
     }
 
-    /// The own origin's run after the addition: it too has to stay exact.
-    fn run_after(&self, member: &Bytes, amount: f64) -> f64 {
-        let run = self.visible(member).and_then(|cells| cells.get(&self.own)).cloned().unwrap_or_default();
-        run.total_after(Version::ZERO, amount).number
+    /// The own origin's run that an addition would go on from: it too has to stay exact.
+    fn run_before(&self, member: &Bytes) -> f64 {
+        let own = self.visible(member).and_then(|cells| cells.get(&self.own));
+        own.map_or(0.0, |cell| cell.total_after(Version::ZERO, 0.0).number)
     }
 
     fn check_integer(&self, member: &Bytes, amount: f64) -> Result<f64, MutationError> {
         let not_an_integer =
             if self.kind == Kind::Hash { MutationError::HashNotAnInteger } else { MutationError::NotAnInteger };
-        let present = match self.visible(member).and_then(Cells::text) {
-            None => 0.0,
-            Some(text) if number::is_integer(&text) => number::parse(&text).unwrap_or(0.0),
-            // More digits than 64 bits hold: Redis says "not an integer", too.
-            Some(_) => return Err(not_an_integer),
-        };
-        let fits = |n: f64| n.abs() <= number::MAX_EXACT;
-        if fits(present) && fits(present + amount) && fits(self.run_after(member, amount)) {
+        let text = self.visible(member).and_then(Cells::text);
+        // More digits than 64 bits hold: Redis says "not an integer", too.
+        if text.as_ref().is_some_and(|text| !number::is_integer(text)) {
+            return Err(not_an_integer);
+        }
+        let present = text.as_ref().and_then(|text| number::parse(text)).unwrap_or(0.0);
+        // An integer that no double holds reads as its neighbour, and the sum would count from there.
+        let is_exact = text.is_none_or(|text| number::show(present).as_bytes() == text);
+        let run = self.run_before(member);
+        if is_exact && number::sum_is_exact(present, amount) && number::sum_is_exact(run, amount) {
             Ok(amount)
         } else {
             Err(MutationError::Overflow)
@@ -243,7 +245,7 @@ impl Write {
             None => 0.0,
             Some(text) => number::parse(&text).ok_or(not_a_float)?,
         };
-        if amount.is_finite() && (present + amount).is_finite() && self.run_after(member, amount).is_finite() {
+        if amount.is_finite() && (present + amount).is_finite() && (self.run_before(member) + amount).is_finite() {
             Ok(amount)
         } else {
             Err(MutationError::Infinite)

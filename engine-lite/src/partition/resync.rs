@@ -66,7 +66,7 @@ pub enum ResyncError {
     /// The membership here has this epoch.
     #[error("membership epoch {0}")]
     Epoch(u64),
-    /// A later incarnation of the sender is known: it opened with this number.
+    /// Another incarnation of the sender is known and has the better claim: the sender opens anew with this floor.
     #[error("the sender's incarnation is closed, opening {0} is known")]
     Superseded(u64),
 }
@@ -137,6 +137,8 @@ impl Partition {
 
     /// Joins a slice at the receiver: shipped keys whole, and what the sender saw and no longer holds is retracted.
     ///
+    /// Slices go in the order of the walk, each after the answer to the one before: a slice left out is not noticed.
+    ///
     /// # Errors
     /// [`ResyncError`]; nothing was changed.
     pub fn apply_slice(&mut self, history: &str, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncError> {
@@ -194,7 +196,8 @@ impl Partition {
         }
         match self.known.get(&plan.sender.region) {
             Some((incarnation, opening)) if *incarnation != plan.sender.incarnation && *opening >= plan.opening => {
-                Err(ResyncError::Superseded(*opening))
+                // Equal numbers (a backup restored twice on a clock set back) settle nothing: a new opening has to be higher.
+                Err(ResyncError::Superseded((*opening).max(plan.opening + 1)))
             }
             Some(_) | None => Ok(()),
         }

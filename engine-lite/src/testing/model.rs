@@ -1,0 +1,252 @@
+//! The slow obvious model: every operation ever made, and what each of them hides.
+//!
+//! It knows no registers, no runs and no bases. A value is computed from the set of operations a region holds: those
+//! which no held operation hides are visible, and a reader sees the visible ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::{Deadline, Field, Key, Kind, Origin, Version, View, number};
+
+/// An operation, by the order in which the model heard of it.
+pub type OperationId = usize;
+
+/// What an operation does to one field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Assigns a payload, and hides what its region saw there.
+    Assign(Bytes),
+    /// Adds to the number.
+    Add(f64),
+    /// Hides what its region saw there.
+    Retract,
+}
+
+#[derive(Clone, Debug)]
+struct Operation {
+    origin: Origin,
+    field: Field,
+    version: Version,
+    change: Change,
+    hides: BTreeSet<OperationId>,
+}
+
+/// Every operation of a history, whoever holds it.
+///
+/// A region is a set of operation ids: make it grow as deltas reach the region, put an older one back when the region
+/// loses data. [`Model::view`] then says what the region has to show.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    operations: Vec<Operation>,
+    by_key: BTreeMap<Key, Vec<OperationId>>,
+}
+
+impl Model {
+    /// Records an operation that a region makes while it holds `held`, and adds it there.
+    ///
+    /// A retraction where nothing is visible is none: it is not recorded.
+    pub fn record(
+        &mut self,
+        held: &mut BTreeSet<OperationId>,
+        origin: &Origin,
+        version: Version,
+        (key, field): (&Key, &Field),
+        change: Change,
+    ) -> Option<OperationId> {
+        let here = self.held(key, field, held);
+        let hidden = self.hidden(key, held);
+        let visible = here.iter().filter(|(id, _)| !hidden.contains(id));
+        let observed: BTreeSet<&Origin> = visible.map(|(_, o)| &o.origin).collect();
+        let hides: BTreeSet<OperationId> = match &change {
+            Change::Retract if observed.is_empty() => return None,
+            // What it overwrites or removes is what it saw. A region's word on one origin is its last word: it repeats
+            // what was hidden of that origin before.
+            Change::Assign(_) | Change::Retract => {
+                let own = matches!(change, Change::Assign(_)).then_some(origin);
+                let of = |o: &Origin| observed.contains(o) || Some(o) == own;
+                here.iter().filter(|(_, o)| of(&o.origin)).map(|(id, _)| *id).collect()
+            }
+            // An addition hides nothing that was visible, but it too travels with what its region knew to be hidden
+            // of its own earlier operations.
+            Change::Add(_) => {
+                here.iter().filter(|(id, o)| o.origin == *origin && hidden.contains(id)).map(|(id, _)| *id).collect()
+            }
+        };
+        let id = self.operations.len();
+        self.operations.push(Operation { origin: origin.clone(), field: field.clone(), version, change, hides });
+        self.by_key.entry(key.clone()).or_default().push(id);
+        held.insert(id);
+        Some(id)
+    }
+
+    /// The operations on these keys among those held: what travels when keys are shipped whole.
+    #[must_use]
+    pub fn on_key(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeSet<OperationId> {
+        self.by_key.get(key).into_iter().flatten().copied().filter(|id| held.contains(id)).collect()
+    }
+
+    /// The fields of a key on which any held operation was made.
+    #[must_use]
+    pub fn fields(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeSet<Field> {
+        self.on_key(key, held).iter().filter_map(|id| self.operations.get(*id)).map(|o| o.field.clone()).collect()
+    }
+
+    /// What a string or hash field shows.
+    #[must_use]
+    pub fn text(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Option<Bytes> {
+        text(&self.visible(key, held).remove(field)?)
+    }
+
+    /// The score of a sorted set's member.
+    #[must_use]
+    pub fn score(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Option<f64> {
+        score(&self.visible(key, held).remove(field)?)
+    }
+
+    /// Whether anything of a field is visible.
+    #[must_use]
+    pub fn is_present(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> bool {
+        self.visible(key, held).contains_key(field)
+    }
+
+    /// Whether any member of a key is visible, whatever the clock says.
+    #[must_use]
+    pub fn has_data(&self, key: &Key, held: &BTreeSet<OperationId>) -> bool {
+        self.visible(key, held).keys().any(|field| *field != Field::Expiry)
+    }
+
+    /// The largest visible expire-at.
+    #[must_use]
+    pub fn deadline(&self, key: &Key, held: &BTreeSet<OperationId>) -> Option<Deadline> {
+        deadline(self.visible(key, held).get(&Field::Expiry)?)
+    }
+
+    /// What a reader of a region has to see.
+    #[must_use]
+    pub fn view(&self, key: &Key, held: &BTreeSet<OperationId>, now: Version) -> View {
+        let visible = self.visible(key, held);
+        let is_over = visible.get(&Field::Expiry).and_then(|v| deadline(v)).is_some_and(|d| d.is_past(now));
+        let members: Vec<_> = visible
+            .iter()
+            .filter_map(|(field, visible)| match field {
+                Field::Member(member) => Some((member.clone(), visible)),
+                Field::Expiry => None,
+            })
+            .collect();
+        if is_over || members.is_empty() {
+            return View::Absent;
+        }
+        let members = members.into_iter();
+        match key.kind {
+            Kind::String => members.filter_map(|(_, v)| text(v)).next().map_or(View::Absent, View::String),
+            Kind::Set => View::Set(members.map(|(member, _)| member).collect()),
+            Kind::Hash => View::Hash(members.filter_map(|(member, v)| Some((member, text(v)?))).collect()),
+            Kind::SortedSet => {
+                let mut scores: Vec<_> = members.filter_map(|(member, v)| Some((member, score(v)?))).collect();
+                scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
+                View::SortedSet(scores)
+            }
+        }
+    }
+
+    fn held(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Vec<(OperationId, &Operation)> {
+        let ids = self.by_key.get(key).into_iter().flatten().copied().filter(|id| held.contains(id));
+        let here = ids.filter_map(|id| Some((id, self.operations.get(id)?)));
+        here.filter(|(_, o)| o.field == *field && o.change != Change::Retract).collect()
+    }
+
+    fn hidden(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeSet<OperationId> {
+        let ids = self.by_key.get(key).into_iter().flatten().filter(|id| held.contains(id));
+        ids.filter_map(|id| self.operations.get(*id)).flat_map(|o| &o.hides).copied().collect()
+    }
+
+    /// The operations that no held one hides, by field.
+    fn visible(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeMap<Field, Vec<&Operation>> {
+        let hidden = self.hidden(key, held);
+        let mut visible: BTreeMap<Field, Vec<&Operation>> = BTreeMap::new();
+        for id in self.by_key.get(key).into_iter().flatten().filter(|id| held.contains(id) && !hidden.contains(id)) {
+            if let Some(operation) = self.operations.get(*id).filter(|o| o.change != Change::Retract) {
+                visible.entry(operation.field.clone()).or_default().push(operation);
+            }
+        }
+        visible
+    }
+}
+
+fn text(visible: &[&Operation]) -> Option<Bytes> {
+    let sum = sum(visible);
+    let shown = |n: f64| Bytes::from(number::show(n));
+    let Some(winner) = winner(visible) else {
+        return sum.map(shown);
+    };
+    match (sum, number::parse(&winner)) {
+        (Some(sum), Some(n)) => Some(shown(n + sum)),
+        _ => Some(winner),
+    }
+}
+
+fn score(visible: &[&Operation]) -> Option<f64> {
+    let assigned = winner(visible).map(|payload| number::parse_score(&payload).unwrap_or(0.0));
+    match (assigned, sum(visible)) {
+        (None, None) => None,
+        (assigned, sum) => Some(assigned.unwrap_or(0.0) + sum.unwrap_or(0.0)),
+    }
+}
+
+fn deadline(visible: &[&Operation]) -> Option<Deadline> {
+    let payloads = visible.iter().filter_map(|o| match &o.change {
+        Change::Assign(payload) => Some(payload),
+        Change::Add(_) | Change::Retract => None,
+    });
+    payloads.map(|payload| Deadline::from_payload(payload)).max()
+}
+
+/// The latest assignment; at equal versions the smaller origin's.
+fn winner(visible: &[&Operation]) -> Option<Bytes> {
+    let assigned = visible.iter().filter_map(|o| match &o.change {
+        Change::Assign(payload) => Some((o.version, std::cmp::Reverse(&o.origin), payload)),
+        Change::Add(_) | Change::Retract => None,
+    });
+    assigned.max().map(|(.., payload)| payload.clone())
+}
+
+/// Exact for numbers whose sums are: use integers and halves.
+fn sum(visible: &[&Operation]) -> Option<f64> {
+    let added = visible.iter().filter_map(|o| match o.change {
+        Change::Add(amount) => Some(amount),
+        Change::Assign(_) | Change::Retract => None,
+    });
+    // An empty sum of doubles is -0 to Rust, and a missing one is no sum at all.
+    added.reduce(|a, b| a + b).map(|sum| sum + 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_hides_what_it_saw_and_nothing_else() {
+        let (a, b): (Origin, Origin) = ("a/0000000000000001".parse().unwrap(), "b/0000000000000001".parse().unwrap());
+        let key = Key::new(Kind::String, "k");
+        let at = (&key, &Field::VALUE);
+        let (mut model, mut at_a, mut at_b) = (Model::default(), BTreeSet::new(), BTreeSet::new());
+        model.record(&mut at_a, &a, Version::from_micros(1), at, Change::Add(5.0));
+        at_b.extend(&at_a);
+        model.record(&mut at_a, &a, Version::from_micros(2), at, Change::Add(2.0));
+        model.record(&mut at_b, &b, Version::from_micros(3), at, Change::Retract);
+        assert_eq!(model.text(&key, &Field::VALUE, &at_b), None);
+        at_b.extend(&at_a);
+        assert_eq!(model.text(&key, &Field::VALUE, &at_b), Some(Bytes::from_static(b"2")));
+        assert_eq!(model.text(&key, &Field::VALUE, &at_a), Some(Bytes::from_static(b"7")));
+    }
+
+    #[test]
+    fn a_retraction_of_nothing_is_none() {
+        let origin = "a/0000000000000001".parse().unwrap();
+        let key = Key::new(Kind::Set, "k");
+        let mut held = BTreeSet::new();
+        let at = (&key, &Field::VALUE);
+        assert_eq!(Model::default().record(&mut held, &origin, Version::from_micros(1), at, Change::Retract), None);
+    }
+}

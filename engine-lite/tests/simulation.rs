@@ -1,0 +1,34 @@
+//! A seeded simulation of regions that lose data, links that gap, drivers that pause and clocks that jump.
+//!
+//! After everything healed, all regions have the same cells and show what the model says of all that any of them still
+//! held. A failure prints its seed. `SIMULATION_SEEDS=first..last` runs a longer campaign.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use support::World;
+
+#[test]
+fn regions_that_exchanged_everything_are_the_same_whatever_happened_before() {
+    let mut totals = [0; 5];
+    for seed in support::seeds("SIMULATION_SEEDS", 0..150) {
+        let world = support::named(seed, || {
+            let mut world = World::new(seed, 3);
+            for round in 1..=3 {
+                for _ in 0..120 {
+                    world.step_with_faults();
+                }
+                if round > 1 {
+                    world.heal();
+                }
+            }
+            world
+        });
+        for (total, n) in totals.iter_mut().zip([world.writes, world.joins, world.gaps, world.resynced, world.openings])
+        {
+            *total += n;
+        }
+    }
+    let [writes, joins, gaps, resyncs, openings] = totals;
+    println!("{writes} writes, {joins} joins, {gaps} gaps, {resyncs} resyncs, {openings} incarnations");
+}

@@ -1,0 +1,296 @@
+//! Random writes, done both in a partition and in the model, with every answer compared.
+
+use std::collections::BTreeSet;
+
+use archipelago_engine::{
+    Amount, Assignment, Deadline, Expiry, Field, Key, Kind, Mutation, MutationError, Order, Outcome, Partition,
+    Presence, Refusal, Retention, Version, number,
+    testing::{Change, Model, OperationId},
+};
+use bytes::Bytes;
+
+use super::Rng;
+
+fn b(text: impl Into<String>) -> Bytes {
+    Bytes::from(text.into())
+}
+
+pub fn random_key(rng: &mut Rng) -> Key {
+    let kind = *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet]);
+    Key::new(kind, b(rng.pick(&["k", "l"]).to_string()))
+}
+
+fn random_member(rng: &mut Rng, kind: Kind) -> Bytes {
+    if kind == Kind::String { Bytes::new() } else { b(rng.pick(&["a", "b", "c"]).to_string()) }
+}
+
+fn random_payload(rng: &mut Rng, kind: Kind) -> Bytes {
+    match kind {
+        Kind::Set => Bytes::new(),
+        Kind::SortedSet => b((rng.below(9) as i64 - 4).to_string()),
+        Kind::String | Kind::Hash if rng.one_in(6) => b("word"),
+        Kind::String | Kind::Hash => b(rng.below(50).to_string()),
+    }
+}
+
+fn random_expiry(rng: &mut Rng) -> Expiry {
+    match rng.below(8) {
+        0 => Expiry::Never,
+        1 => Expiry::In(-5),
+        _ => Expiry::In(1 + rng.below(400) as i64),
+    }
+}
+
+pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
+    match rng.below(16) {
+        0..=5 => {
+            let count = if kind == Kind::String { 1 } else { 1 + rng.below(3) };
+            let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();
+            let presence =
+                *rng.pick(&[Presence::Any, Presence::Any, Presence::Any, Presence::Absent, Presence::Present]);
+            let order = if kind == Kind::SortedSet {
+                *rng.pick(&[Order::Any, Order::Any, Order::Greater, Order::Less])
+            } else {
+                Order::Any
+            };
+            let retention = match (kind, rng.below(4)) {
+                (Kind::String, 0 | 1) => Retention::Clear,
+                (Kind::String, 2) => Retention::Set(random_expiry(rng)),
+                _ => Retention::Keep,
+            };
+            Mutation::Assign(Assignment {
+                entries,
+                presence,
+                order,
+                retention,
+                previous: kind == Kind::String && rng.one_in(3),
+            })
+        }
+        6..=9 if kind != Kind::Set => {
+            let amount = rng.below(11) as i64 - 3;
+            let amount = if rng.one_in(4) { Amount::Float(amount as f64 / 2.0) } else { Amount::Integer(amount) };
+            Mutation::Add { member: random_member(rng, kind), amount }
+        }
+        6..=11 if kind != Kind::String => {
+            Mutation::Remove { members: (0..=rng.below(2)).map(|_| random_member(rng, kind)).collect() }
+        }
+        6..=12 => Mutation::Clear { previous: kind == Kind::String && rng.one_in(2) },
+        13 => Mutation::Sweep { grace: rng.below(50) as u64 },
+        _ => Mutation::Expire(random_expiry(rng)),
+    }
+}
+
+/// A write under way in the model: versions are given out in the order in which Redis would.
+struct Shadow<'a> {
+    model: &'a mut Model,
+    held: &'a mut BTreeSet<OperationId>,
+    partition: &'a Partition,
+    key: &'a Key,
+    next: Version,
+    made: Vec<OperationId>,
+}
+
+impl Shadow<'_> {
+    fn note(&mut self, field: &Field, change: Change) {
+        let takes_one = change != Change::Retract;
+        let origin = self.partition.origin().unwrap();
+        self.made.extend(self.model.record(self.held, &origin, self.next, (self.key, field), change));
+        if takes_one {
+            self.next = self.next.next();
+        }
+    }
+
+    fn clear(&mut self) {
+        for field in self.model.fields(self.key, self.held) {
+            self.note(&field, Change::Retract);
+        }
+    }
+
+    fn is_present(&self, field: &Field) -> bool {
+        self.model.is_present(self.key, field, self.held)
+    }
+
+    fn has_data(&self) -> bool {
+        self.model.has_data(self.key, self.held)
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        self.model.deadline(self.key, self.held)
+    }
+
+    fn text(&self, field: &Field) -> Option<Bytes> {
+        self.model.text(self.key, field, self.held)
+    }
+
+    fn score(&self, field: &Field) -> Option<f64> {
+        self.model.score(self.key, field, self.held)
+    }
+
+    fn run(&mut self, now: Version, mutation: &Mutation) -> Result<Outcome, MutationError> {
+        let over = self.deadline().is_some_and(|d| d.is_past(now)) || !self.has_data();
+        let deadline = |expiry: Expiry| match expiry {
+            Expiry::In(ms) => Deadline::At(now.as_millis().saturating_add_signed(ms)),
+            Expiry::At(ms) => Deadline::At(u64::try_from(ms).unwrap_or(0)),
+            Expiry::Never => Deadline::Never,
+        };
+        let previous = |shadow: &Self, asked: bool| if asked && !over { shadow.text(&Field::VALUE) } else { None };
+        match mutation {
+            Mutation::Assign(assignment) => {
+                let previous = previous(self, assignment.previous);
+                if over {
+                    self.clear();
+                }
+                let (mut added, mut assigned, mut changed) = (0, 0, 0);
+                for (member, payload) in &assignment.entries {
+                    let field = Field::Member(member.clone());
+                    let present = self.is_present(&field);
+                    let old = self.score(&field);
+                    let new = number::parse_score(payload);
+                    let ordered = match assignment.order {
+                        Order::Any => true,
+                        Order::Greater => !present || new > old,
+                        Order::Less => !present || new < old,
+                    };
+                    let wanted = match assignment.presence {
+                        Presence::Any => true,
+                        Presence::Absent => !present,
+                        Presence::Present => present,
+                    };
+                    if ordered && wanted {
+                        assigned += 1;
+                        added += u64::from(!present);
+                        changed += u64::from(!present || (self.key.kind == Kind::SortedSet && old != new));
+                        self.note(&field, Change::Assign(payload.clone()));
+                    }
+                }
+                if assigned > 0 {
+                    match assignment.retention {
+                        Retention::Keep => {}
+                        Retention::Clear => self.note(&Field::Expiry, Change::Retract),
+                        Retention::Set(expiry) => {
+                            self.note(&Field::Expiry, Change::Assign(deadline(expiry).to_payload()))
+                        }
+                    }
+                }
+                Ok(Outcome::Assigned { added, assigned, changed, previous })
+            }
+            Mutation::Add { member, amount } => {
+                let field = Field::Member(member.clone());
+                let present = if over { None } else { self.text(&field) };
+                let is_hash = self.key.kind == Kind::Hash;
+                let amount = match amount {
+                    Amount::Integer(n) => {
+                        if self.key.kind != Kind::SortedSet && present.is_some_and(|text| !number::is_integer(&text)) {
+                            return Err(if is_hash {
+                                MutationError::HashNotAnInteger
+                            } else {
+                                MutationError::NotAnInteger
+                            });
+                        }
+                        *n as f64
+                    }
+                    Amount::Float(n) => {
+                        if self.key.kind != Kind::SortedSet
+                            && present.is_some_and(|text| number::parse(&text).is_none())
+                        {
+                            return Err(if is_hash { MutationError::HashNotAFloat } else { MutationError::NotAFloat });
+                        }
+                        *n
+                    }
+                };
+                if over {
+                    self.clear();
+                }
+                self.note(&field, Change::Add(amount));
+                let sum = match self.key.kind {
+                    Kind::SortedSet => self.score(&field).map(|score| b(number::show(score))),
+                    Kind::String | Kind::Hash | Kind::Set => self.text(&field),
+                };
+                Ok(Outcome::Sum(sum.unwrap()))
+            }
+            Mutation::Remove { members } => {
+                if over {
+                    self.clear();
+                }
+                let mut removed = 0;
+                for member in members {
+                    let field = Field::Member(member.clone());
+                    removed += u64::from(self.is_present(&field));
+                    self.note(&field, Change::Retract);
+                }
+                if !self.has_data() {
+                    self.note(&Field::Expiry, Change::Retract);
+                }
+                Ok(Outcome::Removed(removed))
+            }
+            Mutation::Clear { previous: asked } => {
+                let previous = previous(self, *asked);
+                self.clear();
+                Ok(Outcome::Cleared { existed: !over, previous })
+            }
+            Mutation::Expire(expiry) => {
+                let at = deadline(*expiry);
+                if over {
+                    self.clear();
+                    return Ok(Outcome::Expiry(false));
+                }
+                if at.is_past(now) {
+                    self.clear();
+                } else if at == Deadline::Never && !matches!(self.deadline(), Some(Deadline::At(_))) {
+                    return Ok(Outcome::Expiry(false));
+                } else {
+                    self.note(&Field::Expiry, Change::Assign(at.to_payload()));
+                }
+                Ok(Outcome::Expiry(true))
+            }
+            Mutation::Sweep { grace } => {
+                let swept = matches!(self.deadline(), Some(Deadline::At(at)) if now.as_millis() >= at + grace);
+                if swept {
+                    self.clear();
+                }
+                Ok(Outcome::Cleared { existed: swept, previous: None })
+            }
+        }
+    }
+}
+
+/// Does a write in both, and compares: the answer, the versions taken, one log entry or none, nothing on an error.
+///
+/// Answers what the region's next log entry made, if it made one. `None`: the history is stale.
+pub fn write_both(
+    model: &mut Model,
+    held: &mut BTreeSet<OperationId>,
+    partition: &mut Partition,
+    (history, now): (&str, Version),
+    (key, mutation): (&Key, &Mutation),
+) -> Option<Vec<OperationId>> {
+    let before = partition.clone();
+    let answer = partition.mutate(history, now, key, mutation);
+    if matches!(answer, Err(Refusal::Stale(_))) {
+        assert_eq!(*partition, before, "a stale write changed something");
+        return None;
+    }
+    let first = now.max(before.sync_state().clock.next());
+    let (mut after, mut made) = (held.clone(), Vec::new());
+    let mut shadow = Shadow { model, held: &mut after, partition: &before, key, next: first, made: Vec::new() };
+    let expected = shadow.run(now, mutation);
+    let taken = shadow.next.as_micros() - first.as_micros();
+    made.append(&mut shadow.made);
+    assert_eq!(
+        answer.map_err(|e| match e {
+            Refusal::Mutation(e) => e,
+            Refusal::Stale(_) => unreachable!(),
+        }),
+        expected,
+        "{key:?} {mutation:?}"
+    );
+    let state = partition.sync_state();
+    if made.is_empty() {
+        assert_eq!(*partition, before, "a write without effect left a trace: {key:?} {mutation:?}");
+    } else {
+        assert_eq!(state.number, before.sync_state().number + 1, "{key:?} {mutation:?}");
+        assert_eq!(state.clock, first.plus(taken.max(1) - 1), "{key:?} {mutation:?}");
+    }
+    *held = after;
+    Some(made)
+}
