@@ -1,14 +1,46 @@
 //! Several plain Redis or Valkey regions behaving as one: local writes everywhere, merged by CRDTs in the client.
+//!
+//! Run an app server and a plain Redis in each region. Every region writes at local latency; a [`Client`] keeps CRDT
+//! state beside each native value, ships what changed between the regions and merges it. No Redis module, no proxy.
+//!
+//! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up). Any language
+//! reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+//! use std::time::Duration;
+//! use archipelago::{Client, Embedded};
+//!
+//! // Embedded regions need no server; a configuration file names Redis servers instead.
+//! let regions = Embedded::builder().region("us-east-1").region("eu-west-1").build()?;
+//! let us = Client::builder().embedded(&regions).local_region("us-east-1").build().await?;
+//! let eu = Client::builder().embedded(&regions).local_region("eu-west-1").build().await?;
+//!
+//! us.set("tags").add("new").await?;
+//! eu.set("tags").add("sale").await?;
+//! us.wait_converged(Duration::from_secs(5)).await?;
+//! assert_eq!(us.set("tags").members().await?, eu.set("tags").members().await?);
+//! # us.shut_down().await; eu.shut_down().await; Ok(()) }
+//! ```
+//!
+//! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
+//! spend the last unit at once), or that a region already shows what another has just written.
 
+mod client;
 pub mod config;
 mod error;
-pub mod exec;
+mod handles;
 mod keyspace;
 mod redis;
 pub mod store;
+mod sync;
 
 pub use archipelago_engine as engine;
+pub use client::{Builder, Client, Keyspace};
 pub use config::Config;
 pub use error::{Error, ErrorKind};
+pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use store::embedded::Embedded;
+pub use sync::{SkewReport, skew};

@@ -64,7 +64,8 @@ pub(super) fn addition(member: Bytes, amount: i64) -> Mutation {
 
 pub(super) fn integer_from(value: &Bytes) -> Result<i64, Error> {
     let text = std::str::from_utf8(value).ok();
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| Error::new(ErrorKind::Serialization, "the value is no integer"))
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| Error::new(ErrorKind::Serialization, "the value is no integer"))
 }
 
 common_methods!(Counter);

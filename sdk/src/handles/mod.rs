@@ -162,7 +162,7 @@ macro_rules! common_methods {
             /// # Errors
             /// [`Error`]; see [`crate::ErrorKind`].
             pub async fn expire_in(&self, duration: std::time::Duration) -> Result<bool, Error> {
-                self.handle.expire(super::handles::after(duration)).await
+                self.handle.expire(crate::handles::after(duration)).await
             }
 
             /// Removes the expiry; says whether there was one.

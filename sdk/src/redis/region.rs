@@ -93,6 +93,11 @@ impl RedisRegion {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the server does not fit the configuration, [`ErrorKind::Unavailable`] otherwise.
+    pub(crate) const fn id(&self) -> &RegionId {
+        &self.id
+    }
+
+    /// Waits for the first connection, or for the first failure.
     pub(crate) async fn ready(&self) -> Result<(), Error> {
         let Some(line) = self.lines.first() else { return Ok(()) };
         let mut line = line.clone();

@@ -62,9 +62,8 @@ fn entries_behind(from: &RegionId, to: &RegionId, here: &SyncState, there: &Sync
         return there.number - cursor.number;
     }
     let own = here.record.as_ref().map(|record| Origin::new(to.clone(), record.incarnation));
-    let lacks = |(origin, version)| {
-        Some(origin) != own.as_ref() && here.applied.get(origin).is_none_or(|held| held < version)
-    };
+    let lacks =
+        |(origin, version)| Some(origin) != own.as_ref() && here.applied.get(origin).is_none_or(|held| held < version);
     u64::from(there.applied.iter().any(lacks))
 }
 

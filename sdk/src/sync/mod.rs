@@ -12,9 +12,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_engine::RegionId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::skew::{SkewReport, skew};
 pub(crate) use self::convergence::{missing, wait_until};
 use self::link::{Drive, Link};
+pub use self::skew::{SkewReport, skew};
 use crate::{config::defaults, store::Store};
 
 /// The stores of one keyspace, as seen from this process.

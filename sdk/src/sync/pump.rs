@@ -189,7 +189,11 @@ impl Pump {
             .collect();
         if behind.is_empty() {
             chores.before = None;
-        } else if chores.before.as_ref().is_some_and(|before| before.iter().any(|entry| behind.get(entry.0) == Some(entry.1))) {
+        } else if chores
+            .before
+            .as_ref()
+            .is_some_and(|before| before.iter().any(|entry| behind.get(entry.0) == Some(entry.1)))
+        {
             // Behind as before, and nothing came meanwhile: its own link does not deliver.
             chores.before = None;
             resync(&self.origin, &self.destination, self.partition).await?;

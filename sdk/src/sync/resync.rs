@@ -26,7 +26,7 @@ pub(super) async fn resync(
             Ok(cursor) => return Ok(cursor),
             Err(ResyncFailure::StartOver(why)) => last = why,
             Err(ResyncFailure::Superseded(opening)) => {
-                origin.open(partition, opening + 1).await?;
+                origin.open(partition, opening).await?;
                 last = format!("opening {opening} is known");
             }
             Err(ResyncFailure::Store(error)) => return Err(error),

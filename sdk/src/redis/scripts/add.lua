@@ -9,8 +9,7 @@ if not over then
     if field.cells[i].o == own then run = field.cells[i] end
   end
 end
-local runs_on = contribution(run)
-local run_after = runs_on and run.tn + amount or amount
+local run_before = contribution(run) and run.tn or 0
 if kind == 4 then
   local sum = (before_it or 0) + amount
   if sum ~= sum then return {err = 'ERR resulting score is not a number (NaN)'} end
@@ -25,8 +24,13 @@ elseif ARGV[6] == 'i' then
     end
     present = tonumber(before_it)
   end
-  local limit = 9007199254740992
-  if math.abs(present) > limit or math.abs(present + amount) > limit or math.abs(run_after) > limit then
+  -- 2^53 + 1 rounds to 2^53, so at the bound the sum has to give the first number back. And an integer that no double
+  -- holds reads as its neighbour.
+  local function sum_is_exact(a, b)
+    local sum = math.abs(a + b)
+    return sum < 9007199254740992 or (sum == 9007199254740992 and a + b - b == a)
+  end
+  if (before_it and show(present) ~= before_it) or not sum_is_exact(present, amount) or not sum_is_exact(run_before, amount) then
     return {err = 'ERR increment or decrement would overflow'}
   end
 else
@@ -37,7 +41,7 @@ else
       return {err = kind == 3 and 'ERR hash value is not a float' or 'ERR value is not a valid float'}
     end
   end
-  for _, n in ipairs({amount, present + amount, run_after}) do
+  for _, n in ipairs({amount, present + amount, run_before + amount}) do
     if n ~= n or n == math.huge or n == -math.huge then
       return {err = 'ERR increment would produce NaN or Infinity'}
     end

@@ -21,8 +21,11 @@ local applied = tonumber(ARGV[10])
 -- Never past an entry that was set aside: its cells are not held.
 local hold = tonumber(meta[4] or math.huge)
 for i = seen_end + 1, aside_end, 2 do
-  redis.call('HSET', KEYS[6], ARGV[3] .. '/' .. ARGV[4] .. ' ' .. ARGV[i], ARGV[i + 1])
-  hold = math.min(hold, tonumber(ARGV[i]))
+  -- What a resync already brought is not missing.
+  if tonumber(ARGV[i]) > known[ARGV[5]] then
+    redis.call('HSET', KEYS[6], ARGV[3] .. '/' .. ARGV[4] .. ' ' .. ARGV[i], ARGV[i + 1])
+    hold = math.min(hold, tonumber(ARGV[i]))
+  end
 end
 local update = {'cursor:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[8] .. ' ' .. ARGV[9]}
 if hold ~= math.huge then

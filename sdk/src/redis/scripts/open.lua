@@ -43,5 +43,6 @@ opening = math.max(time, tonumber(ARGV[4]) + 1, tonumber(opening or 0) + 1)
 record = ARGV[3] .. ' ' .. string.format('%.0f', opening) .. ' ' .. history
 redis.call('HSET', KEYS[1], 'record', record, 'format', ARGV[5], 'partitions', ARGV[6])
 redis.call('HSETNX', KEYS[1], 'epoch', '1')
-append_vector(meta, KEYS[2], KEYS[3], opening, id_of(math.max(time, last + 1)))
+-- Never below what a log entry can tell from an offset, whatever a server takes for the year.
+append_vector(meta, KEYS[2], KEYS[3], opening, id_of(math.max(time, last + 1, 1099511627776)))
 return {record, 1}

@@ -167,7 +167,7 @@ end
 local function score(cells)
   local best, sum = winner_and_sum(cells)
   if not best then return sum end
-  return sum and plus(to_score(best.ap), sum) or to_score(best.ap)
+  return plus(to_score(best.ap), sum or 0) -- minus zero is zero, for it would sort below it
 end
 
 -- The largest live expire-at in milliseconds; math.huge for "never", nil for none.

@@ -92,9 +92,16 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     local cells, shipped = parse_stored(before_it), {}
     for _, d in ipairs(parse_cells(raws[i], 1)) do
       if covered then shipped[d.o] = {av = d.av, tv = d.tv} end
-      local bound = known[d.o] or 0
-      if d.av and d.av <= bound then d.av = nil end
-      if d.tv and d.tv <= bound then d.tv = nil end
+      -- What stands here at the very same version is joined all the same: nothing removed can come back by it, and if
+      -- lost state gave one version two contents, every region has to end on the same one.
+      local bound, here = known[d.o] or 0, nil
+      if (d.av or d.tv) and bound > 0 then
+        for j = 1, #cells do
+          if cells[j].o == d.o then here = cells[j] end
+        end
+      end
+      if d.av and d.av <= bound and not (here and here.av == d.av) then d.av = nil end
+      if d.tv and d.tv <= bound and not (here and here.tv == d.tv) then d.tv = nil end
       if d.av or d.tv or d.bv or d.rv > 0 then join_cell(cell_of(cells, d.o), d) end
     end
     if covered then retract_covered(cells, shipped, covered) end

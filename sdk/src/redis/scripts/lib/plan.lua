@@ -4,5 +4,8 @@ local state = redis.call('HMGET', KEYS[1], 'epoch', 'known:' .. ARGV[3], 'resync
 if state[1] ~= ARGV[6] then return {'epoch', state[1]} end
 if state[2] then
   local incarnation, opening = string.match(state[2], '^(%x+) (%d+)')
-  if incarnation ~= ARGV[4] and tonumber(opening) >= tonumber(ARGV[5]) then return {'superseded', opening} end
+  if incarnation ~= ARGV[4] and tonumber(opening) >= tonumber(ARGV[5]) then 
+    -- Equal numbers settle nothing: the sender's next opening has to be higher than both.
+    return {'superseded', string.format('%.0f', math.max(tonumber(opening), tonumber(ARGV[5]) + 1))}
+  end
 end
