@@ -4,7 +4,7 @@ use archipelago_engine::{Expiry, Kind, Mutation, limits};
 
 use super::{
     call::{Answer, Call, Failure},
-    parse::integer,
+    parse::{integer, is},
     reply::ExecReply,
 };
 use crate::store::{Query, Reply};
@@ -54,8 +54,12 @@ impl When {
 
 pub(super) async fn expire(call: Call<'_>, when: When) -> Answer {
     let [name, amount, options @ ..] = call.args else { return Err(call.wrong_arity()) };
-    if let Some(option) = options.first() {
+    let conditions = ["NX", "XX", "GT", "LT"];
+    if let Some(option) = options.iter().find(|option| !conditions.iter().any(|known| is(option, known))) {
         return Err(format!("ERR Unsupported option {}", String::from_utf8_lossy(option)).into());
+    }
+    if !options.is_empty() {
+        return Err("ERR NX, XX, GT and LT are not supported by the EXPIRE commands here".into());
     }
     let expiry = when.expiry(integer(amount)?).ok_or_else(|| call.invalid_expire())?;
     change_expiry(call, name, expiry).await

@@ -29,7 +29,9 @@ pub(super) fn float(text: &[u8]) -> Result<f64, Failure> {
 /// A bound on scores: a number, `(` before one that is left out, or an infinity.
 pub(super) fn bound(text: &[u8]) -> Result<Bound, Failure> {
     let (text, exclusive) = text.strip_prefix(b"(").map_or((text, false), |inner| (inner, true));
-    double(text).map(|score| Bound { score, exclusive }).ok_or_else(|| NOT_A_BOUND.into())
+    // Here Redis takes all that `strtod` does: space before the number, and nothing at all for zero.
+    let score = if text.is_empty() { Some(0.0) } else { double(text.trim_ascii_start()) };
+    score.map(|score| Bound { score, exclusive }).ok_or_else(|| NOT_A_BOUND.into())
 }
 
 /// `strtod` without its hexadecimal, its leading space and its NaN.

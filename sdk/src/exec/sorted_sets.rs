@@ -91,7 +91,9 @@ impl Options {
 }
 
 pub(super) async fn zincrby(call: Call<'_>) -> Answer {
-    let [name, by, member] = call.args else { return Err(call.wrong_arity()) };
+    let [name, words @ ..] = call.args else { return Err(call.wrong_arity()) };
+    // To Redis this is a ZADD, whose options it would read here, too.
+    let (_, [by, member]) = Options::parse(words) else { return Err(SYNTAX.into()) };
     let add = Mutation::Add { member: member.clone(), amount: Amount::Float(float(by)?) };
     sum(call.write(Kind::SortedSet, name, add).await?).map(ExecReply::Bytes)
 }
