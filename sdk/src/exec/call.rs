@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, pin::Pin};
 
-use archipelago_engine::{Assignment, Key, Kind, Mutation, MutationError, Outcome};
+use archipelago_engine::{Key, Kind, Mutation, MutationError, Outcome};
 use bytes::Bytes;
 
 use super::reply::ExecReply;
@@ -200,9 +200,4 @@ pub(super) fn sum(outcome: Outcome) -> Result<Bytes, Failure> {
         Outcome::Sum(text) => Ok(text),
         _ => Err(unexpected()),
     }
-}
-
-/// An assignment of members with nothing special about it.
-pub(super) fn assign(entries: Vec<(Bytes, Bytes)>) -> Mutation {
-    Mutation::Assign(Assignment { entries, ..Assignment::default() })
 }

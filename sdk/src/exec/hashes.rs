@@ -3,7 +3,7 @@
 use archipelago_engine::{Kind, Mutation};
 
 use super::{
-    call::{Answer, Call, added, assign, removed},
+    call::{Answer, Call, added, removed},
     numbers::{add_float, add_integer},
     parse::{float, integer},
 };
@@ -12,8 +12,8 @@ use crate::store::Query;
 pub(super) async fn hset(call: Call<'_>) -> Answer {
     let [name, pairs @ ..] = call.args else { return Err(call.wrong_arity()) };
     let (pairs, []) = pairs.as_chunks::<2>() else { return Err(call.wrong_arity()) };
-    let entries = pairs.iter().map(|[field, value]| (field.clone(), value.clone())).collect();
-    added(&call.write(Kind::Hash, name, assign(entries)).await?)
+    let entries = pairs.iter().map(|[field, value]| (field.clone(), value.clone()));
+    added(&call.write(Kind::Hash, name, Mutation::assign(entries)).await?)
 }
 
 pub(super) async fn hget(call: Call<'_>) -> Answer {

@@ -3,13 +3,13 @@
 use archipelago_engine::{Kind, Mutation};
 use bytes::Bytes;
 
-use super::call::{Answer, Call, added, assign, removed};
+use super::call::{Answer, Call, added, removed};
 use crate::store::Query;
 
 pub(super) async fn sadd(call: Call<'_>) -> Answer {
     let [name, members @ ..] = call.args else { return Err(call.wrong_arity()) };
-    let entries = members.iter().map(|member| (member.clone(), Bytes::new())).collect();
-    added(&call.write(Kind::Set, name, assign(entries)).await?)
+    let entries = members.iter().map(|member| (member.clone(), Bytes::new()));
+    added(&call.write(Kind::Set, name, Mutation::assign(entries)).await?)
 }
 
 pub(super) async fn srem(call: Call<'_>) -> Answer {

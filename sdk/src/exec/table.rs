@@ -1,10 +1,11 @@
 //! Which commands there are, and how many words each takes.
 
+use bytes::Bytes;
+
 use super::{
     call::{Call, Running},
     hashes, keys, numbers, ranges, sets, sorted_sets, strings,
 };
-use bytes::Bytes;
 
 /// A command.
 pub(super) struct Command {
@@ -22,6 +23,7 @@ impl Command {
     }
 }
 
+/// One line for each: name, arity, handler, and what else the handler wants to know.
 macro_rules! commands {
     ($($name:literal $arity:literal $handler:path $(, $extra:expr)?;)*) => {
         &[$(Command { name: $name, arity: $arity, run: |call| Box::pin($handler(call $(, $extra)?)) },)*]
