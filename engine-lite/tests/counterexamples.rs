@@ -346,7 +346,7 @@ fn n07_nothing_is_done_on_a_history_that_is_not_the_one_on_record() {
     assert_eq!(q.partition.start_resync(history, &plan), Err(ResyncError::Stale(Stale)));
     assert_eq!(q.partition.complete_resync(history, &plan), Err(ResyncError::Stale(Stale)));
     let cursor = Cursor::start(Incarnation::new(1));
-    assert_eq!(q.partition.acknowledge(history, &region, cursor, &[region.clone()], 0), Err(Stale));
+    assert_eq!(q.partition.acknowledge(history, &region, cursor, std::slice::from_ref(&region), 0), Err(Stale));
     assert_eq!(q.partition, before);
 }
 
