@@ -83,6 +83,39 @@ fn n12_a_batch_ahead_of_the_data_changes_nothing() {
     assert_eq!(b.text(&k).as_deref(), Some("60"));
 }
 
+// 12, continued: a resync that ends after the link went on does not set the cursor back.
+#[test]
+fn n12_a_slow_resync_leaves_a_cursor_that_is_ahead_of_it() {
+    let (mut a, mut b) = two();
+    let k = string("k");
+    let plan = a.partition.begin_resync(a.history, v(100), None).unwrap();
+    b.partition.start_resync(b.history, &plan).unwrap();
+    a.incr(200, &k, 1);
+    b.pull(&mut a);
+    let ahead = b.cursor(&a);
+    assert!(ahead.unwrap().number > plan.number);
+    b.partition.complete_resync(b.history, &plan).unwrap();
+    assert_eq!(b.cursor(&a), ahead);
+    assert_eq!(b.partition.complete_resync(b.history, &plan), Err(ResyncError::NotUnderWay), "it ends once");
+}
+
+// 12, continued: a step of a resync of a history that is over, at either side, is refused.
+#[test]
+fn n12_a_new_incarnation_at_either_side_ends_a_resync() {
+    let (mut a, mut b) = two();
+    a.set(1, &string("k"), "x");
+    let plan = a.partition.begin_resync(a.history, v(100), None).unwrap();
+    b.partition.start_resync(b.history, &plan).unwrap();
+    let slice = a.partition.walk(a.history, &plan, &Bytes::new(), 10).unwrap();
+    b.history = "restarted";
+    b.open(2, v(200));
+    assert_eq!(b.partition.apply_slice(b.history, &plan, &slice), Err(ResyncError::NotUnderWay));
+    assert_eq!(b.partition.complete_resync(b.history, &plan), Err(ResyncError::NotUnderWay));
+    a.history = "restarted";
+    a.open(3, v(200));
+    assert_eq!(a.partition.walk(a.history, &plan, &Bytes::new(), 10), Err(ResyncError::NotUnderWay));
+}
+
 // 12, continued: no cursor is a gap, not zero.
 #[test]
 fn n12_the_first_entry_of_a_log_does_not_join_where_no_resync_ever_completed() {
