@@ -140,6 +140,32 @@ fn n13_a_resync_ships_old_versions_that_reached_the_sender_late() {
     assert_eq!(a.text(&k).as_deref(), Some("early"));
 }
 
+// 13, continued: a walk in small slices looks at every key once, whatever its kind, and resumes anywhere.
+#[test]
+fn n13_a_walk_in_slices_sees_every_key_once() {
+    let (mut a, _) = two();
+    for kind in Kind::ALL {
+        for name in ["", "a", "a:b", "z"] {
+            a.act(1, &Key::new(kind, name), &assign(&[("", "1")]));
+        }
+    }
+    let plan = a.partition.begin_resync(a.history, v(2), None).unwrap();
+    for limit in [1, 3, 100] {
+        let (mut after, mut seen) = (Bytes::new(), Vec::new());
+        while let Some(last) = {
+            let slice = a.partition.walk(a.history, &plan, &after, limit).unwrap();
+            seen.extend(slice.deltas.iter().map(|delta| delta.key.index_entry()));
+            slice.last
+        } {
+            after = last;
+        }
+        assert!(seen.len() == 16 && seen.is_sorted(), "{seen:?}");
+    }
+    // A position that names no key is a position all the same.
+    let slice = a.partition.walk(a.history, &plan, &Bytes::from_static(b"string"), 100).unwrap();
+    assert_eq!(slice.walked, 8);
+}
+
 // 16. A version has 16 digits: a codec through doubles printed with 14 would lose the last two.
 #[test]
 fn n16_every_digit_of_a_version_and_a_sum_survives_the_log() {
