@@ -39,12 +39,12 @@ const SWEEP: Duration = Duration::from_secs(5);
 const SWEEP_KEYS: usize = 100;
 
 impl Sync {
-    /// Drives every link under a lease. `local`: links from here start at once, the others only when nobody better
-    /// placed has taken them.
-    pub(crate) fn leased(islands: &[Islands], local: &RegionId, holder: &str) -> Self {
+    /// Drives every link under a lease. `local`: links from there start at once, the others only when nobody better
+    /// placed has taken them. Without it all start at once.
+    pub(crate) fn leased(islands: &[Islands], local: Option<&RegionId>, holder: &str) -> Self {
         Self::start(islands, |origin| Drive::Leased {
             holder: holder.to_owned(),
-            patience: if origin == local { Duration::ZERO } else { defaults::LEASE },
+            patience: if local.is_none_or(|local| local == origin) { Duration::ZERO } else { defaults::LEASE },
         })
     }
 
