@@ -62,7 +62,7 @@ pub fn is_integer(text: &[u8]) -> bool {
     canonical && std::str::from_utf8(text).is_ok_and(|t| t.parse::<i64>().is_ok())
 }
 
-/// A number as text: integers in plain digits, fractions with the fewest digits that read back the same, never
+/// A number as text: integers in all their digits (`%.0f`), fractions with the fewest digits that read back the same, never
 /// with an exponent, as Redis's INCRBYFLOAT writes them.
 ///
 /// The digits are the correctly rounded ones of 15, 16 or 17 places, the first that reads back: what `printf` in

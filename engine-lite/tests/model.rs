@@ -16,7 +16,7 @@ fn regions_show_what_the_model_says_whatever_the_order_of_deltas() {
             for _ in 0..120 {
                 world.step_without_faults();
             }
-            world.heal();
+            world.settle();
             world
         });
         writes += world.writes;

@@ -9,24 +9,26 @@ mod join;
 mod log;
 mod mutate;
 mod resync;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use thiserror::Error;
 
+use self::view::{is_inexact, view};
 pub use self::{
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
+    view::{KeyState, Stamped, View},
 };
 use crate::{
     cells::{Cells, Deadline},
     delta::{Delta, Vector},
-    key::{Field, Key, Kind},
+    key::Key,
     mutation::MutationError,
-    number,
     origin::{Incarnation, Origin, RegionId},
     version::Version,
 };
@@ -47,68 +49,6 @@ pub enum Refusal {
     /// The mutation itself is at fault.
     #[error(transparent)]
     Mutation(#[from] MutationError),
-}
-
-/// A field's cells and the local number of their last change.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Stamped {
-    /// The number of the log's next entry at the time of the change (the entry itself, for a mutation).
-    pub stamp: u64,
-    /// The cells.
-    pub cells: Cells,
-}
-
-/// The cells of one key.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct KeyState {
-    /// The highest stamp among the fields: a resync ships keys above the receiver's last number.
-    pub stamp: u64,
-    /// The cells, by field.
-    pub fields: BTreeMap<Field, Stamped>,
-}
-
-impl KeyState {
-    fn cells(&self, field: &Field) -> Option<&Cells> {
-        self.fields.get(field).map(|stamped| &stamped.cells)
-    }
-
-    fn member(&self, member: &Bytes) -> Option<&Cells> {
-        self.cells(&Field::Member(member.clone()))
-    }
-
-    fn members(&self) -> impl Iterator<Item = (&Bytes, &Cells)> {
-        self.fields.iter().filter_map(|(field, stamped)| match field {
-            Field::Member(member) => Some((member, &stamped.cells)),
-            Field::Expiry => None,
-        })
-    }
-
-    /// The largest live expire-at.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Deadline> {
-        self.cells(&Field::Expiry).and_then(Cells::deadline)
-    }
-
-    /// Whether any member is live, whatever the clock says.
-    #[must_use]
-    pub fn has_data(&self) -> bool {
-        self.members().any(|(_, cells)| cells.is_live())
-    }
-}
-
-/// What a reader sees of one key: a function of its cells and the clock.
-#[derive(Clone, Debug, PartialEq)]
-pub enum View {
-    /// Nothing: no live data, or past its expiry.
-    Absent,
-    /// A string's value.
-    String(Bytes),
-    /// A set's members.
-    Set(Vec<Bytes>),
-    /// A hash's fields and values.
-    Hash(Vec<(Bytes, Bytes)>),
-    /// A sorted set's members and scores, lowest score first, equal scores by member.
-    SortedSet(Vec<(Bytes, f64)>),
 }
 
 /// One region's replica of one partition.
@@ -283,32 +223,6 @@ impl Partition {
         }
         vector
     }
-}
-
-fn view(kind: Kind, state: &KeyState) -> View {
-    let view = match kind {
-        Kind::String => state.member(&Bytes::new()).and_then(Cells::text).map(View::String),
-        Kind::Set => {
-            let members: Vec<_> = state.members().filter(|(_, c)| c.is_live()).map(|(m, _)| m.clone()).collect();
-            (!members.is_empty()).then_some(View::Set(members))
-        }
-        Kind::Hash => {
-            let fields: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.text()?))).collect();
-            (!fields.is_empty()).then_some(View::Hash(fields))
-        }
-        Kind::SortedSet => {
-            let mut scores: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.score()?))).collect();
-            scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
-            (!scores.is_empty()).then_some(View::SortedSet(scores))
-        }
-    };
-    view.unwrap_or(View::Absent)
-}
-
-/// Whether a string or field shows an integer that is no longer exact.
-fn is_inexact(cells: &Cells) -> bool {
-    cells.contributions().is_some()
-        && cells.text().and_then(|t| number::parse(&t)).is_some_and(|n| n.abs() > number::MAX_EXACT)
 }
 
 impl Delta {

@@ -4,13 +4,15 @@
 //! It follows a gap, a missing cursor, a new incarnation on either side, and brings back what a region lost and what a
 //! dead region wrote.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 
 use super::{Cursor, KeyState, Partition, Stale, join::raise};
 use crate::{
     cells::Cells,
     delta::{Delta, Vector},
-    key::Key,
+    key::{Key, Kind},
     origin::{Incarnation, Origin},
     version::Version,
 };
@@ -108,10 +110,7 @@ impl Partition {
         if self.origin().as_ref() != Some(&plan.sender) {
             return Err(ResyncError::NotUnderWay);
         }
-        let mut keys: Vec<(Bytes, &Key, &KeyState)> =
-            self.keys.iter().map(|(key, state)| (key.index_entry(), key, state)).collect();
-        keys.sort_by(|a, b| a.0.cmp(&b.0));
-        let looked_at: Vec<_> = keys.into_iter().filter(|(entry, ..)| entry > after).take(limit).collect();
+        let looked_at: Vec<_> = self.index_after(after).take(limit).collect();
         let deltas = looked_at.iter().filter(|(_, _, state)| state.stamp > plan.above).map(|(_, key, state)| Delta {
             key: (*key).clone(),
             fields: state.fields.iter().map(|(field, stamped)| (field.clone(), stamped.cells.clone())).collect(),
@@ -121,6 +120,23 @@ impl Partition {
             walked: looked_at.len() as u64,
             last: looked_at.last().map(|(entry, ..)| entry.clone()),
         })
+    }
+
+    /// The keys behind an index entry, in the order of their index entries. Found by range: a sort of all keys for each
+    /// slice would make a walk of many keys quadratic.
+    fn index_after<'p>(&'p self, after: &'p Bytes) -> impl Iterator<Item = (Bytes, &'p Key, &'p KeyState)> {
+        let from = Key::from_index_entry(after);
+        let mut kinds = Kind::ALL;
+        kinds.sort_by_key(|kind| kind.word());
+        let of_kind = move |kind: Kind| {
+            let low = match &from {
+                Some(key) if key.kind == kind => Bound::Excluded(key.clone()),
+                Some(_) | None => Bound::Included(Key::new(kind, Bytes::new())),
+            };
+            self.keys.range((low, Bound::Unbounded)).take_while(move |(key, _)| key.kind == kind)
+        };
+        let entries = kinds.into_iter().flat_map(of_kind).map(|(key, state)| (key.index_entry(), key, state));
+        entries.filter(move |(entry, ..)| entry > after)
     }
 
     /// Notes at the receiver that a resync is under way.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{Deadline, Field, Key, Kind, Origin, Version, View, number};
+use crate::{Deadline, Field, Key, Kind, Origin, Vector, Version, View, number};
 
 /// An operation, by the order in which the model heard of it.
 pub type OperationId = usize;
@@ -84,6 +84,16 @@ impl Model {
     #[must_use]
     pub fn on_key(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeSet<OperationId> {
         self.by_key.get(key).into_iter().flatten().copied().filter(|id| held.contains(id)).collect()
+    }
+
+    /// The assignments and additions that a vector claims to be held, and that are not.
+    ///
+    /// What `applied` covers is ignored when it arrives again, and one day collected: a claim too many loses a write.
+    #[must_use]
+    pub fn claimed_in_vain(&self, applied: &Vector, held: &BTreeSet<OperationId>) -> Vec<OperationId> {
+        let operations = self.operations.iter().enumerate().filter(|(_, o)| o.change != Change::Retract);
+        let claimed = operations.filter(|(_, o)| applied.get(&o.origin).is_some_and(|version| o.version <= *version));
+        claimed.map(|(id, _)| id).filter(|id| !held.contains(id)).collect()
     }
 
     /// The fields of a key on which any held operation was made.

@@ -1,1 +1,108 @@
-//! tmp
+//! The command interpreter: Redis commands in, Redis replies out, over any [`Store`].
+//!
+//! Replies and error texts are those of Redis 7. A name is one thing, as in Redis: DEL, EXISTS, TYPE, EXPIRE and TTL act
+//! on it whatever its type, and a command of another type answers `WRONGTYPE`. What differs, because several regions
+//! take part:
+//!
+//! - Two regions may create one name with two types at the same time. Then TYPE and TTL show the first in the order
+//!   string, set, hash, sorted set; reads of each type find theirs; writes answer `WRONGTYPE` until DEL or a plain SET
+//!   removes all of them.
+//! - INCRBY answers the overflow error past ±2^53, and INCRBYFLOAT, HINCRBYFLOAT and ZINCRBY compute in doubles (Redis
+//!   uses `long double` for the first two). Scores are shown with the fewest digits that read back the same, never with
+//!   an exponent, whatever the server's version. Numbers are read in decimal only.
+//! - An expiry ends in the year 2255: what lies behind it is an invalid expire time. EXPIRE takes no NX, XX, GT or LT.
+//! - A plain SET over another type removes that and sets in one pipeline, but not in one step.
+//! - A command of several names (DEL, EXISTS, MGET, EXPIRE with two types) is a pipeline, not a transaction: every name
+//!   for itself is atomic. SADD, HSET and ZADD are one step each, of up to 10,000 members.
+//! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was sent), `MAYBEAPPLIED` (a write was sent and
+//!   no answer came) or `TIMEOUT` (a read was), and names the region.
+
+mod call;
+mod hashes;
+mod keys;
+mod line;
+mod numbers;
+mod parse;
+mod ranges;
+mod reply;
+mod sets;
+mod sorted_sets;
+mod strings;
+mod table;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::call::Call;
+pub use self::{
+    line::{UnbalancedQuotes, split_line},
+    reply::ExecReply,
+};
+use crate::store::Store;
+
+/// The most words a command may have: enough for the largest write a store takes.
+const MAX_WORDS: usize = 32 * 1024;
+
+/// Executes commands on one keyspace in one region.
+///
+/// A clone works on the same store. Use the typed handles where the types are known: they cost one command each, while a
+/// read here also looks at the other types of the name (in the same round trip).
+///
+/// ```
+/// use std::sync::Arc;
+/// use archipelago::{Embedded, exec::{Interpreter, split_line}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let embedded = Embedded::builder().region("eu-west-1").build()?;
+/// let eu = "eu-west-1".parse()?;
+/// let interpreter = Interpreter::new(embedded.store(&eu, &eu, "default")?);
+/// for (line, reply) in [
+///     ("SET greeting \"hello world\"", "OK"),
+///     ("get greeting", "\"hello world\""),
+///     ("INCRBY views 3", "(integer) 3"),
+///     ("SADD greeting x", "(error) WRONGTYPE Operation against a key holding the wrong kind of value"),
+/// ] {
+///     assert_eq!(interpreter.execute(&split_line(line)?).await.to_line(), reply);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Interpreter {
+    store: Arc<dyn Store>,
+}
+
+impl Interpreter {
+    /// An interpreter of commands on this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Executes one command: its name and arguments, as [`split_line`] yields them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the wait: a write that was sent may still be applied.
+    pub async fn execute(&self, args: &[Bytes]) -> ExecReply {
+        let Some((name, rest)) = args.split_first() else {
+            return ExecReply::Error("ERR empty command".into());
+        };
+        if args.len() > MAX_WORDS {
+            return ExecReply::Error(format!("ERR too many arguments, at most {MAX_WORDS}"));
+        }
+        let Some(command) = table::find(name) else {
+            return ExecReply::Error(table::unknown(name, rest));
+        };
+        let call = Call::new(self.store.as_ref(), command.name, rest);
+        if !command.takes(args.len()) {
+            return ExecReply::Error(call.wrong_arity().into_text());
+        }
+        (command.run)(call).await.unwrap_or_else(|failure| ExecReply::Error(failure.into_text()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests;

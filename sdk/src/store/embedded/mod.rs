@@ -4,6 +4,7 @@
 //! Redis, with latency, cuts, crashes and lost data on command.
 
 mod builder;
+mod calls;
 mod clock;
 mod network;
 mod reads;
@@ -16,10 +17,10 @@ use archipelago_engine::{RegionId, Version};
 
 pub use self::{builder::EmbeddedBuilder, region::Backup};
 use self::{
+    calls::EmbeddedStore,
     clock::Clock,
     network::Network,
     region::{Data, Region, fresh_history},
-    store::EmbeddedStore,
 };
 use super::Store;
 use crate::{
@@ -188,7 +189,7 @@ impl Embedded {
         self.world.network.heal();
     }
 
-    /// Takes a region down. Its data stays, as that of a server with a complete append-only file.
+    /// Takes a region down; calls under way get no answer. Its data stays, as that of a server with a complete append-only file.
     ///
     /// # Errors
     /// Of kind [`ErrorKind::Config`] for an unknown region.
@@ -207,7 +208,7 @@ impl Embedded {
         let history = fresh_history().map_err(no_randomness)?;
         let region = self.region(region)?;
         let mut state = region.state();
-        state.history = history;
+        state.start(history);
         state.up = true;
         drop(state);
         region.news.notify_waiters();
@@ -224,7 +225,8 @@ impl Embedded {
         Ok(Backup { region: region.id.clone(), data })
     }
 
-    /// Puts a region's data back to a backup. The history changes, as that of a server started on other files.
+    /// Puts a region's data back to a backup. The history changes, as that of a server started on other files; calls under
+    /// way get no answer.
     ///
     /// # Errors
     /// Of kind [`ErrorKind::Config`] for an unknown region or a backup of another one.
@@ -235,7 +237,7 @@ impl Embedded {
             return Err(refusal(format!("a backup of {} cannot be restored in {}", backup.region, region.id)));
         }
         let mut state = region.state();
-        state.history = history;
+        state.start(history);
         state.data = backup.data.clone();
         drop(state);
         region.news.notify_waiters();

@@ -23,6 +23,8 @@ pub(super) struct Region {
 pub(super) struct State {
     pub(super) id: RegionId,
     pub(super) up: bool,
+    /// How many processes have served this region.
+    pub(super) starts: u64,
     /// What `run_id:master_replid` is to a Redis server: another one after every restart.
     pub(super) history: String,
     /// Microseconds by which the region's clock is off.
@@ -64,7 +66,7 @@ impl fmt::Debug for Backup {
 impl Region {
     pub(super) fn new(id: RegionId) -> Result<Self, getrandom::Error> {
         let history = fresh_history()?;
-        let state = State { id: id.clone(), up: true, history, skew: 0, data: Data::default() };
+        let state = State { id: id.clone(), up: true, starts: 1, history, skew: 0, data: Data::default() };
         Ok(Self { id, news: Notify::new(), state: Mutex::new(state) })
     }
 
@@ -98,6 +100,12 @@ impl MayBeStale for ResyncError {
 }
 
 impl State {
+    /// Another process takes over, on whatever data there is.
+    pub(super) fn start(&mut self, history: String) {
+        self.history = history;
+        self.starts += 1;
+    }
+
     /// The partition, empty if it was never touched.
     pub(super) fn partition(&mut self, slot: &Slot) -> &mut Partition {
         let id = &self.id;

@@ -112,6 +112,18 @@ async fn a_cut_while_a_call_is_under_way_leaves_it_without_answer() {
 }
 
 #[tokio::test]
+async fn a_call_from_before_a_restart_is_not_done_after_it() {
+    let embedded = two().latency(US, EU, Duration::from_millis(100)).build().unwrap();
+    let remote = store(&embedded, US, EU);
+    let call = tokio::spawn(async move { remote.write(&set("k", "v")).await });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    embedded.crash(EU).unwrap();
+    embedded.restart(EU).unwrap();
+    assert!(matches!(call.await.unwrap(), Err(StoreError::NoAnswer(_))));
+    assert_eq!(store(&embedded, EU, EU).read(&get("k")).await.unwrap(), Reply::Nil);
+}
+
+#[tokio::test]
 async fn a_restart_and_a_restore_open_new_incarnations_without_the_caller_noticing() {
     let embedded = still();
     let us = store(&embedded, US, US);

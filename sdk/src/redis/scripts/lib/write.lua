@@ -121,19 +121,10 @@ local function commit()
     delta[i] = put('>BI4', tag, #member) .. member .. put('>I4', #records) .. records
   end
   local name = ARGV[4]
-  local n = redis.call('INCR', KEYS[4])
-  local span = math.max(taken, 1)
-  local head = put('>BBI6I4BI4', 1, 68, n, span, kind, #name) .. name .. put('>I4', #touched)
-  local id = n > 1 and redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], '*', 'd', head .. table.concat(delta))
-  if not id then
-    -- The incarnation's log is gone: it was closed, or everything was lost. Numbers of it may not exist either.
-    if n > 1 then redis.call('DECR', KEYS[4]) else redis.call('DEL', KEYS[4]) end
-    return {err = "STALE the region's history is not the one on record"}
-  end
-  local v = version_of(id)
-  local last = v + span - 1
-  if last % 1000 == 999 then last = last + 1 end -- the next automatic id must not leave the thousand
-  if last > v then redis.call('XSETID', KEYS[3], id_of(last)) end
+  local head = put('>BI4', kind, #name) .. name .. put('>I4', #touched)
+  local n, v = append(math.max(taken, 1), head .. table.concat(delta))
+  -- The incarnation's log is gone: it was closed, or everything was lost.
+  if not n then return STALE end
   local args, stamp = {}, put('>BI6', 1, n)
   for i = 1, #touched do
     local field = touched[i]
@@ -145,7 +136,7 @@ local function commit()
     end
   end
   redis.call('HSET', KEYS[1], 's', n, unpack(args))
-  return nil, v
+  return nil
 end
 
 -- After the commit: the index entry of a new key, and the view.

@@ -1,0 +1,1 @@
+//! Examples: one lesson each, runnable with no server. See `README.md` beside this file.

@@ -1,0 +1,203 @@
+//! One command under way: its arguments, and what every handler does with a store.
+
+use std::{borrow::Cow, pin::Pin};
+
+use archipelago_engine::{Key, Kind, Mutation, MutationError, Outcome};
+use bytes::Bytes;
+
+use super::reply::ExecReply;
+use crate::{
+    error::{Error, ErrorKind},
+    store::{Query, Read, Reply, Store, StoreError, Write},
+};
+
+/// What a handler comes to.
+pub(super) type Answer = Result<ExecReply, Failure>;
+
+/// The same, under way.
+pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// The text of an error reply.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure(Cow<'static, str>);
+
+impl Failure {
+    pub(super) fn into_text(self) -> String {
+        self.0.into_owned()
+    }
+}
+
+impl From<&'static str> for Failure {
+    fn from(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
+impl From<MutationError> for Failure {
+    fn from(refusal: MutationError) -> Self {
+        Self(Cow::Owned(refusal.to_string()))
+    }
+}
+
+/// One command under way.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    store: &'a dyn Store,
+    name: &'static str,
+    /// What follows the command's name.
+    pub(super) args: &'a [Bytes],
+}
+
+impl<'a> Call<'a> {
+    pub(super) const fn new(store: &'a dyn Store, name: &'static str, args: &'a [Bytes]) -> Self {
+        Self { store, name, args }
+    }
+
+    pub(super) fn wrong_arity(&self) -> Failure {
+        format!("ERR wrong number of arguments for '{}' command", self.name).into()
+    }
+
+    pub(super) fn invalid_expire(&self) -> Failure {
+        format!("ERR invalid expire time in '{}' command", self.name).into()
+    }
+
+    /// Writes, unless the name is in use by another type.
+    pub(super) async fn write(&self, kind: Kind, name: &Bytes, mutation: Mutation) -> Result<Outcome, Failure> {
+        self.try_write(kind, name, mutation).await.map_err(|error| self.write_failed(error))
+    }
+
+    /// The same, for a handler that goes on after a refusal.
+    pub(super) async fn try_write(&self, kind: Kind, name: &Bytes, mutation: Mutation) -> Result<Outcome, StoreError> {
+        self.store.write(&Write { key: Key::new(kind, name.clone()), mutation, exclusive: true }).await
+    }
+
+    pub(super) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
+        self.store.write_all(writes).await
+    }
+
+    /// Reads, if the name is free or of this type.
+    pub(super) async fn read(&self, kind: Kind, name: &Bytes, query: Query) -> Result<Reply, Failure> {
+        let own = Read { key: Key::new(kind, name.clone()), query };
+        let others = Kind::ALL.map(|kind| Read { key: Key::new(kind, name.clone()), query: Query::Exists });
+        let reads: Vec<Read> = std::iter::once(own).chain(others).collect();
+        let mut replies = self.read_all(&reads).await?.into_iter();
+        let answer = replies.next().ok_or_else(unexpected)?;
+        if !says_nothing(&answer) {
+            return Ok(answer);
+        }
+        let present: Vec<Kind> =
+            Kind::ALL.into_iter().zip(replies).filter(|(_, reply)| *reply == Reply::Int(1)).map(|(k, _)| k).collect();
+        if present.is_empty() || present.contains(&kind) { Ok(answer) } else { Err(MutationError::WrongType.into()) }
+    }
+
+    /// Asks the same of every type of every name, in one pipeline: for each name, in the order of the types.
+    pub(super) async fn read_kinds(&self, names: &[Bytes], query: Query) -> Result<Vec<Vec<Reply>>, Failure> {
+        let reads: Vec<Read> = names
+            .iter()
+            .flat_map(|name| Kind::ALL.map(|kind| Key::new(kind, name.clone())))
+            .map(|key| Read { key, query: query.clone() })
+            .collect();
+        let replies = self.read_all(&reads).await?;
+        Ok(replies.chunks(Kind::ALL.len()).map(<[Reply]>::to_vec).collect())
+    }
+
+    /// Writes the same to every type of every name, in one pipeline: for each name, whether it did anything to any.
+    ///
+    /// Looking first which types there are would cost a round trip, and miss what came in between.
+    pub(super) async fn write_kinds(&self, names: &[Bytes], mutation: &Mutation) -> Result<Vec<bool>, Failure> {
+        let writes: Vec<Write> = names
+            .iter()
+            .flat_map(|name| Kind::ALL.map(|kind| Key::new(kind, name.clone())))
+            .map(|key| Write { key, mutation: mutation.clone(), exclusive: false })
+            .collect();
+        let done: Result<Vec<Outcome>, StoreError> = self.write_all(&writes).await.into_iter().collect();
+        let done = done.map_err(|error| self.write_failed(error))?;
+        let effective =
+            |outcome: &Outcome| matches!(outcome, Outcome::Cleared { existed: true, .. } | Outcome::Expiry(true));
+        Ok(done.chunks(Kind::ALL.len()).map(|kinds| kinds.iter().any(effective)).collect())
+    }
+
+    pub(super) async fn read_all(&self, reads: &[Read]) -> Result<Vec<Reply>, Failure> {
+        self.store
+            .read_all(reads)
+            .await
+            .into_iter()
+            .map(|reply| reply.map_err(|error| self.read_failed(error)))
+            .collect()
+    }
+
+    pub(super) fn write_failed(&self, error: StoreError) -> Failure {
+        match error {
+            StoreError::Refused(MutationError::InvalidExpire) => self.invalid_expire(),
+            StoreError::Refused(refusal) => refusal.into(),
+            error => failed(&Error::of_write(error, self.store.region())),
+        }
+    }
+
+    fn read_failed(&self, error: StoreError) -> Failure {
+        match error {
+            StoreError::Refused(refusal) => refusal.into(),
+            error => failed(&Error::of_read(error, self.store.region())),
+        }
+    }
+}
+
+/// What is no reply of the command: the first word is for programs, the rest says where and what it means.
+fn failed(error: &Error) -> Failure {
+    let code = match error.kind() {
+        ErrorKind::Unavailable => "UNAVAILABLE",
+        ErrorKind::MaybeApplied => "MAYBEAPPLIED",
+        ErrorKind::Timeout => "TIMEOUT",
+        ErrorKind::Config
+        | ErrorKind::Refused
+        | ErrorKind::Server
+        | ErrorKind::Serialization
+        | ErrorKind::NotConverged
+        | ErrorKind::Protocol => "ERR",
+    };
+    format!("{code} {error}").into()
+}
+
+/// A store answered what its contract does not know.
+pub(super) fn unexpected() -> Failure {
+    "ERR unexpected answer of the store".into()
+}
+
+/// Whether a reply is also what an absent key gives.
+fn says_nothing(reply: &Reply) -> bool {
+    match reply {
+        Reply::Nil | Reply::Int(0) => true,
+        Reply::Int(_) | Reply::Bytes(_) => false,
+        Reply::Array(items) => items.iter().all(|item| *item == Reply::Nil),
+    }
+}
+
+/// How many members an assignment added, for SADD and HSET.
+pub(super) fn added(outcome: &Outcome) -> Answer {
+    match outcome {
+        Outcome::Assigned { added, .. } => Ok(ExecReply::count(*added)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// How many members a removal removed.
+pub(super) fn removed(outcome: &Outcome) -> Answer {
+    match outcome {
+        Outcome::Removed(removed) => Ok(ExecReply::count(*removed)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The value an addition left.
+pub(super) fn sum(outcome: Outcome) -> Result<Bytes, Failure> {
+    match outcome {
+        Outcome::Sum(text) => Ok(text),
+        _ => Err(unexpected()),
+    }
+}

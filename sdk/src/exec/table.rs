@@ -1,0 +1,104 @@
+//! Which commands there are, and how many words each takes.
+
+use bytes::Bytes;
+
+use super::{
+    call::{Call, Running},
+    hashes, keys, numbers, ranges, sets, sorted_sets, strings,
+};
+
+/// A command.
+pub(super) struct Command {
+    /// Its name, in small letters, as error texts have it.
+    pub(super) name: &'static str,
+    /// As Redis counts: the name included; negative means "at least".
+    arity: i32,
+    pub(super) run: for<'a> fn(Call<'a>) -> Running<'a>,
+}
+
+impl Command {
+    pub(super) fn takes(&self, words: usize) -> bool {
+        let expected = usize::try_from(self.arity.unsigned_abs()).unwrap_or(usize::MAX);
+        if self.arity < 0 { words >= expected } else { words == expected }
+    }
+}
+
+/// One line for each: name, arity, handler, and what else the handler wants to know.
+macro_rules! commands {
+    ($($name:literal $arity:literal $handler:path $(, $extra:expr)?;)*) => {
+        &[$(Command { name: $name, arity: $arity, run: |call| Box::pin($handler(call $(, $extra)?)) },)*]
+    };
+}
+
+const COMMANDS: &[Command] = commands! {
+    "get" 2 strings::get;
+    "set" -3 strings::set;
+    "getdel" 2 strings::getdel;
+    "mget" -2 strings::mget;
+    "incr" 2 numbers::step, 1;
+    "decr" 2 numbers::step, -1;
+    "incrby" 3 numbers::incrby;
+    "decrby" 3 numbers::decrby;
+    "incrbyfloat" 3 numbers::incrbyfloat;
+    "del" -2 keys::del;
+    "exists" -2 keys::exists;
+    "type" 2 keys::kind;
+    "expire" -3 keys::expire, keys::When::InSeconds;
+    "pexpire" -3 keys::expire, keys::When::InMillis;
+    "expireat" -3 keys::expire, keys::When::AtSecond;
+    "pexpireat" -3 keys::expire, keys::When::AtMilli;
+    "persist" 2 keys::persist;
+    "ttl" 2 keys::ttl;
+    "pttl" 2 keys::pttl;
+    "ping" -1 keys::ping;
+    "sadd" -3 sets::sadd;
+    "srem" -3 sets::srem;
+    "smembers" 2 sets::smembers;
+    "sismember" 3 sets::sismember;
+    "scard" 2 sets::scard;
+    "hset" -4 hashes::hset;
+    "hget" 3 hashes::hget;
+    "hmget" -3 hashes::hmget;
+    "hgetall" 2 hashes::hgetall;
+    "hdel" -3 hashes::hdel;
+    "hlen" 2 hashes::hlen;
+    "hexists" 3 hashes::hexists;
+    "hincrby" 4 hashes::hincrby;
+    "hincrbyfloat" 4 hashes::hincrbyfloat;
+    "zadd" -4 sorted_sets::zadd;
+    "zincrby" 4 sorted_sets::zincrby;
+    "zrem" -3 sorted_sets::zrem;
+    "zscore" 3 sorted_sets::zscore;
+    "zcard" 2 sorted_sets::zcard;
+    "zrange" -4 ranges::zrange;
+    "zrank" 3 ranges::rank, false;
+    "zrevrank" 3 ranges::rank, true;
+    "zcount" 4 ranges::zcount;
+};
+
+/// The command of this name, in whatever letters.
+pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Redis's answer to a name it does not know: cut to what a log line can bear, and on one line.
+pub(super) fn unknown(name: &[u8], args: &[Bytes]) -> String {
+    const MOST: usize = 128;
+    let mut shown: Vec<u8> = Vec::new();
+    for arg in args {
+        let Some(room) = MOST.checked_sub(shown.len()).filter(|room| *room > 0) else {
+            break;
+        };
+        shown.push(b'\'');
+        shown.extend(printed(arg, room));
+        shown.extend(b"' ");
+    }
+    let name: Vec<u8> = printed(name, MOST).collect();
+    let text = [b"ERR unknown command '", name.as_slice(), b"', with args beginning with: ", &shown].concat();
+    String::from_utf8_lossy(&text).replace(['\r', '\n'], " ")
+}
+
+/// As C prints a string: up to a zero byte.
+fn printed(bytes: &[u8], most: usize) -> impl Iterator<Item = u8> {
+    bytes.iter().copied().take_while(|byte| *byte != 0).take(most)
+}

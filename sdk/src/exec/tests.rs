@@ -1,0 +1,161 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use archipelago_engine::{Key, Kind, Mutation, RegionId};
+
+use super::*;
+use crate::{Embedded, store::Write};
+
+const EU: &str = "eu-west-1";
+
+fn world() -> Embedded {
+    let start = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    Embedded::builder().region(EU).region("us-east-1").region("ap-south-1").manual_clock(start).build().unwrap()
+}
+
+fn store(world: &Embedded, region: &str) -> Arc<dyn Store> {
+    let region: RegionId = region.parse().unwrap();
+    world.store(&region, &region, "default").unwrap()
+}
+
+fn interpreter(world: &Embedded) -> Interpreter {
+    Interpreter::new(store(world, EU))
+}
+
+async fn line(interpreter: &Interpreter, line: &str) -> String {
+    interpreter.execute(&split_line(line).unwrap()).await.to_line()
+}
+
+#[tokio::test]
+async fn every_reply_of_the_transcript_is_the_one_redis_gives() {
+    let interpreter = interpreter(&world());
+    let mut lines = include_str!("testdata/redis-7.txt").lines();
+    let mut commands = 0;
+    while let Some(command) = lines.next() {
+        if let Some(command) = command.strip_prefix("> ") {
+            assert_eq!(line(&interpreter, command).await, lines.next().unwrap(), "{command}");
+            commands += 1;
+        }
+    }
+    assert!(commands > 200, "only {commands} commands");
+}
+
+#[tokio::test]
+async fn what_differs_from_redis_says_so() {
+    let interpreter = interpreter(&world());
+    for (command, reply) in [
+        ("zadd z INCR 1 a", "(error) ERR INCR is not supported by ZADD here, use ZINCRBY"),
+        ("zrange z - + BYLEX", "(error) ERR BYLEX is not supported, use BYSCORE or ranks"),
+        ("expire k 10 NX", "(error) ERR NX, XX, GT and LT are not supported by the EXPIRE commands here"),
+        ("set k v EX 9007199255", "(error) ERR invalid expire time in 'set' command"),
+        ("expireat k 9007199255", "(error) ERR invalid expire time in 'expireat' command"),
+        ("incrby k 9007199254740993", "(error) ERR increment or decrement would overflow"),
+        ("zadd z 0.1 a 1e21 b", "(integer) 2"),
+        ("zrange z 0 -1 WITHSCORES", r#"1) "a" 2) "0.1" 3) "b" 4) "1000000000000000000000""#),
+        ("zadd z 0x10 c", "(error) ERR value is not a valid float"),
+    ] {
+        assert_eq!(line(&interpreter, command).await, reply, "{command}");
+    }
+}
+
+#[tokio::test]
+async fn limits_are_refused_and_change_nothing() {
+    let interpreter = interpreter(&world());
+    assert_eq!(interpreter.execute(&[]).await.to_line(), "(error) ERR empty command");
+    let many = vec![Bytes::from_static(b"exists"); MAX_WORDS + 1];
+    assert!(interpreter.execute(&many).await.to_line().contains("too many arguments"));
+    let name = "n".repeat(1025);
+    assert!(line(&interpreter, &format!("set {name} v")).await.contains("exceeds the limit"));
+    let members = "m ".repeat(10_001);
+    assert!(line(&interpreter, &format!("sadd s {members}")).await.contains("exceeds the limit"));
+    assert_eq!(line(&interpreter, "exists s").await, "(integer) 0");
+    let odd = [Bytes::from_static(b"\xff\0\r\n"), Bytes::from_static(b"a\nb\0c")];
+    assert_eq!(
+        interpreter.execute(&odd).await,
+        ExecReply::Error("ERR unknown command '\u{fffd}', with args beginning with: 'a b' ".into())
+    );
+}
+
+#[tokio::test]
+async fn two_types_under_one_name_are_both_readable_until_one_is_chosen() {
+    let world = world();
+    let interpreter = interpreter(&world);
+    // What two regions may do at the same time, a typed handle can do in one.
+    let write = |kind, mutation| Write { key: Key::new(kind, "k"), mutation, exclusive: false };
+    let two = [
+        write(Kind::Set, Mutation::assign([("m".into(), Bytes::new())])),
+        write(Kind::Hash, Mutation::assign([("f".into(), "v".into())])),
+    ];
+    for chosen in ["del k", "set k v"] {
+        store(&world, EU).write_all(&two).await;
+        for (command, reply) in [
+            ("type k", "set"),
+            ("exists k", "(integer) 1"),
+            ("smembers k", "1) \"m\""),
+            ("hget k f", "\"v\""),
+            ("get k", "(error) WRONGTYPE Operation against a key holding the wrong kind of value"),
+            ("sadd k n", "(error) WRONGTYPE Operation against a key holding the wrong kind of value"),
+            ("expire k 100", "(integer) 1"),
+            ("ttl k", "(integer) 100"),
+        ] {
+            assert_eq!(line(&interpreter, command).await, reply, "{command}");
+        }
+        line(&interpreter, chosen).await;
+        assert_eq!(line(&interpreter, "scard k").await.contains("WRONGTYPE"), chosen.starts_with("set"));
+    }
+    assert_eq!(line(&interpreter, "get k").await, "\"v\"");
+    assert_eq!(line(&interpreter, "ttl k").await, "(integer) -1");
+    assert_eq!(line(&interpreter, "del k").await, "(integer) 1");
+    assert_eq!(line(&interpreter, "exists k").await, "(integer) 0");
+}
+
+#[tokio::test]
+async fn time_passes_by_the_regions_clock() {
+    let world = world();
+    let interpreter = interpreter(&world);
+    line(&interpreter, "set k v PX 1500").await;
+    line(&interpreter, "sadd s m").await;
+    line(&interpreter, "expire s 1").await;
+    assert_eq!(line(&interpreter, "ttl k").await, "(integer) 2", "rounded as Redis does");
+    world.advance(Duration::from_millis(1000));
+    assert_eq!(line(&interpreter, "exists k s").await, "(integer) 1");
+    assert_eq!(line(&interpreter, "set s now-a-string").await, "OK");
+    assert_eq!(line(&interpreter, "pttl k").await, "(integer) 500");
+    world.advance(Duration::from_millis(500));
+    assert_eq!(line(&interpreter, "get k").await, "(nil)");
+    assert_eq!(line(&interpreter, "incr k").await, "(integer) 1");
+    assert_eq!(line(&interpreter, "ttl k").await, "(integer) -1", "the old expiry went with the old value");
+}
+
+#[tokio::test]
+async fn a_failure_says_where_and_whether_the_write_may_have_been_applied() {
+    let world = world();
+    let (eu, us): (RegionId, RegionId) = (EU.parse().unwrap(), "us-east-1".parse().unwrap());
+    let remote = Interpreter::new(world.store(&us, &eu, "default").unwrap());
+    world.lose_replies("us-east-1", EU).unwrap();
+    for command in ["set k v", "incr n", "del x", "expire k 100"] {
+        let reply = line(&remote, command).await;
+        assert!(reply.starts_with("(error) MAYBEAPPLIED eu-west-1: "), "{command}: {reply}");
+    }
+    for command in ["get k", "ttl k", "mget k", "zrange k 0 1"] {
+        let reply = line(&remote, command).await;
+        assert!(reply.starts_with("(error) TIMEOUT eu-west-1: "), "{command}: {reply}");
+    }
+    world.cut("us-east-1", EU).unwrap();
+    for command in ["set k w", "del k", "get k"] {
+        let reply = line(&remote, command).await;
+        assert!(reply.starts_with("(error) UNAVAILABLE eu-west-1: ") && reply.contains("nothing was sent"), "{reply}");
+    }
+    world.heal();
+    assert_eq!(line(&remote, "get k").await, "\"v\"");
+    assert_eq!(line(&remote, "get n").await, "\"1\"");
+}
+
+#[tokio::test]
+async fn every_region_answers_from_its_own_data() {
+    let world = world();
+    for (region, views) in [(EU, "3"), ("us-east-1", "4"), ("ap-south-1", "5")] {
+        let interpreter = Interpreter::new(store(&world, region));
+        assert_eq!(line(&interpreter, &format!("incrby views {views}")).await, format!("(integer) {views}"));
+    }
+    assert_eq!(line(&interpreter(&world), "get views").await, "\"3\"", "nothing travels without a driver");
+}

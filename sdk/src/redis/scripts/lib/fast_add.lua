@@ -1,0 +1,46 @@
+-- The everyday addition, before the general one pays for its functions: whole numbers well within the exact range, no
+-- expiry, and nothing but running sums in the cells. What does not fit goes on below.
+if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
+  local own, kind, amount, member = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[8]
+  local name, limit = 'm' .. member, 4503599627370496
+  local got = redis.call('HMGET', KEYS[1], 'x', 's', name)
+  local stored, first, rest, run, since, sum = got[3], nil, nil, 0, nil, 0
+  local fits = not got[1]
+  if fits and stored then
+    local pos, len = 8, #stored
+    while pos <= len do
+      local start, o, flags, tv, tn, ts = pos, nil, nil, nil, nil, nil
+      o, flags, pos = take('>Bc0B', stored, pos)
+      if flags ~= 2 then
+        fits = false
+        break
+      end
+      tv, tn, ts, pos = take('>I7dI7', stored, pos)
+      sum = sum + tn
+      if tn > limit or tn < -limit then fits = false end
+      if o == own then first, rest, run, since = start, pos, tn, ts end
+    end
+    fits = fits and first
+  end
+  run, sum = run + amount, sum + amount
+  if fits and run < limit and run > -limit and sum < limit and sum > -limit and sum % 1 == 0 then
+    local words = {'string', 'set', 'hash', 'zset'}
+    if run == 0 then run = 0 end -- minus zero is zero
+    local record = put('>BBI7dI7', 0, 2, 0, run, since or 0)
+    local n, v = append(1, put('>BI4', kind, #ARGV[4]) .. ARGV[4] .. put('>I4BI4', 1, 0, #member) .. member .. put('>I4', #record) .. record)
+    if not n then return STALE end
+    record = put('>B', #own) .. own .. put('>BI7dI7', 2, v, run, since or v)
+    if stored then record = string.sub(stored, 8, first - 1) .. record .. string.sub(stored, rest) end
+    redis.call('HSET', KEYS[1], 's', n, name, put('>BI6', 1, n) .. record)
+    if not got[2] then redis.call('ZADD', KEYS[5], 0, words[kind] .. ':' .. ARGV[4]) end
+    sum = string.format('%.0f', sum == 0 and 0 or sum)
+    if kind == 1 then
+      redis.call('SET', KEYS[2], sum)
+    elseif kind == 3 then
+      redis.call('HSET', KEYS[2], member, sum)
+    else
+      redis.call('ZADD', KEYS[2], sum, member)
+    end
+    return sum
+  end
+end

@@ -1,0 +1,54 @@
+-- The everyday assignment, before the general one pays for its functions: one member, no condition, no expiry, and
+-- nothing of another region to retract. What does not fit goes on below.
+if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] == '0' and (ARGV[8] == 'clear' or ARGV[8] == 'keep') then
+  local own, kind, member, payload = ARGV[2], tonumber(ARGV[5]), ARGV[11], ARGV[12]
+  local name = 'm' .. member
+  local got = redis.call('HMGET', KEYS[1], 'x', 's', name)
+  local stored, first, rest, rv, present, old = got[3], nil, nil, 0, false, nil
+  local fits = not got[1]
+  if fits and stored then
+    local pos, len = 8, #stored
+    while fits and pos <= len do
+      local start, o, flags, av, ap = pos, nil, nil, nil, nil
+      local r = 0
+      o, flags, pos = take('>Bc0B', stored, pos)
+      if flags == 8 then
+        av, ap, pos = take('>I7I4c0', stored, pos)
+      elseif flags == 12 then
+        av, ap, r, pos = take('>I7I4c0I7', stored, pos)
+      else
+        fits = false
+        break
+      end
+      if o == own then
+        first, rest, rv, present, old = start, pos, math.max(av, r), av > r, ap
+      else
+        fits = av <= r
+      end
+    end
+    fits = fits and first
+  end
+  if fits then
+    local words = {'string', 'set', 'hash', 'zset'}
+    local flags, retracted = 8, ''
+    if rv > 0 then flags, retracted = 12, put('>I7', rv) end
+    local tail = put('>I4', #payload) .. payload .. retracted
+    local record = put('>BBI7', 0, flags, 0) .. tail
+    local n, v = append(1, put('>BI4', kind, #ARGV[4]) .. ARGV[4] .. put('>I4BI4', 1, 0, #member) .. member .. put('>I4', #record) .. record)
+    if not n then return STALE end
+    record = put('>B', #own) .. own .. put('>BI7', flags, v) .. tail
+    if stored then record = string.sub(stored, 8, first - 1) .. record .. string.sub(stored, rest) end
+    redis.call('HSET', KEYS[1], 's', n, name, put('>BI6', 1, n) .. record)
+    if not got[2] then redis.call('ZADD', KEYS[5], 0, words[kind] .. ':' .. ARGV[4]) end
+    if kind == 1 then
+      redis.call('SET', KEYS[2], payload)
+    elseif kind == 2 then
+      redis.call('SADD', KEYS[2], member)
+    elseif kind == 3 then
+      redis.call('HSET', KEYS[2], member, payload)
+    else
+      redis.call('ZADD', KEYS[2], payload, member)
+    end
+    return {1, present and 0 or 1, (not present or (kind == 4 and old ~= payload)) and 1 or 0, false}
+  end
+end

@@ -1,0 +1,35 @@
+//! Typed reads against raw GET: one native command each.
+
+use archipelago::config::HistoryCheck;
+use redis::AsyncCommands;
+
+use crate::{
+    measure::{heading, measure, row},
+    server::{Server, client},
+};
+
+pub async fn run() {
+    let server = Server::start();
+    let client = client(&server, 1, HistoryCheck::Exact).await;
+    let raw = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let register = client.register::<String>("profile");
+    register.set("a value of some length").await.unwrap();
+    raw.clone().set::<_, _, ()>("profile", "\"a value of some length\"").await.unwrap();
+    heading("Reads, 64 tasks on one shared connection");
+    let plain = measure(64, move |_, _| {
+        let mut raw = raw.clone();
+        async move {
+            let _: String = raw.get("profile").await.unwrap();
+        }
+    })
+    .await;
+    let typed = measure(64, move |_, _| {
+        let register = register.clone();
+        async move {
+            register.get().await.unwrap().unwrap();
+        }
+    })
+    .await;
+    row("GET / register.get", &plain, &typed);
+    client.shut_down().await;
+}
