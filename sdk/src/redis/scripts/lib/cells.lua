@@ -52,7 +52,8 @@ local function render(c, origin, base)
   end
   if c.rv > 0 then
     flags = flags + 4
-    rest = put('>I7', c.rv)
+    -- A member named twice in one write: the second assignment retracts the first, whose version is not known yet either.
+    rest = put('>I7', c.rv >= NEW and c.rv - NEW + base or c.rv)
   end
   if c.tv then
     flags = flags + 2
