@@ -101,7 +101,10 @@ pub async fn increments_of_two_regions_add_up_and_a_set_overrides_what_it_saw(ca
     settle(&case.clients[0]).await;
     for store in [a, b, &*case.c] {
         assert_eq!(get(store, "n").await, "12");
-        assert_eq!(archipelago_tests::world::line(&read(store, Kind::SortedSet, "z", Query::Score("m".into())).await), "0.75");
+        assert_eq!(
+            archipelago_tests::world::line(&read(store, Kind::SortedSet, "z", Query::Score("m".into())).await),
+            "0.75"
+        );
     }
     write(a, Kind::String, "n", Mutation::set("100")).await.unwrap();
     add(b, Kind::String, "n", "", Amount::Integer(1)).await.unwrap();

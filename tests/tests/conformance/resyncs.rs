@@ -55,8 +55,7 @@ pub async fn what_was_trimmed_is_a_gap_and_a_resync_closes_it(case: Case) {
     let old = carry::cursor(a, b, 0).await.unwrap();
     fill(a).await;
     let end = a.begin_resync(0, None).await.unwrap();
-    let everything =
-        archipelago::engine::Cursor { incarnation: old.incarnation, number: end.number, id: end.id };
+    let everything = archipelago::engine::Cursor { incarnation: old.incarnation, number: end.number, id: end.id };
     let only_c: [RegionId; 2] = [a.region().clone(), case.c.region().clone()];
     a.acknowledge(0, case.c.region(), everything, &only_c).await.unwrap();
     write(a, Kind::String, "last", Mutation::set("v")).await.unwrap();

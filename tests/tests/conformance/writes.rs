@@ -14,7 +14,13 @@ pub async fn assign(store: &dyn Store, kind: Kind, name: &str, entries: &[(&str,
     write(store, kind, name, Mutation::assign(entries)).await.unwrap()
 }
 
-pub async fn add(store: &dyn Store, kind: Kind, name: &str, member: &str, amount: Amount) -> Result<String, StoreError> {
+pub async fn add(
+    store: &dyn Store,
+    kind: Kind,
+    name: &str,
+    member: &str,
+    amount: Amount,
+) -> Result<String, StoreError> {
     match write(store, kind, name, Mutation::Add { member: b(member), amount }).await? {
         Outcome::Sum(sum) => Ok(String::from_utf8(sum.to_vec()).unwrap()),
         other => panic!("{other:?}"),
@@ -143,7 +149,10 @@ pub async fn sets_hashes_and_sorted_sets_answer_as_redis_does(case: Case) {
     assert_eq!(line(&read(store, Kind::Hash, "h", Query::Field(b("f"))).await), "3");
     assert_eq!(remove(store, Kind::Hash, "h", &["f"]).await, 1);
     assert_eq!(sorted(store, Kind::Hash, "h", Query::All).await, ["2", "g"]);
-    assert_eq!(assign(store, Kind::SortedSet, "z", &[("a", "2"), ("b", "-inf"), ("c", "1.5")]).await, assigned(3, 3, 3));
+    assert_eq!(
+        assign(store, Kind::SortedSet, "z", &[("a", "2"), ("b", "-inf"), ("c", "1.5")]).await,
+        assigned(3, 3, 3)
+    );
     assert_eq!(assign(store, Kind::SortedSet, "z", &[("a", "2.0"), ("b", "0")]).await, assigned(0, 2, 1));
     assert_eq!(assign(store, Kind::SortedSet, "z", &[("a", "2.00")]).await, assigned(0, 1, 0), "the same score");
     let all = Query::RangeByRank { start: 0, stop: -1, reverse: false };
@@ -163,16 +172,21 @@ pub async fn scores_compare_for_gt_and_lt(case: Case) {
         (Order::Greater, Presence::Any, "5", assigned(0, 0, 0)),
         (Order::Less, Presence::Any, "6", assigned(0, 0, 0)),
         (Order::Less, Presence::Present, "-inf", assigned(0, 1, 1)),
-        (Order::Greater, Presence::Any, "0.1", assigned(0, 1, 1)),
+        (Order::Greater, Presence::Any, "0.5", assigned(0, 1, 1)),
     ] {
-        assert_eq!(write(store, Kind::SortedSet, "z", zadd(order, presence, score)).await.unwrap(), expected, "{score}");
+        assert_eq!(
+            write(store, Kind::SortedSet, "z", zadd(order, presence, score)).await.unwrap(),
+            expected,
+            "{score}"
+        );
     }
-    assert_eq!(line(&read(store, Kind::SortedSet, "z", Query::Score(b("m"))).await), "0.1");
+    assert_eq!(line(&read(store, Kind::SortedSet, "z", Query::Score(b("m"))).await), "0.5");
 }
 
 /// On Redis a word once went through as zero in one script, and in the fast one it failed at ZADD: behind the log entry.
 pub async fn a_score_must_be_a_number(case: Case) {
     let store = &*case.a;
+    write(store, Kind::String, "k", Mutation::set("v")).await.unwrap();
     let before = store.sync_state(0).await.unwrap().number;
     for score in ["word", "", "nan", "0x10", "1e999", " 1"] {
         let zadd = Mutation::assign([(b("m"), b(score))]);
@@ -245,9 +259,8 @@ pub async fn a_batch_answers_one_result_for_each_write_in_order(case: Case) {
     let many: Vec<_> = (0..2500).map(|_| on("many", add(1))).collect();
     let sums = store.write_all(&many).await;
     assert!(sums.iter().zip(1..).all(|(sum, n)| matches!(sum, Ok(Outcome::Sum(s)) if *s == n.to_string())));
-    let reads: Vec<_> = ["k", "w", "none"]
-        .map(|name| Read { key: Key::new(Kind::String, name), query: Query::Value })
-        .to_vec();
+    let reads: Vec<_> =
+        ["k", "w", "none"].map(|name| Read { key: Key::new(Kind::String, name), query: Query::Value }).to_vec();
     let shown: Vec<_> = store.read_all(&reads).await.into_iter().map(|reply| line(&reply.unwrap())).collect();
     assert_eq!(shown, ["42", "word", "nil"]);
     assert!(store.write_all(&[]).await.is_empty() && store.read_all(&[]).await.is_empty());
@@ -265,7 +278,8 @@ pub async fn names_and_members_are_any_bytes(case: Case) {
                 let entries = members.iter().map(|member| (member.clone(), payload.clone()));
                 let mutation = Mutation::assign(entries);
                 store.write(&Write { key: key.clone(), mutation, exclusive: false }).await.unwrap();
-                let count = store.read(&Read { key: key.clone(), query: Query::Count }).await.unwrap();
+                let query = if kind == Kind::String { Query::Exists } else { Query::Count };
+                let count = store.read(&Read { key: key.clone(), query }).await.unwrap();
                 assert_eq!(count, Reply::Int(i64::try_from(members.len()).unwrap()), "{key:?}");
             }
         }
