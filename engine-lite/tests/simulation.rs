@@ -32,3 +32,22 @@ fn regions_that_exchanged_everything_are_the_same_whatever_happened_before() {
     let [writes, joins, gaps, resyncs, openings] = totals;
     println!("{writes} writes, {joins} joins, {gaps} gaps, {resyncs} resyncs, {openings} incarnations");
 }
+
+#[test]
+fn entries_set_aside_are_missed_by_nobody_once_they_are_recovered() {
+    let mut aside = 0;
+    for seed in support::seeds("SIMULATION_SEEDS", 0..100) {
+        support::named(seed, || {
+            let mut world = World::new(seed, 3);
+            world.torn = true;
+            for _ in 0..2 {
+                for _ in 0..120 {
+                    world.step_with_faults();
+                }
+                world.heal();
+            }
+            aside += world.aside;
+        });
+    }
+    println!("{aside} entries set aside");
+}

@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use archipelago_engine::{Kind, RegionId};
+use archipelago_engine::{Key, Kind, RegionId};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::{
     config::{Config, KeyspaceConfig, names},
     error::{Error, ErrorKind},
+    exec::Interpreter,
     handles::{Batch, Counter, Handle, Map, Register, Set, SortedSet},
+    inspect::{Report, inspect},
     redis::{RedisRegion, RedisStore},
-    store::{Inspection, Store, embedded::Embedded},
+    store::{Store, embedded::Embedded},
     sync::{self, Islands, SkewReport, Sync},
 };
 
@@ -67,8 +69,21 @@ pub struct Builder {
     file: Option<PathBuf>,
     embedded: Option<Embedded>,
     local: Option<String>,
-    without_sync: bool,
+    links: Links,
     local_only: bool,
+    any_local: bool,
+}
+
+/// What this process does about links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Links {
+    /// Those from the local region at once, the others when nobody else drives them.
+    #[default]
+    Share,
+    /// All that are free, at once.
+    Drive,
+    /// None.
+    Leave,
 }
 
 impl Builder {
@@ -99,14 +114,22 @@ impl Builder {
 
     /// Leaves the links to other processes, such as `archipelago sync`.
     pub const fn without_sync(mut self) -> Self {
-        self.without_sync = true;
+        self.links = Links::Leave;
+        self
+    }
+
+    /// Takes every link that is free at once, for a process whose purpose is to drive them. It needs no local region:
+    /// without one, the first by name stands in.
+    pub const fn sync_daemon(mut self) -> Self {
+        self.links = Links::Drive;
+        self.any_local = true;
         self
     }
 
     /// Connects to the local region alone, and drives no links.
     pub const fn local_only(mut self) -> Self {
         self.local_only = true;
-        self.without_sync = true;
+        self.links = Links::Leave;
         self
     }
 
@@ -128,7 +151,7 @@ impl Builder {
 
     fn build_embedded(self, embedded: &Embedded) -> Result<Client, Error> {
         let known: BTreeMap<String, ()> = embedded.regions().map(|region| (region.to_string(), ())).collect();
-        let local = choose_local(self.local.as_deref(), None, &known)?;
+        let local = self.choose_local(None, &known)?;
         let keyspaces = match &self.config {
             Some(config) => config.keyspaces.clone(),
             None => BTreeMap::from([("default".to_owned(), KeyspaceConfig::default())]),
@@ -157,7 +180,7 @@ impl Builder {
                 ));
             }
         };
-        let local = choose_local(self.local.as_deref(), config.local.as_deref(), &config.regions)?;
+        let local = self.choose_local(config.local.as_deref(), &config.regions)?;
         let mut regions = Vec::new();
         for (name, region) in &config.regions {
             if !self.local_only || *name == local.as_str() {
@@ -193,6 +216,23 @@ impl Builder {
         self.finish(local, &config.keyspaces, islands, regions, missing)
     }
 
+    fn choose_local<V>(&self, config: Option<&str>, known: &BTreeMap<String, V>) -> Result<RegionId, Error> {
+        let variable = std::env::var("ARCHIPELAGO_REGION").ok().filter(|name| !name.is_empty());
+        let any = known.len() == 1 || self.any_local;
+        let first = || if any { known.keys().next().map(String::as_str) } else { None };
+        let named = self.local.as_deref().or(variable.as_deref()).or(config).or_else(first);
+        let name = named.ok_or_else(|| {
+            let hint =
+                "which region is local? Say so by --region, ARCHIPELAGO_REGION, `local = \"...\"` or the builder";
+            Error::new(ErrorKind::Config, format!("{hint}; known: {}", names(known)))
+        })?;
+        if known.contains_key(name) {
+            parse_region(name)
+        } else {
+            Err(Error::new(ErrorKind::Config, format!("unknown region {name:?}, known: {}", names(known))))
+        }
+    }
+
     fn finish(
         self,
         local: RegionId,
@@ -210,7 +250,11 @@ impl Builder {
         let default = keyspaces.get("default").or_else(|| keyspaces.values().next()).cloned();
         let default = default.ok_or_else(|| Error::new(ErrorKind::Config, "no keyspace is configured"))?;
         let holder = holder()?;
-        let sync = (!self.without_sync).then(|| Sync::leased(&islands, &local, &holder));
+        let sync = match self.links {
+            Links::Share => Some(Sync::leased(&islands, Some(&local), &holder)),
+            Links::Drive => Some(Sync::leased(&islands, None, &holder)),
+            Links::Leave => None,
+        };
         let max_clock_skew = configs.values().map(|config| config.max_clock_skew).min().unwrap_or_default();
         let inner = Inner { local, default, keyspaces, islands, regions, missing, max_clock_skew, sync };
         Ok(Client { inner: Arc::new(inner) })
@@ -219,24 +263,6 @@ impl Builder {
 
 fn parse_region(name: &str) -> Result<RegionId, Error> {
     name.parse().map_err(|error| Error::new(ErrorKind::Config, format!("{error}")))
-}
-
-fn choose_local<V>(
-    builder: Option<&str>,
-    config: Option<&str>,
-    known: &BTreeMap<String, V>,
-) -> Result<RegionId, Error> {
-    let variable = std::env::var("ARCHIPELAGO_REGION").ok().filter(|name| !name.is_empty());
-    let only = || if known.len() == 1 { known.keys().next().map(String::as_str) } else { None };
-    let name = builder.or(variable.as_deref()).or(config).or_else(only).ok_or_else(|| {
-        let hint = "which region is local? Say so by --region, ARCHIPELAGO_REGION, `local = \"...\"` or the builder";
-        Error::new(ErrorKind::Config, format!("{hint}; known: {}", names(known)))
-    })?;
-    if known.contains_key(name) {
-        parse_region(name)
-    } else {
-        Err(Error::new(ErrorKind::Config, format!("unknown region {name:?}, known: {}", names(known))))
-    }
 }
 
 /// A name for this process among those that share the links.
@@ -411,13 +437,18 @@ impl Keyspace {
         Batch::new(self.store.clone())
     }
 
+    /// An interpreter of Redis-style commands on this keyspace in the local region.
+    #[must_use]
+    pub fn interpreter(&self) -> Interpreter {
+        Interpreter::new(self.store.clone())
+    }
+
     /// Everything known of one key in the local region, for operators.
     ///
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
-    pub async fn inspect(&self, kind: Kind, name: impl Into<Bytes>) -> Result<Inspection, Error> {
-        let key = archipelago_engine::Key::new(kind, name);
-        self.store.inspect(&key).await.map_err(|error| Error::of_read(error, self.store.region()))
+    pub async fn inspect(&self, kind: Kind, name: impl Into<Bytes>) -> Result<Report, Error> {
+        inspect(self.store.as_ref(), Key::new(kind, name)).await
     }
 
     /// The store itself, below the typed handles: for tools and tests.

@@ -317,6 +317,7 @@ const fn default_sweep_grace() -> Duration {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
 mod tests {
     use super::*;
 

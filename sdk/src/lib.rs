@@ -30,7 +30,9 @@
 mod client;
 pub mod config;
 mod error;
+pub mod exec;
 mod handles;
+mod inspect;
 mod keyspace;
 mod redis;
 pub mod store;
@@ -41,6 +43,7 @@ pub use client::{Builder, Client, Keyspace};
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
+pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use store::embedded::Embedded;
 pub use sync::{SkewReport, skew};

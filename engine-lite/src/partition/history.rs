@@ -31,9 +31,9 @@ impl Partition {
         {
             return record.clone();
         }
-        let mut opening = now.as_micros().max(floor + 1);
+        let mut opening = now.as_micros().max(floor.saturating_add(1));
         if let Some(old) = &self.record {
-            opening = opening.max(old.opening + 1);
+            opening = opening.max(old.opening.saturating_add(1));
             let closed = Origin::new(self.region.clone(), old.incarnation);
             self.applied.insert(closed, self.clock);
         }

@@ -213,7 +213,7 @@ impl Partition {
         match self.known.get(&plan.sender.region) {
             Some((incarnation, opening)) if *incarnation != plan.sender.incarnation && *opening >= plan.opening => {
                 // Equal numbers (a backup restored twice on a clock set back) settle nothing: a new opening has to be higher.
-                Err(ResyncError::Superseded((*opening).max(plan.opening + 1)))
+                Err(ResyncError::Superseded((*opening).max(plan.opening.saturating_add(1))))
             }
             Some(_) | None => Ok(()),
         }

@@ -1,1 +1,95 @@
-fn main() {}
+//! `archipelago`: the operators' command line, a thin shell over the library.
+
+mod commands;
+mod output;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Several plain Redis or Valkey regions behaving as one.
+#[derive(Debug, Parser)]
+#[command(name = "archipelago", version, about)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, env = "ARCHIPELAGO_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// The local region.
+    #[arg(long, env = "ARCHIPELAGO_REGION", global = true)]
+    region: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a Redis-style command on the active-active plane, or one per line of standard input.
+    Exec(Exec),
+    /// Carries writes between all regions: as a daemon, or until nothing is left to carry.
+    Sync(SyncOptions),
+    /// Shows one key: cells, origins, versions as times, what is live, and the view.
+    Inspect(Named),
+    /// Prints the physical keys of one key.
+    Key(Named),
+}
+
+#[derive(Debug, Args)]
+struct Exec {
+    /// The keyspace.
+    #[arg(long, default_value = "default")]
+    keyspace: String,
+    /// Answers as JSON: nil is null, errors are {"error": "..."}.
+    #[arg(long)]
+    json: bool,
+    /// Ends with exit code 1 when the command's reply is an error, as redis-cli's -e does.
+    #[arg(short = 'e')]
+    fail_on_error: bool,
+    /// The command and its arguments; without one, commands are read from standard input.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND ARG")]
+    words: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+struct SyncOptions {
+    /// Ends once every region holds everything every other region has.
+    #[arg(long)]
+    until_idle: bool,
+    /// With --until-idle: gives up after so long, and names what is missing.
+    #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// string, set, hash or zset.
+    #[arg(value_name = "TYPE")]
+    kind: archipelago::engine::Kind,
+    /// The key's name.
+    name: std::ffi::OsString,
+    /// The keyspace.
+    #[arg(long, default_value = "default")]
+    keyspace: String,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let daemon = matches!(&cli.command, Command::Sync(options) if !options.until_idle);
+    // Warnings only, but for the daemon, whose log is all it says. RUST_LOG overrides.
+    let level = if daemon { "info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match commands::run(cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("archipelago: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -9,11 +9,12 @@
 //!   removes all of them.
 //! - INCRBY answers the overflow error past ±2^53, and INCRBYFLOAT, HINCRBYFLOAT and ZINCRBY compute in doubles (Redis
 //!   uses `long double` for the first two). Scores are shown with the fewest digits that read back the same, never with
-//!   an exponent, whatever the server's version. Numbers are read in decimal only.
+//!   an exponent, whatever the server's version. Numbers are read in decimal only, and a string `inf` is no number.
 //! - An expiry ends in the year 2255: what lies behind it is an invalid expire time. EXPIRE takes no NX, XX, GT or LT.
 //! - A plain SET over another type removes that and sets in one pipeline, but not in one step.
-//! - A command of several names (DEL, EXISTS, MGET, EXPIRE with two types) is a pipeline, not a transaction: every name
-//!   for itself is atomic. SADD, HSET and ZADD are one step each, of up to 10,000 members.
+//! - What touches several names, or one name whatever its type (DEL, EXISTS, MGET, EXPIRE), is a pipeline, not a
+//!   transaction: each type of each name is atomic for itself. SADD, HSET and ZADD are one step each, of up to 10,000
+//!   members.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was sent), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region.
 

@@ -29,7 +29,6 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    #[deny(clippy::wildcard_enum_match_arm)]
     pub(super) fn of(error: &RedisError) -> Self {
         if let Some(code) = error.code() {
             let text = match error.detail() {
@@ -42,13 +41,10 @@ impl CallError {
         if error.is_timeout() {
             return Self::NoAnswer { text: "no answer in time".to_owned(), broken: false };
         }
-        match error.kind() {
-            // One error for requests sent and never sent: a dead multiplexed connection cannot tell them apart.
-            ErrorKind::Io => Self::NoAnswer { text, broken: true },
-            // An answer that cannot be parsed leaves the connection out of step.
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::NoAnswer { text, broken: true },
-            _ => Self::NoAnswer { text, broken: error.is_unrecoverable_error() },
-        }
+        // One error for requests sent and never sent: a dead multiplexed connection cannot tell them apart. An answer that
+        // cannot be parsed leaves the connection out of step. What the crate refused before sending is a defect of ours,
+        // and calling that "maybe applied" errs on the safe side.
+        Self::NoAnswer { text, broken: error.is_io_error() || error.is_unrecoverable_error() || is_out_of_step(error) }
     }
 
     fn of_server(code: &str, text: String) -> Self {
@@ -72,6 +68,10 @@ impl CallError {
             Self::NoAnswer { text, .. } => StoreError::NoAnswer(text),
         }
     }
+}
+
+fn is_out_of_step(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType)
 }
 
 /// An answer, or the error inside it.

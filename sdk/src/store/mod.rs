@@ -272,6 +272,9 @@ pub trait Store: Debug + Send + Sync {
     /// Writes what this region holds into its log, if data arrived since it last did.
     async fn publish_vector(&self, partition: u16) -> Result<bool, StoreError>;
 
+    /// How many keys expired at least `grace` ago and still have their cells.
+    async fn expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError>;
+
     /// Clears up to `limit` keys that expired at least `grace` ago; says how many.
     async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError>;
 

@@ -103,6 +103,7 @@ impl Draft {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
 mod tests {
     use archipelago_engine::{Amount, Incarnation, Kind, Mutation, Partition, RawEntry, Version};
 

@@ -54,7 +54,7 @@ pub(crate) async fn missing(islands: &[Islands]) -> Vec<String> {
 }
 
 /// How many entries of a region's log the other lacks; one where it lacks what that region holds of a third.
-fn entries_behind(from: &RegionId, to: &RegionId, here: &SyncState, there: &SyncState) -> u64 {
+pub(super) fn entries_behind(from: &RegionId, to: &RegionId, here: &SyncState, there: &SyncState) -> u64 {
     let Some(record) = &there.record else { return 0 };
     let joined = here.cursors.get(from).filter(|cursor| cursor.incarnation == record.incarnation);
     let Some(cursor) = joined else { return there.number.max(1) };

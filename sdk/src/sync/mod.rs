@@ -6,6 +6,7 @@ mod link;
 mod pump;
 mod resync;
 mod skew;
+mod sweep;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -32,19 +33,13 @@ pub(crate) struct Sync {
     tasks: TaskTracker,
 }
 
-/// How often expired keys are looked for.
-const SWEEP: Duration = Duration::from_secs(5);
-
-/// Keys cleared in one sweep of a partition.
-const SWEEP_KEYS: usize = 100;
-
 impl Sync {
-    /// Drives every link under a lease. `local`: links from here start at once, the others only when nobody better
-    /// placed has taken them.
-    pub(crate) fn leased(islands: &[Islands], local: &RegionId, holder: &str) -> Self {
+    /// Drives every link under a lease. `local`: links from there start at once, the others only when nobody better
+    /// placed has taken them. Without it all start at once.
+    pub(crate) fn leased(islands: &[Islands], local: Option<&RegionId>, holder: &str) -> Self {
         Self::start(islands, |origin| Drive::Leased {
             holder: holder.to_owned(),
-            patience: if origin == local { Duration::ZERO } else { defaults::LEASE },
+            patience: if local.is_none_or(|local| local == origin) { Duration::ZERO } else { defaults::LEASE },
         })
     }
 
@@ -69,7 +64,7 @@ impl Sync {
                     };
                     tasks.spawn(link.run(stop.clone()));
                 }
-                let sweeper = sweep(origin.clone(), island.sweep_grace);
+                let sweeper = sweep::sweep(origin.clone(), island.stores.clone(), island.sweep_grace);
                 tasks.spawn(stop.clone().run_until_cancelled_owned(sweeper));
             }
         }
@@ -87,18 +82,5 @@ impl Sync {
 impl Drop for Sync {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-/// Clears what expired long enough ago. Any number of processes may do it at once.
-async fn sweep(store: Arc<dyn Store>, grace: Duration) {
-    loop {
-        tokio::time::sleep(SWEEP).await;
-        for partition in 0..store.partitions() {
-            if let Err(error) = store.sweep(partition, grace, SWEEP_KEYS).await {
-                tracing::debug!(region = %store.region(), partition, %error, "sweep interrupted");
-                break;
-            }
-        }
     }
 }

@@ -55,7 +55,7 @@ impl Write {
         match self {
             Self::Counter => {
                 let counter = client.counter(format!("counter:{task}"));
-                Box::pin(async move { drop(counter.add(1).await.unwrap()) })
+                Box::pin(async move { assert!(counter.add(1).await.is_ok()) })
             }
             Self::Register => {
                 let register = client.register::<String>(format!("register:{task}"));
@@ -63,11 +63,11 @@ impl Write {
             }
             Self::Set => {
                 let set = client.set(format!("set:{task}"));
-                Box::pin(async move { drop(set.add((turn % 1000).to_string()).await.unwrap()) })
+                Box::pin(async move { assert!(set.add((turn % 1000).to_string()).await.is_ok()) })
             }
             Self::SortedSet => {
                 let board = client.sorted_set(format!("zset:{task}"));
-                Box::pin(async move { drop(board.insert((turn % 1000).to_string(), turn as f64).await.unwrap()) })
+                Box::pin(async move { assert!(board.insert((turn % 1000).to_string(), turn as f64).await.is_ok()) })
             }
         }
     }

@@ -249,6 +249,10 @@ impl Store for RedisStore {
         Ok(parse::integer(&done)? == 1)
     }
 
+    async fn expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError> {
+        self.count_expired(partition, grace).await
+    }
+
     async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError> {
         self.sweep_expired(partition, grace, limit).await
     }

@@ -142,12 +142,24 @@ impl RedisStore {
         Ok(cmd)
     }
 
+    /// The latest expire-at that is `grace` ago, by this server's clock.
+    async fn expired_until(&self, grace: u64) -> Result<u64, StoreError> {
+        Ok(crate::store::Store::clock(self).await?.as_millis().saturating_sub(grace))
+    }
+
+    pub(super) async fn count_expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError> {
+        let until = self.expired_until(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)).await?;
+        let mut cmd = redis::cmd("ZCOUNT");
+        cmd.arg(self.keys(partition)?.expiring()).arg("-inf").arg(until);
+        parse::unsigned(&self.call(&cmd).await?)
+    }
+
     pub(super) async fn sweep_expired(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError> {
         let keys = self.keys(partition)?;
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let now = crate::store::Store::clock(self).await?.as_millis();
+        let until = self.expired_until(grace).await?;
         let mut cmd = redis::cmd("ZRANGEBYSCORE");
-        cmd.arg(keys.expiring()).arg("-inf").arg(now.saturating_sub(grace)).arg("LIMIT").arg(0).arg(limit);
+        cmd.arg(keys.expiring()).arg("-inf").arg(until).arg("LIMIT").arg(0).arg(limit);
         let mut swept = 0;
         for entry in parse::array(self.call(&cmd).await?)? {
             let Some(key) = parse::bytes(entry)?.as_ref().and_then(Key::from_index_entry) else { continue };

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, LogSlice, Mutation, Origin, Outcome, Record, RegionId,
-    ResyncPlan, SetAside, Slice, SyncState, Version, View,
+    Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, LogSlice, Mutation, Origin, Outcome, Partition,
+    Record, RegionId, ResyncPlan, SetAside, Slice, SyncState, Version, View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -151,21 +151,18 @@ impl Store for EmbeddedStore {
         self.stale_step(partition, |partition, history, now| partition.publish_vector(history, now)).await
     }
 
+    async fn expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError> {
+        self.check_partition(partition)?;
+        let slot = self.slot(partition);
+        self.call(|state, now| Ok(expired(state.partition(&slot), now, grace).len() as u64)).await
+    }
+
     async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError> {
         self.check_partition(partition)?;
         let slot = self.slot(partition);
-        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         self.call(|state, now| {
-            let due = |at: u64| now.as_millis() >= at.saturating_add(grace);
-            let mut over: Vec<(u64, Key)> = state
-                .partition(&slot)
-                .keys()
-                .filter_map(|(key, state)| match state.deadline()? {
-                    Deadline::At(at) if due(at) => Some((at, key.clone())),
-                    Deadline::At(_) | Deadline::Never => None,
-                })
-                .collect();
-            over.sort();
+            let over = expired(state.partition(&slot), now, grace);
+            let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             let mut cleared = 0;
             for (_, key) in over.into_iter().take(limit) {
                 let write = Write { key, mutation: Mutation::Sweep { grace }, exclusive: false };
@@ -237,4 +234,19 @@ fn describe(view: &View) -> String {
 
 fn lossy(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
+}
+
+/// The keys that expired at least `grace` ago, the longest ago first.
+fn expired(partition: &Partition, now: Version, grace: Duration) -> Vec<(u64, Key)> {
+    let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let due = |at: u64| now.as_millis() >= at.saturating_add(grace);
+    let mut over: Vec<(u64, Key)> = partition
+        .keys()
+        .filter_map(|(key, state)| match state.deadline()? {
+            Deadline::At(at) if due(at) => Some((at, key.clone())),
+            Deadline::At(_) | Deadline::Never => None,
+        })
+        .collect();
+    over.sort();
+    over
 }

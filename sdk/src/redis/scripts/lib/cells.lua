@@ -52,7 +52,7 @@ local function render(c, origin, base)
   end
   if c.rv > 0 then
     flags = flags + 4
-    -- A member named twice in one write: the second assignment retracts the first, whose version is not known yet either.
+    -- A member named twice in one command retracts what the command itself assigned.
     rest = put('>I7', c.rv >= NEW and c.rv - NEW + base or c.rv)
   end
   if c.tv then

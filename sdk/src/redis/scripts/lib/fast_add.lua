@@ -25,15 +25,15 @@ if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
   end
   run, sum = run + amount, sum + amount
   if fits and amount % 1 == 0 and run < limit and run > -limit and sum < limit and sum > -limit then
-    local words = {'string', 'set', 'hash', 'zset'}
     if run == 0 then run = 0 end -- minus zero is zero
-    local record = put('>BBI7dI7', 0, 2, 0, run, since or 0)
-    local n, v = append(1, put('>BI4', kind, #ARGV[4]) .. ARGV[4] .. put('>I4BI4', 1, 0, #member) .. member .. put('>I4', #record) .. record)
+    local delta = put('>BI4c0I4BI4c0I4BBI7dI7', kind, #ARGV[4], ARGV[4], 1, 0, #member, member, 24, 0, 2, 0, run, since or 0)
+    local n, v = append(1, delta)
     if not n then return STALE end
-    record = put('>B', #own) .. own .. put('>BI7dI7', 2, v, run, since or v)
-    if stored then record = string.sub(stored, 8, first - 1) .. record .. string.sub(stored, rest) end
-    redis.call('HSET', KEYS[1], 's', n, name, put('>BI6', 1, n) .. record)
-    if not got[2] then redis.call('ZADD', KEYS[5], 0, words[kind] .. ':' .. ARGV[4]) end
+    local before, after = '', ''
+    if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
+    local value = put('>BI6c0Bc0BI7dI7c0', 1, n, before, #own, own, 2, v, run, since or v, after)
+    redis.call('HSET', KEYS[1], 's', n, name, value)
+    if not got[2] then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
     sum = string.format('%.0f', sum == 0 and 0 or sum)
     if kind == 1 then
       redis.call('SET', KEYS[2], sum)

@@ -30,17 +30,17 @@ if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] =
     fits = fits and first
   end
   if fits then
-    local words = {'string', 'set', 'hash', 'zset'}
     local flags, retracted = 8, ''
     if rv > 0 then flags, retracted = 12, put('>I7', rv) end
-    local tail = put('>I4', #payload) .. payload .. retracted
-    local record = put('>BBI7', 0, flags, 0) .. tail
-    local n, v = append(1, put('>BI4', kind, #ARGV[4]) .. ARGV[4] .. put('>I4BI4', 1, 0, #member) .. member .. put('>I4', #record) .. record)
+    local delta = put('>BI4c0I4BI4c0I4BBI7I4c0c0', kind, #ARGV[4], ARGV[4], 1, 0, #member, member,
+      13 + #payload + #retracted, 0, flags, 0, #payload, payload, retracted)
+    local n, v = append(1, delta)
     if not n then return STALE end
-    record = put('>B', #own) .. own .. put('>BI7', flags, v) .. tail
-    if stored then record = string.sub(stored, 8, first - 1) .. record .. string.sub(stored, rest) end
-    redis.call('HSET', KEYS[1], 's', n, name, put('>BI6', 1, n) .. record)
-    if not got[2] then redis.call('ZADD', KEYS[5], 0, words[kind] .. ':' .. ARGV[4]) end
+    local before, after = '', ''
+    if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
+    local value = put('>BI6c0Bc0BI7I4c0c0c0', 1, n, before, #own, own, flags, v, #payload, payload, retracted, after)
+    redis.call('HSET', KEYS[1], 's', n, name, value)
+    if not got[2] then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
     if kind == 1 then
       redis.call('SET', KEYS[2], payload)
     elseif kind == 2 then

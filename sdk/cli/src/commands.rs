@@ -1,0 +1,186 @@
+//! What each subcommand does.
+
+use std::{
+    io::{IsTerminal, Write},
+    os::unix::ffi::OsStringExt,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use archipelago::{
+    Builder, Client, Error,
+    engine::Kind,
+    exec::{ExecReply, Interpreter, split_line},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::{Cli, Command, Exec, Named, SyncOptions, output};
+
+/// The longest line read from standard input: the largest command with some room.
+const MAX_LINE: usize = 64 * 1024 * 1024;
+
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut builder = Client::builder();
+    if let Some(file) = cli.config {
+        builder = builder.config_file(file);
+    }
+    if let Some(region) = cli.region {
+        builder = builder.local_region(region);
+    }
+    match cli.command {
+        Command::Exec(options) => exec(builder, options).await,
+        Command::Sync(options) if options.until_idle => sync_until_idle(builder, options).await,
+        Command::Sync(_) => Ok(sync(builder).await?),
+        Command::Inspect(named) => Ok(inspect(builder, named, false).await?),
+        Command::Key(named) => Ok(inspect(builder, named, true).await?),
+    }
+}
+
+async fn exec(builder: Builder, options: Exec) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let client = builder.local_only().build().await?;
+    let interpreter = client.keyspace(&options.keyspace)?.interpreter();
+    let failed = if options.words.is_empty() {
+        exec_lines(&interpreter, options.json).await?
+    } else {
+        let words: Vec<_> = options.words.into_iter().map(|word| word.into_vec().into()).collect();
+        let reply = interpreter.execute(&words).await;
+        output::reply(&reply, options.json)?;
+        reply.is_error()
+    };
+    client.shut_down().await;
+    Ok(if failed && options.fail_on_error { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// One command per line, one answer per line, flushed; says whether any answer was an error.
+async fn exec_lines(interpreter: &Interpreter, json: bool) -> Result<bool, std::io::Error> {
+    let mut input = BufReader::new(tokio::io::stdin());
+    let mut failed = false;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if !read_line(&mut input, &mut line).await? {
+            return Ok(failed);
+        }
+        let reply = match split_line(&line) {
+            Ok(words) if words.is_empty() => continue,
+            Ok(words) => interpreter.execute(&words).await,
+            Err(error) => ExecReply::Error(format!("ERR {error}")),
+        };
+        failed |= reply.is_error();
+        output::reply(&reply, json)?;
+    }
+}
+
+/// Reads up to a line end. A line without end must not eat the memory.
+async fn read_line(input: &mut BufReader<tokio::io::Stdin>, line: &mut Vec<u8>) -> Result<bool, std::io::Error> {
+    loop {
+        let available = input.fill_buf().await?;
+        if available.is_empty() {
+            return Ok(!line.is_empty());
+        }
+        let (used, done) = match available.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (at + 1, true),
+            None => (available.len(), false),
+        };
+        line.extend_from_slice(available.get(..used).unwrap_or_default());
+        input.consume(used);
+        if line.len() > MAX_LINE {
+            return Err(std::io::Error::other(format!("a line is longer than {MAX_LINE} bytes")));
+        }
+        if done {
+            while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                line.pop();
+            }
+            return Ok(true);
+        }
+    }
+}
+
+async fn sync(builder: Builder) -> Result<ExitCode, Error> {
+    let client = builder.sync_daemon().build().await?;
+    for (region, error) in client.missing_regions() {
+        eprintln!("archipelago: {region} is not reachable yet: {error}");
+    }
+    for skew in client.clock_skew().await {
+        eprintln!("archipelago: the clock of {} is {:?} ahead of {}'s", skew.ahead, skew.by, skew.behind);
+    }
+    eprintln!("archipelago: driving links, until interrupted");
+    stopped().await;
+    client.shut_down().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for an interrupt or a request to terminate.
+async fn stopped() {
+    let interrupted = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+        }
+        Err(_) => drop(interrupted.await),
+    }
+}
+
+async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let began = Instant::now();
+    // The daemon's rules for the local region, without its leases: this run drives every link itself.
+    let client = builder.sync_daemon().without_sync().build().await?;
+    let bar = progress();
+    let result = {
+        let idle = client.sync_until_idle(options.timeout);
+        tokio::pin!(idle);
+        loop {
+            tokio::select! {
+                result = &mut idle => break result,
+                () = tokio::time::sleep(Duration::from_millis(500)), if !bar.is_hidden() => {
+                    let missing = client.missing().await;
+                    bar.set_message(missing.first().cloned().unwrap_or_default());
+                }
+            }
+        }
+    };
+    bar.finish_and_clear();
+    let missing = if result.is_err() { client.missing().await } else { Vec::new() };
+    client.shut_down().await;
+    let took = began.elapsed();
+    if options.json {
+        let idle = result.is_ok();
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        output::json(&serde_json::json!({ "idle": idle, "took_ms": millis, "missing": missing }))?;
+    } else if result.is_ok() {
+        writeln!(std::io::stdout(), "every region holds everything ({took:.1?})")?;
+    }
+    match result {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("archipelago: not idle after {:.0?}: {error}", options.timeout);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// A spinner that names what is still missing; nothing when nobody looks.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+async fn inspect(builder: Builder, named: Named, keys_only: bool) -> Result<ExitCode, Error> {
+    let client = builder.local_only().build().await?;
+    let kind: Kind = named.kind;
+    let report = client.keyspace(&named.keyspace)?.inspect(kind, named.name.into_vec()).await?;
+    client.shut_down().await;
+    output::report(&report, keys_only, named.json);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,211 @@
+//! Inspection: the cells of one key and what a reader sees of them, for operators.
+
+use std::fmt;
+
+use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Version};
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    error::Error,
+    store::{Query, Read, Reply, Store},
+};
+
+/// Everything known of one key in one region. Displays as lines of text; serialises for tools.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The region that was read.
+    pub region: String,
+    /// The key's type.
+    pub kind: String,
+    /// The key's name; bytes that are not UTF-8 are replaced.
+    pub name: String,
+    /// The partition it lives in.
+    pub partition: u16,
+    /// The physical keys: what each holds, and its name in Redis.
+    pub physical: Vec<(String, String)>,
+    /// What a reader sees: nothing, or the value, members, or fields and values flat.
+    pub view: Option<Vec<String>>,
+    /// Milliseconds until the view expires.
+    pub expires_in_ms: Option<i64>,
+    /// The cells, by field.
+    pub fields: Vec<FieldReport>,
+}
+
+/// The cells of one field.
+#[derive(Clone, Debug, Serialize)]
+pub struct FieldReport {
+    /// `value`, the member or field name, or `(expiry)`.
+    pub field: String,
+    /// Whether a reader sees the field.
+    pub live: bool,
+    /// What the field's cells say together.
+    pub shows: Option<String>,
+    /// The cells, by origin.
+    pub cells: Vec<CellReport>,
+}
+
+/// What one origin did to one field. Versions are times.
+#[derive(Clone, Debug, Serialize)]
+pub struct CellReport {
+    /// Region and incarnation.
+    pub origin: String,
+    /// Whether a reader sees anything of it.
+    pub live: bool,
+    /// Its latest assignment: when, and what (empty once overwritten).
+    pub assigned: Option<(String, String)>,
+    /// The assignment up to which it is overwritten or removed.
+    pub retracted: Option<String>,
+    /// Its running sum: when last added to, the sum, and when the run began.
+    pub total: Option<(String, String, String)>,
+    /// The part of the sum that was overwritten or removed: the total observed, and the sum.
+    pub base: Option<(String, String)>,
+}
+
+pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error> {
+    let failed = |error| Error::of_read(error, store.region());
+    let inspection = store.inspect(&key).await.map_err(failed)?;
+    let query = match key.kind {
+        Kind::String => Query::Value,
+        Kind::Set => Query::Members,
+        Kind::Hash => Query::All,
+        Kind::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
+    };
+    let view = store.read(&Read { key: key.clone(), query }).await.map_err(failed)?;
+    let ttl = store.read(&Read { key: key.clone(), query: Query::TimeToLive }).await.map_err(failed)?;
+    let fields = inspection.state.as_ref().map(|state| fields(key.kind, state)).unwrap_or_default();
+    Ok(Report {
+        region: store.region().to_string(),
+        kind: key.kind.to_string(),
+        name: text(&key.name),
+        partition: crate::keyspace::partition_of(&key.name, store.partitions()),
+        physical: inspection.physical,
+        view: flat(view),
+        expires_in_ms: if let Reply::Int(millis @ 0..) = ttl { Some(millis) } else { None },
+        fields,
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn flat(reply: Reply) -> Option<Vec<String>> {
+    match reply {
+        Reply::Nil => None,
+        Reply::Int(n) => Some(vec![n.to_string()]),
+        Reply::Bytes(bytes) => Some(vec![text(&bytes)]),
+        Reply::Array(replies) if replies.is_empty() => None,
+        Reply::Array(replies) => Some(replies.into_iter().filter_map(flat).flatten().collect()),
+    }
+}
+
+fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
+    let report = |(field, stamped): (&Field, &archipelago_engine::Stamped)| {
+        let cells = &stamped.cells;
+        FieldReport {
+            field: match field {
+                Field::Member(_) if kind == Kind::String => "value".to_owned(),
+                Field::Member(member) => text(member),
+                Field::Expiry => "(expiry)".to_owned(),
+            },
+            live: cells.is_live(),
+            shows: shows(kind, field, cells).map(|shown| text(&shown)),
+            cells: cells.iter().map(|(origin, cell)| cell_report(origin.to_string(), cell)).collect(),
+        }
+    };
+    state.fields.iter().map(report).collect()
+}
+
+fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
+    match (field, kind) {
+        (Field::Expiry, _) => cells.deadline().map(|deadline| deadline.to_payload()),
+        (Field::Member(_), Kind::String | Kind::Hash) => cells.text(),
+        (Field::Member(_), Kind::SortedSet) => cells.score().map(|n| archipelago_engine::number::show(n).into()),
+        (Field::Member(_), Kind::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
+    }
+}
+
+fn cell_report(origin: String, cell: &Cell) -> CellReport {
+    let number = archipelago_engine::number::show;
+    CellReport {
+        origin,
+        live: cell.is_live(),
+        assigned: cell.assign.as_ref().map(|a| (time(a.version), text(&a.payload))),
+        retracted: (!cell.retracted.is_zero()).then(|| time(cell.retracted)),
+        total: cell.total.map(|t| (time(t.version), number(t.number), time(t.since))),
+        base: cell.base.map(|b| (time(b.version), number(b.number))),
+    }
+}
+
+/// A version as a time in UTC, to the microsecond.
+fn time(version: Version) -> String {
+    let micros = version.as_micros();
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
+}
+
+/// Days since 1970 as a date: Howard Hinnant's `civil_from_days`, for dates from 1970 on.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {:?} in {}, partition {}", self.kind, self.name, self.region, self.partition)?;
+        match &self.view {
+            None => writeln!(f, "view: (absent)")?,
+            Some(view) => {
+                let shown: Vec<String> = view.iter().map(|value| format!("{value:?}")).collect();
+                writeln!(f, "view: {}", shown.join(" "))?;
+            }
+        }
+        if let Some(millis) = self.expires_in_ms {
+            writeln!(f, "expires in {millis} ms")?;
+        }
+        for field in &self.fields {
+            let shows = field.shows.as_deref().unwrap_or("(nothing)");
+            writeln!(f, "{:?}: {} {shows:?}", field.field, if field.live { "live" } else { "dead" })?;
+            for cell in &field.cells {
+                write!(f, "  {} {}", if cell.live { "live" } else { "dead" }, cell.origin)?;
+                if let Some((when, what)) = &cell.assigned {
+                    write!(f, "  assigned {what:?} at {when}")?;
+                }
+                if let Some(when) = &cell.retracted {
+                    write!(f, "  retracted up to {when}")?;
+                }
+                if let Some((when, sum, since)) = &cell.total {
+                    write!(f, "  total {sum} at {when}, run since {since}")?;
+                }
+                if let Some((when, sum)) = &cell.base {
+                    write!(f, "  base {sum} at {when}")?;
+                }
+                writeln!(f)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_show_as_times() {
+        assert_eq!(time(Version::from_micros(0)), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(time(Version::from_micros(951_782_400_000_001)), "2000-02-29T00:00:00.000001Z");
+        assert_eq!(time(Version::from_micros(1_790_000_000_123_456)), "2026-09-21T14:13:20.123456Z");
+    }
+}
