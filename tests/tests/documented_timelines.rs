@@ -63,16 +63,16 @@ async fn run(case: &Value, world: &World) {
             assert!(matches(compare, &read["expect"], &found), "{}: {read}: found {found}", case["id"]);
         }
         // The next time is a later one on every clock: versions of Redis count in milliseconds.
-        let clocks = futures(&stores).await;
+        let clocks = clocks_of(&stores).await;
         let latest = clocks.into_iter().max().unwrap();
         poll::until("the clocks go on", || async {
-            futures(&stores).await.into_iter().all(|clock| clock > latest + 1).then_some(())
+            clocks_of(&stores).await.into_iter().all(|clock| clock > latest + 1).then_some(())
         })
         .await;
     }
 }
 
-async fn apply<F: Future<Output = Value>>(step: &Value, execute: impl Fn(&Value) -> F, client: &Client) {
+async fn apply(step: &Value, execute: &impl AsyncFn(&Value) -> Value, client: &Client) {
     if step["sync"].as_bool() == Some(true) {
         settle(client).await;
     } else {
@@ -81,7 +81,7 @@ async fn apply<F: Future<Output = Value>>(step: &Value, execute: impl Fn(&Value)
     }
 }
 
-async fn futures(stores: &[Arc<dyn Store>]) -> Vec<u64> {
+async fn clocks_of(stores: &[Arc<dyn Store>]) -> Vec<u64> {
     let mut clocks = Vec::new();
     for store in stores {
         clocks.push(store.clock().await.unwrap().as_millis());
