@@ -35,6 +35,7 @@ pub(super) struct Scripts {
     pub(super) expire: Script,
     pub(super) open: Script,
     pub(super) read: Script,
+    pub(super) state: Script,
     pub(super) join: Script,
     pub(super) recover: Script,
     pub(super) publish: Script,
@@ -70,6 +71,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         expire: write("", include_str!("scripts/expire.lua")),
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
+        state: Script::new(&[include_str!("scripts/state.lua")]),
         join: checked(&[CELLS, JOIN, include_str!("scripts/join.lua")]),
         recover: checked(&[CELLS, JOIN, include_str!("scripts/recover.lua")]),
         publish: checked(&[CELLS, VECTOR, include_str!("scripts/publish.lua")]),
@@ -90,7 +92,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 18] {
+    pub(super) fn all(&self) -> [&Script; 19] {
         [
             &self.assign,
             &self.add,
@@ -99,6 +101,7 @@ impl Scripts {
             &self.expire,
             &self.open,
             &self.read,
+            &self.state,
             &self.join,
             &self.recover,
             &self.publish,

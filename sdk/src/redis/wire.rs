@@ -223,7 +223,7 @@ impl Wire {
         cmd.arg(keys.meta()).arg(keys.log(fresh)).arg(keys.number(fresh)).arg(keys.log(old)).arg(keys.number(old));
         cmd.arg(seen).arg(self.region.as_str()).arg(fresh.to_string()).arg(floor);
         cmd.arg(codec::FORMAT).arg(keyspace.config.partitions);
-        let [record, opened] = parse::tuple(self.call(&cmd).await.map_err(CallError::into_store)?)?;
+        let [record, opened] = parse::tuple(self.call_script(&cmd).await.map_err(CallError::into_store)?)?;
         let text = parse::text(record)?.unwrap_or_default();
         let record = parse_record(&text).ok_or_else(|| StoreError::Protocol(format!("record {text:?}")))?;
         if parse::integer(&opened)? == 1 {
@@ -290,19 +290,21 @@ impl Wire {
         self.noticed(answer.map_err(|error| CallError::of(&error)).and_then(checked))
     }
 
+    /// Sends a script; where the server has forgotten it, loads all of them and sends it again: nothing was done.
+    pub(super) async fn call_script(&self, cmd: &Cmd) -> Result<Value, CallError> {
+        match self.call(cmd).await {
+            Err(CallError::NoScript) => {
+                self.load_scripts().await?;
+                self.call(cmd).await
+            }
+            answer => answer,
+        }
+    }
+
     /// Sends commands in order; an error of one is among the answers.
     pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, CallError> {
         let answers = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await;
         self.noticed(answers.map_err(|error| CallError::of(&error)))
-    }
-
-    /// Sends commands between MULTI and EXEC; answers the array that EXEC gives.
-    pub(super) async fn transaction(&self, pipeline: &Pipeline) -> Result<Value, CallError> {
-        let offset = pipeline.len() + 1;
-        let answers = self.connection.clone().send_packed_commands(pipeline, offset, 1).await;
-        let answer =
-            answers.map_err(|error| CallError::of(&error)).map(|mut values| values.pop().unwrap_or(Value::Nil));
-        self.noticed(answer.and_then(checked))
     }
 
     /// Retires the wire when the answer shows that it is of no more use.

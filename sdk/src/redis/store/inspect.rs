@@ -24,7 +24,7 @@ impl RedisStore {
             ("expiring", keys.expiring()),
             ("aside", keys.aside()),
         ];
-        let physical = named.iter().map(|(what, key)| ((*what).to_owned(), String::from_utf8_lossy(key).into_owned()));
+        let physical = named.iter().map(|(what, key)| (String::from_utf8_lossy(key).into_owned(), (*what).to_owned()));
         let mut cmd = redis::cmd("HGETALL");
         cmd.arg(keys.cells(key));
         let answer = wire.call(&cmd).await.and_then(checked).map_err(CallError::into_store)?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use archipelago_engine::{
-    Batch, Cursor, Delta, JoinReply, LogSlice, Origin, RawEntry, ResyncProgress, SetAside, SyncState, Vector, Version,
-    codec,
+    Batch, Cursor, Delta, JoinReply, LogSlice, Origin, RawEntry, Record, ResyncProgress, SetAside, SyncState, Vector,
+    Version, codec,
 };
 use bytes::Bytes;
 use redis::Value;
@@ -13,9 +13,9 @@ use super::{
     super::{
         call::{CallError, checked, parse},
         scripts::SCRIPTS,
-        wire::parse_record,
+        wire::{parse_record, script},
     },
-    RedisStore,
+    ATTEMPTS, RedisStore,
     resyncs::decode_plan,
 };
 use crate::store::StoreError;
@@ -195,35 +195,39 @@ impl RedisStore {
 
     pub(super) async fn read_sync_state(&self, partition: u16) -> Result<SyncState, StoreError> {
         let keys = self.keys(partition)?;
-        let wire = self.region.wire().await?;
-        let slot = wire.slot(&self.name, partition)?;
-        let mut pipeline = redis::pipe();
-        pipeline.atomic();
-        pipeline.cmd("HGETALL").arg(keys.meta());
-        pipeline.cmd("GET").arg(&slot.number);
-        pipeline.cmd("XREVRANGE").arg(&slot.log).arg("+").arg("-").arg("COUNT").arg(1);
-        pipeline.cmd("HKEYS").arg(keys.aside());
-        // MULTI's own answers come first; the last is EXEC's.
-        let answers = wire.transaction(&pipeline).await.map_err(CallError::into_store)?;
-        let [meta, number, last, aside] = parse::tuple(answers)?;
-        let mut state = SyncState { epoch: 1, ..SyncState::default() };
-        for (field, value) in pairs(meta)? {
-            read_meta(&mut state, &field, &value);
-        }
-        state.number = if number == Value::Nil { 0 } else { parse::unsigned(&number)? };
-        for entry in parse::array(last)? {
-            state.clock = raw_entry(entry)?.id;
-        }
-        for field in parse::array(aside)? {
-            if let Some((origin, _)) = parse::bytes(field)?.as_ref().and_then(aside_field) {
-                *state.aside.entry(origin).or_default() += 1;
+        let mut attempts = 0;
+        loop {
+            let wire = self.region.wire().await?;
+            let slot = wire.slot(&self.name, partition)?;
+            let mut cmd = script(&SCRIPTS.state, 4);
+            cmd.arg(keys.meta()).arg(&slot.log).arg(&slot.number).arg(keys.aside());
+            let state = sync_state(wire.call_script(&cmd).await.map_err(CallError::into_store)?)?;
+            attempts += 1;
+            // Of a log that another client has closed the number says nothing: look again, at the new one.
+            let is_other = |record: &Record| record.incarnation != slot.record.incarnation;
+            if attempts < ATTEMPTS && state.record.as_ref().is_some_and(is_other) {
+                wire.reopen(&self.name, partition, 0).await?;
+                continue;
             }
+            return Ok(state);
         }
-        if state.record.as_ref().is_some_and(|record| record.incarnation != slot.record.incarnation) {
-            wire.reopen(&self.name, partition, 0).await?;
-        }
-        Ok(state)
     }
+}
+
+fn sync_state(answer: Value) -> Result<SyncState, StoreError> {
+    let [meta, number, last, aside] = parse::tuple(answer)?;
+    let mut state = SyncState { epoch: 1, ..SyncState::default() };
+    for (field, value) in pairs(meta)? {
+        read_meta(&mut state, &field, &value);
+    }
+    state.number = if number == Value::Nil { 0 } else { parse::unsigned(&number)? };
+    state.clock = version_of(&parse::text(last)?.unwrap_or_default())?;
+    for field in parse::array(aside)? {
+        if let Some((origin, _)) = parse::bytes(field)?.as_ref().and_then(aside_field) {
+            *state.aside.entry(origin).or_default() += 1;
+        }
+    }
+    Ok(state)
 }
 
 /// One field of the meta hash. What does not parse is another version's, and left alone.
@@ -307,16 +311,20 @@ fn stream_id(version: Version) -> String {
     format!("{}-{}", version.as_micros() / 1000, version.as_micros() % 1000)
 }
 
+/// Reads what [`stream_id`] writes.
+fn version_of(id: &str) -> Result<Version, StoreError> {
+    id.split_once('-')
+        .and_then(|(ms, seq)| ms.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(seq.parse().ok()?))
+        .map(Version::from_micros)
+        .ok_or_else(|| StoreError::Protocol(format!("stream id {id:?}")))
+}
+
 fn raw_entry(value: Value) -> Result<RawEntry, StoreError> {
     let [id, fields] = parse::tuple(value)?;
-    let id = parse::text(id)?.unwrap_or_default();
-    let version = id
-        .split_once('-')
-        .and_then(|(ms, seq)| ms.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(seq.parse().ok()?))
-        .ok_or_else(|| StoreError::Protocol(format!("stream id {id:?}")))?;
+    let id = version_of(&parse::text(id)?.unwrap_or_default())?;
     // An entry without our field is undecodable, not a failure of the read: the link sets it aside.
     let bytes = pairs(fields)?.into_iter().find(|(field, _)| field.as_ref() == b"d").map(|(_, value)| value);
-    Ok(RawEntry { id: Version::from_micros(version), bytes: bytes.unwrap_or_default() })
+    Ok(RawEntry { id, bytes: bytes.unwrap_or_default() })
 }
 
 /// A vector as text: `REGION/INCARNATION VERSION`, separated by commas.

@@ -17,13 +17,14 @@ if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
       end
       tv, tn, ts, pos = take('>I7dI7', stored, pos)
       sum = sum + tn
-      if tn > limit or tn < -limit then fits = false end
+      -- Fractions are added in origin order, so that every region gets the same bits.
+      if tn > limit or tn < -limit or tn % 1 ~= 0 then fits = false end
       if o == own then first, rest, run, since = start, pos, tn, ts end
     end
     fits = fits and first
   end
   run, sum = run + amount, sum + amount
-  if fits and run < limit and run > -limit and sum < limit and sum > -limit and sum % 1 == 0 then
+  if fits and amount % 1 == 0 and run < limit and run > -limit and sum < limit and sum > -limit then
     if run == 0 then run = 0 end -- minus zero is zero
     local delta = put('>BI4c0I4BI4c0I4BBI7dI7', kind, #ARGV[4], ARGV[4], 1, 0, #member, member, 24, 0, 2, 0, run, since or 0)
     local n, v = append(1, delta)

@@ -5,7 +5,8 @@ if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] =
   local name = 'm' .. member
   local got = redis.call('HMGET', KEYS[1], 'x', 's', name)
   local stored, first, rest, rv, present, old = got[3], nil, nil, 0, false, nil
-  local fits = not got[1]
+  -- Minus zero is zero: the general path knows.
+  local fits = not got[1] and not (kind == 4 and tonumber(payload) == 0)
   if fits and stored then
     local pos, len = 8, #stored
     while fits and pos <= len do
@@ -50,6 +51,6 @@ if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] =
     else
       redis.call('ZADD', KEYS[2], payload, member)
     end
-    return {1, present and 0 or 1, (not present or (kind == 4 and old ~= payload)) and 1 or 0, false}
+    return {1, present and 0 or 1, (not present or (kind == 4 and tonumber(old) ~= tonumber(payload))) and 1 or 0, false}
   end
 end

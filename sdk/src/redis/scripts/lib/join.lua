@@ -234,7 +234,8 @@ end
 -- A clock follows what it has seen, but at most `max_skew` ahead of the server's own.
 local function raise_clock(log, seen, max_skew)
   local target = math.min(seen, time + max_skew)
-  if target > time and redis.call('EXISTS', log) == 1 then
+  -- Within this very millisecond, too: the next automatic id may be its first.
+  if target >= time - time % 1000 and redis.call('EXISTS', log) == 1 then
     local info = redis.call('XINFO', 'STREAM', log)
     for i = 1, #info, 2 do
       if info[i] == 'last-generated-id' and version_of(info[i + 1]) < target then

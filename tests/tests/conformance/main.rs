@@ -1,0 +1,120 @@
+//! One suite over the store contract, run on embedded regions, on Redis, and on Valkey when `VALKEY_SERVER` names it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test may panic"
+)]
+
+mod expiry;
+mod joins;
+mod logs;
+mod operations;
+mod resyncs;
+mod writes;
+
+use std::{future::Future, sync::Arc};
+
+use archipelago::{Client, store::Store};
+use archipelago_tests::{
+    servers::{Options, Program},
+    world::{self, Ground, World},
+};
+
+/// A world of three regions under test, and the store of each.
+pub struct Case {
+    pub world: World,
+    pub ground: Ground,
+    pub clients: Vec<Client>,
+    pub a: Arc<dyn Store>,
+    pub b: Arc<dyn Store>,
+    pub c: Arc<dyn Store>,
+}
+
+async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F) {
+    let settings = archipelago::config::KeyspaceConfig { partitions: 1, log_cap: 1000, ..world::settings() };
+    let Some(world) = World::with(ground, Options::default(), settings).await else {
+        println!("not run: VALKEY_SERVER names no server");
+        return;
+    };
+    let clients = world.idle_clients().await;
+    let stores: Vec<_> = clients.iter().map(world::store).collect();
+    let (a, b, c) = (stores[0].clone(), stores[1].clone(), stores[2].clone());
+    case(Case { world, ground, clients, a, b, c }).await;
+}
+
+macro_rules! suite {
+    ($($module:ident { $($name:ident)* })*) => {
+        mod embedded { $($(#[tokio::test] async fn $name() {
+            crate::on(crate::Ground::Embedded, crate::$module::$name).await;
+        })*)* }
+        mod redis { $($(#[tokio::test] async fn $name() {
+            crate::on(crate::Ground::Servers(crate::Program::Redis), crate::$module::$name).await;
+        })*)* }
+        mod valkey { $($(#[tokio::test] async fn $name() {
+            crate::on(crate::Ground::Servers(crate::Program::Valkey), crate::$module::$name).await;
+        })*)* }
+    };
+}
+
+suite! {
+    writes {
+        a_string_is_set_read_and_deleted
+        conditions_decide_before_anything_changes
+        numbers_add_up_and_refuse_what_is_no_number
+        sets_hashes_and_sorted_sets_answer_as_redis_does
+        scores_compare_for_gt_and_lt
+        a_score_must_be_a_number
+        an_exclusive_write_refuses_a_name_of_another_type
+        limits_are_refused_before_anything_is_sent
+        a_batch_answers_one_result_for_each_write_in_order
+        names_and_members_are_any_bytes
+        ten_thousand_members_are_one_write
+    }
+    expiry {
+        a_key_past_its_expiry_is_absent_and_the_next_write_begins_anew
+        a_plain_set_removes_the_expiry_and_other_writes_keep_it
+        the_sweeper_clears_what_expired_long_enough_ago
+        an_expiry_in_the_past_removes_the_key
+        the_last_member_takes_the_expiry_with_it
+        an_extension_that_arrives_late_revives_the_key
+    }
+    logs {
+        every_change_is_one_entry_numbered_without_gaps_and_what_changes_nothing_is_none
+        several_members_in_one_write_take_a_version_each
+        a_vector_is_published_once_after_data_arrived
+        waiting_for_entries_ends_with_news_or_with_patience
+        what_every_member_has_is_trimmed_and_a_lagging_one_holds_it
+        the_cap_trims_for_a_member_that_never_fetches
+        an_acknowledgement_of_another_incarnation_is_ignored
+    }
+    joins {
+        a_batch_is_applied_once_and_then_known
+        a_batch_with_something_missing_before_it_changes_nothing
+        another_membership_epoch_is_refused
+        an_undecodable_entry_is_set_aside_and_recovered
+        increments_of_two_regions_add_up_and_a_set_overrides_what_it_saw
+        a_late_assignment_does_not_bring_back_what_was_removed
+        a_clock_follows_what_it_has_seen
+    }
+    resyncs {
+        a_resync_ships_everything_and_leaves_a_position
+        what_was_trimmed_is_a_gap_and_a_resync_closes_it
+        a_second_resync_ships_only_what_changed_since
+        a_resync_goes_on_where_another_driver_left_it
+        a_slice_of_another_plan_is_refused
+        what_the_sender_removed_and_forgot_goes_here_too
+        a_resync_brings_what_a_third_region_wrote
+    }
+    operations {
+        opening_with_a_floor_gives_a_new_incarnation_above_it
+        opening_closes_the_old_incarnation_and_drops_cursors
+        a_peer_that_knows_a_later_opening_supersedes_the_sender
+        a_lease_has_one_holder_until_it_is_given_back_or_runs_out
+        inspection_shows_cells_and_physical_keys
+        reads_answer_as_native_commands
+        a_partition_that_does_not_exist_is_an_error
+        clocks_are_read_from_the_regions
+    }
+}

@@ -1,0 +1,105 @@
+//! Random histories through the engine and through the Redis scripts at once: every answer, cell, view and log entry
+//! has to be the same.
+//!
+//! The engine is given as `now` the id of the entry that Redis appended, so both take the same versions. What Redis
+//! answers without an entry changed nothing, and the engine has to agree on that, too. `ARCHIPELAGO_SEEDS=0..100` runs
+//! more; a failure names its seed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test may panic"
+)]
+
+mod pair;
+mod values;
+
+use archipelago::config::KeyspaceConfig;
+use archipelago_tests::{
+    random::{Rng, seeds},
+    servers::{Options, Program},
+    world::{self, Ground, World},
+};
+use pair::{Pair, link, resync};
+
+async fn world(program: Program) -> Option<World> {
+    let settings = KeyspaceConfig { partitions: 1, ..world::settings() };
+    World::with(Ground::Servers(program), Options::default(), settings).await
+}
+
+async fn pairs(world: &World) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for at in 0..3 {
+        pairs.push(Pair::open(world, at).await);
+    }
+    pairs
+}
+
+async fn history(program: Program, seed: u64, steps: usize) {
+    let Some(world) = world(program).await else {
+        println!("not run: VALKEY_SERVER names no server");
+        return;
+    };
+    let mut pairs = pairs(&world).await;
+    let mut rng = Rng::new(seed);
+    for step in 0..steps {
+        let place = format!("seed {seed} step {step}");
+        let at = rng.below(3);
+        match rng.below(10) {
+            0..=6 => {
+                let (key, mutation) = values::write(&mut rng);
+                pairs[at].write(&key, &mutation, &place).await;
+            }
+            7 | 8 => {
+                let to = (at + 1 + rng.below(2)) % 3;
+                let limit = 1 + rng.below(20);
+                link(&mut pairs, at, to, limit, &place).await;
+            }
+            _ if rng.one_in(6) => {
+                let to = (at + 1 + rng.below(2)) % 3;
+                resync(&mut pairs, at, to, &place).await;
+            }
+            _ => pairs[at].publish(&place).await,
+        }
+        if step % 7 == 0 {
+            pairs[at].compare(&place).await;
+        }
+    }
+    for (from, to) in world::pairs() {
+        link(&mut pairs, from, to, 100_000, &format!("seed {seed} end")).await;
+    }
+    for pair in &mut pairs {
+        pair.compare(&format!("seed {seed} end")).await;
+    }
+}
+
+#[tokio::test]
+async fn the_scripts_do_what_the_engine_does() {
+    for seed in seeds(0..8) {
+        history(Program::Redis, seed, 300).await;
+    }
+}
+
+#[tokio::test]
+async fn the_scripts_do_what_the_engine_does_on_valkey() {
+    for seed in seeds(100..103) {
+        history(Program::Valkey, seed, 300).await;
+    }
+}
+
+/// Proof that the comparison bites: one increment more in the engine alone.
+#[tokio::test]
+#[should_panic(expected = "planted: other cells")]
+async fn one_altered_cell_is_found() {
+    let world = world(Program::Redis).await.unwrap();
+    let mut pairs = pairs(&world).await;
+    let mut rng = Rng::new(7);
+    for step in 0..40 {
+        let (key, mutation) = values::write(&mut rng);
+        pairs[0].write(&key, &mutation, &format!("before {step}")).await;
+    }
+    pairs[0].compare("before").await;
+    pairs[0].alter();
+    pairs[0].compare("planted").await;
+}

@@ -1,0 +1,230 @@
+//! One region twice: the store on a real server, and the engine's partition.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use archipelago::{
+    Client, PhysicalKeys,
+    engine::{
+        Batch, Entry, JoinReply, Key, Kind, Mutation, MutationError, Partition, Record, Refusal, Slice, Version, View,
+        codec, number,
+    },
+    store::{Store, StoreError, Write},
+};
+use archipelago_tests::{
+    carry,
+    world::{self, REGIONS, World},
+};
+use bytes::Bytes;
+use redis::{Cmd, FromRedisValue, aio::MultiplexedConnection};
+
+/// The limit of the configuration's default.
+const MAX_SKEW: u64 = 60_000_000;
+
+pub struct Pair {
+    pub store: Arc<dyn Store>,
+    pub partition: Partition,
+    _client: Client,
+    record: Record,
+    raw: MultiplexedConnection,
+    touched: BTreeSet<Key>,
+    last: Version,
+}
+
+impl Pair {
+    pub async fn open(world: &World, at: usize) -> Self {
+        let client = world.idle_client(at).await;
+        let store = world::store(&client);
+        let record = store.sync_state(0).await.unwrap().record.unwrap();
+        let mut partition = Partition::new(REGIONS[at].parse().unwrap());
+        let first = carry::log(&*store, 0).await.unwrap().entries[0].id;
+        let opened = partition.open(&record.history, record.incarnation, record.opening - 1, first);
+        assert_eq!(opened, record, "the opening");
+        let raw = world.servers[at].connect().await;
+        Self { store, partition, _client: client, record, raw, touched: BTreeSet::new(), last: first }
+    }
+
+    /// What Redis appended since the last look: at most one entry.
+    async fn appended(&mut self, place: &str) -> Option<Version> {
+        let slice = self.store.log_after(0, self.last, 10).await.unwrap();
+        assert!(slice.entries.len() <= 1, "{place}: several entries for one step");
+        let id = slice.entries.first()?.id;
+        self.last = id;
+        Some(id)
+    }
+
+    /// A time for steps that append nothing.
+    fn idle_now(&self) -> Version {
+        self.last.next()
+    }
+
+    pub async fn write(&mut self, key: &Key, mutation: &Mutation, place: &str) {
+        self.touched.insert(key.clone());
+        let write = Write { key: key.clone(), mutation: mutation.clone(), exclusive: false };
+        let theirs = match self.store.write(&write).await {
+            Ok(outcome) => Ok(outcome),
+            Err(StoreError::Refused(error)) => Err(error),
+            Err(other) => panic!("{place}: {key:?} {mutation:?}: {other}"),
+        };
+        let appended = self.appended(place).await;
+        let before = self.partition.sync_state().number;
+        let now = appended.unwrap_or_else(|| self.idle_now());
+        let ours = match self.partition.mutate(&self.record.history, now, key, mutation) {
+            Ok(outcome) => Ok(outcome),
+            Err(Refusal::Mutation(error)) => Err(error),
+            Err(Refusal::Stale(_)) => panic!("{place}: stale"),
+        };
+        // The order in which two faults of one write are found is nobody's promise.
+        let same = match (&theirs, &ours) {
+            (Err(a), Err(b)) => a == b || [a, b].contains(&&MutationError::InvalidExpire),
+            (a, b) => a == b,
+        };
+        assert!(same, "{place}: {key:?} {mutation:?}: Redis {theirs:?}, the engine {ours:?}");
+        let entries = self.partition.sync_state().number - before;
+        assert_eq!(entries, u64::from(appended.is_some()), "{place}: {key:?} {mutation:?}: entries");
+        self.compare_key(key, place).await;
+    }
+
+    pub async fn publish(&mut self, place: &str) {
+        let theirs = self.store.publish_vector(0).await.unwrap();
+        let now = self.appended(place).await.unwrap_or_else(|| self.idle_now());
+        let ours = self.partition.publish_vector(&self.record.history, now).unwrap();
+        assert_eq!(theirs, ours, "{place}: whether a vector was due");
+    }
+
+    async fn join(&mut self, batch: &Batch, place: &str) -> JoinReply {
+        let theirs = self.store.join(0, batch).await.unwrap();
+        // The clock that Redis read lies between two looks; where a clock is pulled ahead, the ids show it later.
+        let now = self.store.clock().await.unwrap();
+        let ours = self.partition.join(&self.record.history, now, MAX_SKEW, batch).unwrap();
+        assert_eq!(theirs, ours, "{place}: what became of the batch");
+        self.touched.extend(batch.deltas.iter().map(|delta| delta.key.clone()));
+        theirs
+    }
+
+    /// Compares cells, views and the state of the links.
+    pub async fn compare(&mut self, place: &str) {
+        let keys: Vec<Key> = self.touched.iter().cloned().collect();
+        for key in &keys {
+            self.compare_key(key, place).await;
+        }
+        let (theirs, ours) = (self.store.sync_state(0).await.unwrap(), self.partition.sync_state());
+        assert_eq!(theirs.applied, ours.applied, "{place}: applied");
+        assert_eq!(theirs.cursors, ours.cursors, "{place}: cursors");
+        assert_eq!(theirs.resynced, ours.resynced, "{place}: resynced");
+        assert_eq!(theirs.known, ours.known, "{place}: known");
+        assert_eq!((theirs.number, theirs.conflicts), (ours.number, ours.conflicts), "{place}: numbers");
+        // `inexact` is not compared: it is a count for people, and the engine counts large scores, too.
+        assert_eq!(theirs.vector_due, ours.vector_due, "{place}: whether a vector is due");
+        let theirs = entries(&carry::log(&*self.store, 0).await.unwrap());
+        let ours = entries(&self.partition.log_after(&self.record.history, Version::ZERO, usize::MAX).unwrap());
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            assert_eq!(theirs, ours, "{place}: log");
+        }
+        assert_eq!(theirs.len(), ours.len(), "{place}: entries of the log");
+    }
+
+    async fn compare_key(&mut self, key: &Key, place: &str) {
+        let theirs = self.store.inspect(key).await.unwrap().state;
+        let ours = self.partition.key(key).cloned();
+        assert_eq!(theirs, ours, "{place}: other cells of {key:?}");
+        let now = self.store.clock().await.unwrap();
+        let expected = self.partition.view(key, now);
+        let shown = self.native_view(key).await;
+        assert_eq!(shown, expected, "{place}: another view of {key:?}");
+        let physical = PhysicalKeys::new("default", 0).view(key);
+        let expires: i64 = self.ask(redis::cmd("PEXPIRETIME").arg(physical)).await;
+        let expected = match expected {
+            View::Absent => -2,
+            _ => self.partition.expires_at(key).map_or(-1, |at| i64::try_from(at).unwrap()),
+        };
+        assert_eq!(expires, expected, "{place}: another expiry of {key:?}");
+    }
+
+    /// The view as plain commands show it.
+    async fn native_view(&mut self, key: &Key) -> View {
+        let physical = PhysicalKeys::new("default", 0).view(key);
+        let command = |name: &str| redis::cmd(name).arg(&physical).clone();
+        let sorted = |mut pairs: Vec<(Vec<u8>, Vec<u8>)>| {
+            pairs.sort();
+            pairs.into_iter().map(|(a, b)| (Bytes::from(a), Bytes::from(b))).collect::<Vec<_>>()
+        };
+        let view = match key.kind {
+            Kind::String => {
+                let value: Option<Vec<u8>> = self.ask(&command("GET")).await;
+                value.map(|value| View::String(value.into()))
+            }
+            Kind::Set => {
+                let mut members: Vec<Vec<u8>> = self.ask(&command("SMEMBERS")).await;
+                members.sort();
+                (!members.is_empty()).then(|| View::Set(members.into_iter().map(Bytes::from).collect()))
+            }
+            Kind::Hash => {
+                let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&command("HGETALL")).await;
+                (!pairs.is_empty()).then(|| View::Hash(sorted(pairs)))
+            }
+            Kind::SortedSet => {
+                let mut all = command("ZRANGE");
+                all.arg(0).arg(-1).arg("WITHSCORES");
+                let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&all).await;
+                let score = |text: &[u8]| number::parse_score(text).expect("a score");
+                let scores = pairs.into_iter().map(|(m, s)| (Bytes::from(m), score(&s))).collect::<Vec<_>>();
+                (!scores.is_empty()).then_some(View::SortedSet(scores))
+            }
+        };
+        view.unwrap_or(View::Absent)
+    }
+
+    async fn ask<T: FromRedisValue>(&mut self, cmd: &Cmd) -> T {
+        cmd.query_async(&mut self.raw).await.unwrap()
+    }
+
+    /// The planted defect: one write in the engine alone, of a key that was touched.
+    pub fn alter(&mut self) {
+        let key = self.touched.iter().find(|key| key.kind == Kind::String).unwrap().clone();
+        let now = self.idle_now();
+        self.partition.mutate(&self.record.history, now, &key, &Mutation::set("planted")).unwrap();
+    }
+}
+
+fn entries(slice: &archipelago::engine::LogSlice) -> Vec<Entry> {
+    let decode = |raw: &archipelago::engine::RawEntry| codec::decode_entry(&slice.origin, raw.id, &raw.bytes).unwrap();
+    slice.entries.iter().map(decode).collect()
+}
+
+/// Carries up to `limit` entries of one region's log to another, in both worlds.
+pub async fn link(pairs: &mut [Pair], from: usize, to: usize, limit: usize, place: &str) {
+    let cursor = carry::cursor(&*pairs[from].store, &*pairs[to].store, 0).await;
+    let Some(cursor) = cursor else { return resync(pairs, from, to, place).await };
+    let slice = pairs[from].store.log_after(0, cursor.id, limit).await.unwrap();
+    if let Some(batch) = carry::batch(&slice, cursor.number) {
+        let reply = pairs[to].join(&batch, place).await;
+        assert!(matches!(reply, JoinReply::Applied(_)), "{place}: {reply:?}");
+    }
+}
+
+/// A whole resync, in both worlds.
+pub async fn resync(pairs: &mut [Pair], from: usize, to: usize, place: &str) {
+    let remembered = pairs[to].partition.sync_state().resynced.get(pairs[from].store.region()).copied();
+    let plan = pairs[from].store.begin_resync(0, remembered).await.unwrap();
+    let now = pairs[from].appended(place).await.expect("a vector entry");
+    let (sender, receiver) = (pairs[from].record.history.clone(), pairs[to].record.history.clone());
+    let ours = pairs[from].partition.begin_resync(&sender, now, remembered).unwrap();
+    assert_eq!(plan, ours, "{place}: the plan");
+    pairs[to].store.start_resync(0, &plan).await.unwrap();
+    pairs[to].partition.start_resync(&receiver, &plan).unwrap();
+    let mut after = Bytes::new();
+    loop {
+        let slice = pairs[from].store.walk(0, &plan, &after, 3).await.unwrap();
+        let ours = pairs[from].partition.walk(&sender, &plan, &after, 3).unwrap();
+        assert_eq!(slice, ours, "{place}: the slice behind {after:?}");
+        if slice == Slice::default() {
+            break;
+        }
+        pairs[to].store.apply_slice(0, &plan, &slice).await.unwrap();
+        pairs[to].partition.apply_slice(&receiver, &plan, &slice).unwrap();
+        pairs[to].touched.extend(slice.deltas.iter().map(|delta| delta.key.clone()));
+        after = slice.last.unwrap();
+    }
+    pairs[to].store.complete_resync(0, &plan).await.unwrap();
+    pairs[to].partition.complete_resync(&receiver, &plan).unwrap();
+}

@@ -1,0 +1,111 @@
+//! Random writes: few names, many odd values.
+
+use archipelago::engine::{Amount, Assignment, Expiry, Key, Kind, Mutation, Order, Presence, Retention};
+use archipelago_tests::random::Rng;
+use bytes::Bytes;
+
+const MEMBERS: [&[u8]; 6] = [b"", b"a", b"b", b"\0\xff", b"\n:{}", b"%d."];
+
+const PAYLOADS: [&str; 26] = [
+    "",
+    "0",
+    "1",
+    "-1",
+    "007",
+    "+5",
+    "-0",
+    "0.1",
+    "0.2",
+    "-0.5",
+    ".5",
+    "5.",
+    "1e3",
+    "1e-7",
+    "1e999",
+    "inf",
+    "nan",
+    "0x10",
+    "word",
+    " 1",
+    "9007199254740992",
+    "9007199254740991",
+    "-9007199254740992",
+    "9223372036854775807",
+    "123456789012345678901234567890",
+    "1234567890123456.5",
+];
+
+const SCORES: [&str; 14] =
+    ["0", "1", "-1", "2.5", "inf", "-inf", "-0", "1e16", "0.1", "9007199254740993", "1e-300", "007", "1.0", "word"];
+
+const INTEGERS: [i64; 10] = [0, 1, -1, 5, 1000, 1 << 53, (1 << 53) - 1, -(1 << 53), 9_000_000_000_000_000, i64::MAX];
+
+const FLOATS: [f64; 12] = [0.1, 0.2, -0.5, 1.0, 0.0, -0.0, 1e16, 1e-7, 1e300, f64::INFINITY, f64::NEG_INFINITY, 3.0];
+
+fn key(rng: &mut Rng) -> Key {
+    let name: &[u8] = *rng.pick(&[&b"k"[..], b"l", b"", b"\0{}:\xff\n"]);
+    Key::new(*rng.pick(&Kind::ALL), Bytes::copy_from_slice(name))
+}
+
+fn member(rng: &mut Rng, kind: Kind) -> Bytes {
+    if kind == Kind::String { Bytes::new() } else { Bytes::from_static(*rng.pick(&MEMBERS)) }
+}
+
+fn payload(rng: &mut Rng, kind: Kind) -> Bytes {
+    match kind {
+        Kind::Set => Bytes::new(),
+        Kind::SortedSet => Bytes::from_static(rng.pick(&SCORES).as_bytes()),
+        Kind::String | Kind::Hash if rng.one_in(8) => Bytes::from_static(b"\0\xff\n"),
+        Kind::String | Kind::Hash => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
+    }
+}
+
+/// An expiry that does not pass while the test runs, or has passed before it began. None is relative: Redis reads its
+/// clock for it apart from the id of the entry.
+fn expiry(rng: &mut Rng) -> Expiry {
+    match rng.below(6) {
+        0 => Expiry::Never,
+        1 => Expiry::At(-5),
+        2 => Expiry::At(1000),
+        n => Expiry::At(4_000_000_000_000 + i64::try_from(n).unwrap()),
+    }
+}
+
+fn assignment(rng: &mut Rng, kind: Kind) -> Assignment {
+    let count = if kind == Kind::String || rng.one_in(2) { 1 } else { 1 + rng.below(4) };
+    let order =
+        if kind == Kind::SortedSet && rng.one_in(3) { *rng.pick(&[Order::Greater, Order::Less]) } else { Order::Any };
+    let retention = match rng.below(4) {
+        0 if kind == Kind::String => Retention::Set(expiry(rng)),
+        1 | 2 if kind == Kind::String => Retention::Clear,
+        _ => Retention::Keep,
+    };
+    Assignment {
+        entries: (0..count).map(|_| (member(rng, kind), payload(rng, kind))).collect(),
+        presence: *rng.pick(&[Presence::Any, Presence::Any, Presence::Any, Presence::Absent, Presence::Present]),
+        order,
+        retention,
+        previous: kind == Kind::String && rng.one_in(3),
+    }
+}
+
+/// A random write of a random key.
+pub fn write(rng: &mut Rng) -> (Key, Mutation) {
+    let key = key(rng);
+    let kind = key.kind;
+    let mutation = match rng.below(16) {
+        0..=6 => Mutation::Assign(assignment(rng, kind)),
+        7..=10 if kind != Kind::Set => {
+            let amount =
+                if rng.one_in(2) { Amount::Integer(*rng.pick(&INTEGERS)) } else { Amount::Float(*rng.pick(&FLOATS)) };
+            Mutation::Add { member: member(rng, kind), amount }
+        }
+        7..=11 if kind != Kind::String => {
+            Mutation::Remove { members: (0..=rng.below(3)).map(|_| member(rng, kind)).collect() }
+        }
+        12 => Mutation::Clear { previous: kind == Kind::String },
+        13 => Mutation::Sweep { grace: rng.below(50) as u64 },
+        _ => Mutation::Expire(expiry(rng)),
+    };
+    (key, mutation)
+}
