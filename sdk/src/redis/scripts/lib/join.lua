@@ -90,6 +90,16 @@ local function merge(cells, incoming, known)
   end
 end
 
+-- Whether incoming cells can be stored byte for byte where nothing stands yet.
+local function is_news(incoming, known)
+  for i = 1, #incoming do
+    local d = incoming[i]
+    local bound = known[d.o] or 0
+    if (d.av and (d.av <= bound or (d.av <= d.rv and d.ap ~= ''))) or (d.tv and d.tv <= bound) then return false end
+  end
+  return true
+end
+
 -- The everyday case: one member, no expiry. Says whether it was that.
 local function join_member(kind, name, block, pos, cells_key, view, number_now, known)
   local tag, member, raw = take('>BI4c0I4c0', block, pos)
@@ -98,9 +108,13 @@ local function join_member(kind, name, block, pos, cells_key, view, number_now, 
   local got = redis.call('HMGET', cells_key, 's', 'x', field)
   if got[2] then return false end
   local stored = got[3]
-  local cells = stored and parse_cells(stored, 8) or {}
-  merge(cells, parse_cells(raw, 1), known)
-  local records = render_all(cells, 0)
+  local cells, records = parse_cells(raw, 1), raw
+  if stored or not is_news(cells, known) then
+    local incoming = cells
+    cells = stored and parse_cells(stored, 8) or {}
+    merge(cells, incoming, known)
+    records = render_all(cells, 0)
+  end
   if #cells == 0 or (stored and records == string.sub(stored, 8)) then return true end
   moved_any = true
   local value = put('>BI6', 1, number_now + 1) .. records
