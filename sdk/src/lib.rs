@@ -27,6 +27,7 @@
 //! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
 //! spend the last unit at once), or that a region already shows what another has just written.
 
+mod builder;
 mod client;
 pub mod config;
 mod error;
@@ -39,7 +40,8 @@ pub mod store;
 mod sync;
 
 pub use archipelago_engine as engine;
-pub use client::{Builder, Client, Keyspace};
+pub use builder::Builder;
+pub use client::{Client, Keyspace};
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};

@@ -4,6 +4,7 @@ mod call;
 mod region;
 mod scripts;
 mod store;
+mod texts;
 mod wire;
 
 pub(crate) use region::RedisRegion;

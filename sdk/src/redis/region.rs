@@ -11,14 +11,13 @@ use std::{
 };
 
 use archipelago_engine::RegionId;
-use redis::{ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::wire::{ConnectError, Keyspace, Wire};
+use super::wire::{ConnectError, Keyspace, Wire, connection_info};
 use crate::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
     error::{Error, ErrorKind},
@@ -155,13 +154,6 @@ impl Drop for RedisRegion {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// Where to connect, without Nagle's algorithm: the crate leaves it on, and a small join then waits for the answer to
-/// the one before, a whole round trip.
-pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
-    let info = url.into_connection_info().ok()?;
-    Some(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 /// Connects, publishes the wire, watches over it, and begins again when it breaks.

@@ -13,13 +13,16 @@ use std::{
 };
 
 use archipelago_engine::{Incarnation, Origin, Record, RegionId, codec};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, Value, aio::MultiplexedConnection,
+    io::tcp::TcpSettings,
+};
 use tokio::sync::Notify;
 
 use super::{
     call::{CallError, checked, parse},
-    region::connection_info,
     scripts::{SCRIPTS, Script},
+    texts::parse_record,
 };
 use crate::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
@@ -358,14 +361,11 @@ pub(super) fn partition_keys(keyspace: &Keyspace, partition: u16) -> Result<&Phy
     keys.ok_or_else(|| StoreError::Protocol(format!("there is no partition {partition}")))
 }
 
-/// Reads `INCARNATION OPENING HISTORY`.
-pub(super) fn parse_record(text: &str) -> Option<Record> {
-    let mut parts = text.splitn(3, ' ');
-    Some(Record {
-        incarnation: parts.next()?.parse().ok()?,
-        opening: parts.next()?.parse().ok()?,
-        history: parts.next()?.to_owned(),
-    })
+/// Where to connect, without Nagle's algorithm: the crate leaves it on, and a small join then waits for the answer to
+/// the one before, a whole round trip.
+pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
+    let info = url.into_connection_info().ok()?;
+    Some(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 fn fresh_incarnation() -> Result<Incarnation, StoreError> {

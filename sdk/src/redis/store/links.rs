@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use archipelago_engine::{
-    Batch, Cursor, Delta, JoinReply, LogSlice, Origin, RawEntry, Record, ResyncProgress, SetAside, SyncState, Vector,
-    Version, codec,
-};
+use archipelago_engine::{Batch, Delta, JoinReply, LogSlice, Origin, RawEntry, SetAside, Version, codec};
 use bytes::Bytes;
 use redis::Value;
 
@@ -13,10 +10,9 @@ use super::{
     super::{
         call::{CallError, checked, parse},
         scripts::SCRIPTS,
-        wire::{parse_record, script},
+        texts::{aside_field, encode_vector, parse_cursor, parse_record, stream_id, version_of},
     },
-    ATTEMPTS, RedisStore,
-    resyncs::decode_plan,
+    RedisStore,
 };
 use crate::store::StoreError;
 
@@ -192,112 +188,9 @@ impl RedisStore {
         .await
         .map(drop)
     }
-
-    pub(super) async fn read_sync_state(&self, partition: u16) -> Result<SyncState, StoreError> {
-        let keys = self.keys(partition)?;
-        let mut attempts = 0;
-        loop {
-            let wire = self.region.wire().await?;
-            let slot = wire.slot(&self.name, partition)?;
-            let mut cmd = script(&SCRIPTS.state, 4);
-            cmd.arg(keys.meta()).arg(&slot.log).arg(&slot.number).arg(keys.aside());
-            let state = sync_state(wire.call_script(&cmd).await.map_err(CallError::into_store)?)?;
-            attempts += 1;
-            // Of a log that another client has closed the number says nothing: look again, at the new one.
-            let is_other = |record: &Record| record.incarnation != slot.record.incarnation;
-            if attempts < ATTEMPTS && state.record.as_ref().is_some_and(is_other) {
-                wire.reopen(&self.name, partition, 0).await?;
-                continue;
-            }
-            return Ok(state);
-        }
-    }
 }
 
-fn sync_state(answer: Value) -> Result<SyncState, StoreError> {
-    let [meta, number, last, aside] = parse::tuple(answer)?;
-    let mut state = SyncState { epoch: 1, ..SyncState::default() };
-    for (field, value) in pairs(meta)? {
-        read_meta(&mut state, &field, &value);
-    }
-    state.number = if number == Value::Nil { 0 } else { parse::unsigned(&number)? };
-    state.clock = version_of(&parse::text(last)?.unwrap_or_default())?;
-    for field in parse::array(aside)? {
-        if let Some((origin, _)) = parse::bytes(field)?.as_ref().and_then(aside_field) {
-            *state.aside.entry(origin).or_default() += 1;
-        }
-    }
-    Ok(state)
-}
-
-/// One field of the meta hash. What does not parse is another version's, and left alone.
-fn read_meta(state: &mut SyncState, field: &Bytes, value: &Bytes) {
-    let (Ok(field), text) = (std::str::from_utf8(field), std::str::from_utf8(value).unwrap_or_default()) else {
-        return;
-    };
-    let (what, of) = field.split_once(':').unwrap_or((field, ""));
-    let count = || text.parse::<u64>().unwrap_or_default();
-    let numbered = || {
-        let (incarnation, number) = text.split_once(' ')?;
-        Some((incarnation.parse().ok()?, number.parse().ok()?))
-    };
-    match what {
-        "record" => state.record = parse_record(text),
-        "epoch" => state.epoch = count(),
-        "due" => state.vector_due = true,
-        "conflicts" => state.conflicts = count(),
-        "inexact" => state.inexact = count(),
-        "applied" => {
-            if let Ok(origin) = of.parse() {
-                state.applied.insert(origin, Version::from_micros(count()));
-            }
-        }
-        "cursor" | "ack" => {
-            if let (Ok(region), Some(cursor)) = (of.parse(), parse_cursor(text)) {
-                if what == "ack" {
-                    state.acks.insert(region, cursor)
-                } else {
-                    state.cursors.insert(region, cursor)
-                };
-            }
-        }
-        "resynced" | "known" => {
-            if let (Ok(region), Some(pair)) = (of.parse(), numbered()) {
-                if what == "known" {
-                    state.known.insert(region, pair)
-                } else {
-                    state.resynced.insert(region, pair)
-                };
-            }
-        }
-        "resync" => {
-            if let Ok(region) = of.parse()
-                && let Some(end) = value.iter().position(|b| *b == b'\n')
-                && let Some(plan) = value.get(..end).and_then(|p| std::str::from_utf8(p).ok()).and_then(decode_plan)
-            {
-                state.resyncs.insert(region, ResyncProgress { plan, after: value.slice(end + 1..) });
-            }
-        }
-        _ => {}
-    }
-}
-
-/// `INCARNATION NUMBER ID`.
-fn parse_cursor(text: &str) -> Option<Cursor> {
-    let mut parts = text.split(' ');
-    Some(Cursor {
-        incarnation: parts.next()?.parse().ok()?,
-        number: parts.next()?.parse().ok()?,
-        id: Version::from_micros(parts.next()?.parse().ok()?),
-    })
-}
-
-fn aside_field(field: &Bytes) -> Option<(Origin, Version)> {
-    let (origin, id) = std::str::from_utf8(field).ok()?.rsplit_once(' ')?;
-    Some((origin.parse().ok()?, Version::from_micros(id.parse().ok()?)))
-}
-
-fn pairs(value: Value) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+pub(super) fn pairs(value: Value) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
     let mut values = parse::array(value)?.into_iter();
     let mut out = Vec::new();
     while let (Some(key), Some(value)) = (values.next(), values.next()) {
@@ -306,40 +199,10 @@ fn pairs(value: Value) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
     Ok(out)
 }
 
-/// The stream id of a version: milliseconds, and the rest of the microseconds as sequence.
-fn stream_id(version: Version) -> String {
-    format!("{}-{}", version.as_micros() / 1000, version.as_micros() % 1000)
-}
-
-/// Reads what [`stream_id`] writes.
-fn version_of(id: &str) -> Result<Version, StoreError> {
-    id.split_once('-')
-        .and_then(|(ms, seq)| ms.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(seq.parse().ok()?))
-        .map(Version::from_micros)
-        .ok_or_else(|| StoreError::Protocol(format!("stream id {id:?}")))
-}
-
 fn raw_entry(value: Value) -> Result<RawEntry, StoreError> {
     let [id, fields] = parse::tuple(value)?;
     let id = version_of(&parse::text(id)?.unwrap_or_default())?;
     // An entry without our field is undecodable, not a failure of the read: the link sets it aside.
     let bytes = pairs(fields)?.into_iter().find(|(field, _)| field.as_ref() == b"d").map(|(_, value)| value);
     Ok(RawEntry { id, bytes: bytes.unwrap_or_default() })
-}
-
-/// A vector as text: `REGION/INCARNATION VERSION`, separated by commas.
-pub(super) fn encode_vector(vector: &Vector) -> String {
-    vector.iter().map(|(origin, version)| format!("{origin} {version}")).collect::<Vec<_>>().join(",")
-}
-
-/// Reads what [`encode_vector`] writes.
-pub(super) fn decode_vector(text: &str) -> Option<Vector> {
-    if text.is_empty() {
-        return Some(Vector::new());
-    }
-    let entry = |entry: &str| {
-        let (origin, version) = entry.split_once(' ')?;
-        Some((origin.parse().ok()?, Version::from_micros(version.parse().ok()?)))
-    };
-    text.split(',').map(entry).collect()
 }

@@ -4,6 +4,7 @@ mod inspect;
 mod links;
 mod reads;
 mod resyncs;
+mod state;
 mod writes;
 
 use std::{sync::Arc, time::Duration};

@@ -8,10 +8,9 @@ use super::{
     super::{
         call::parse,
         scripts::{SCRIPTS, Script},
-        wire::parse_record,
+        texts::{encode_plan, encode_vector, parse_record},
     },
     RedisStore,
-    links::{decode_vector, encode_vector},
 };
 use crate::store::{ResyncFailure, StoreError};
 
@@ -195,24 +194,4 @@ fn whole_key(key: Key, hash: Value) -> Result<Delta, StoreError> {
 pub(super) fn stored_cells(value: Value) -> Result<(u64, Cells), StoreError> {
     let bytes = parse::bytes(value)?.unwrap_or_default();
     codec::decode_stored(&bytes).map_err(|error| StoreError::Protocol(format!("stored cells: {error}")))
-}
-
-/// A plan as one line of text.
-fn encode_plan(plan: &ResyncPlan) -> String {
-    let ResyncPlan { sender, opening, epoch, number, id, vector, above } = plan;
-    format!("{sender}|{opening}|{epoch}|{number}|{id}|{above}|{}", encode_vector(vector))
-}
-
-/// Reads what [`encode_plan`] writes.
-pub(super) fn decode_plan(text: &str) -> Option<ResyncPlan> {
-    let mut parts = text.splitn(7, '|');
-    Some(ResyncPlan {
-        sender: parts.next()?.parse().ok()?,
-        opening: parts.next()?.parse().ok()?,
-        epoch: parts.next()?.parse().ok()?,
-        number: parts.next()?.parse().ok()?,
-        id: Version::from_micros(parts.next()?.parse().ok()?),
-        above: parts.next()?.parse().ok()?,
-        vector: decode_vector(parts.next()?)?,
-    })
 }

@@ -1,0 +1,226 @@
+//! Building a client: which regions, which of them is local, and what it does about links.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use archipelago_engine::RegionId;
+use futures_util::future::join_all;
+
+use crate::{
+    client::{Client, Inner, Keyspace},
+    config::{Config, KeyspaceConfig, names},
+    error::{Error, ErrorKind},
+    redis::{RedisRegion, RedisStore},
+    store::{Store, embedded::Embedded},
+    sync::{Islands, Sync},
+};
+
+/// Builds a [`Client`].
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until build is awaited"]
+pub struct Builder {
+    config: Option<Config>,
+    file: Option<PathBuf>,
+    embedded: Option<Embedded>,
+    local: Option<String>,
+    links: Links,
+    local_only: bool,
+    any_local: bool,
+}
+
+/// What this process does about links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Links {
+    /// Those from the local region at once, the others when nobody else drives them.
+    #[default]
+    Share,
+    /// All that are free, at once.
+    Drive,
+    /// None.
+    Leave,
+}
+
+impl Builder {
+    /// Reads the configuration from a file. Without this, [`Builder::config`] or [`Builder::embedded`],
+    /// `ARCHIPELAGO_CONFIG` names the file.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// Uses this configuration.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Uses embedded regions: no server needed.
+    pub fn embedded(mut self, regions: &Embedded) -> Self {
+        self.embedded = Some(regions.clone());
+        self
+    }
+
+    /// The local region. Without it `ARCHIPELAGO_REGION`, then the configuration's `local`, then the only region.
+    pub fn local_region(mut self, name: impl Into<String>) -> Self {
+        self.local = Some(name.into());
+        self
+    }
+
+    /// Leaves the links to other processes, such as `archipelago sync`.
+    pub const fn without_sync(mut self) -> Self {
+        self.links = Links::Leave;
+        self
+    }
+
+    /// Takes every link that is free at once, for a process whose purpose is to drive them. It needs no local region:
+    /// without one, the first by name stands in.
+    pub const fn sync_daemon(mut self) -> Self {
+        self.links = Links::Drive;
+        self.any_local = true;
+        self
+    }
+
+    /// Connects to the local region alone, and drives no links.
+    pub const fn local_only(mut self) -> Self {
+        self.local_only = true;
+        self.links = Links::Leave;
+        self
+    }
+
+    /// Connects. One reachable region is enough; [`Client::missing_regions`] says which were not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the configuration is wrong, names unknown regions, or does not fit a server (an older
+    /// version than 6.2, a keyspace created with other settings); [`ErrorKind::Unavailable`] when no region can be
+    /// reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connections.
+    pub async fn build(self) -> Result<Client, Error> {
+        match self.embedded.clone() {
+            Some(embedded) => self.build_embedded(&embedded),
+            None => self.build_redis().await,
+        }
+    }
+
+    fn build_embedded(self, embedded: &Embedded) -> Result<Client, Error> {
+        let known: BTreeMap<String, ()> = embedded.regions().map(|region| (region.to_string(), ())).collect();
+        let local = self.choose_local(None, &known)?;
+        let keyspaces = match &self.config {
+            Some(config) => config.keyspaces.clone(),
+            None => BTreeMap::from([("default".to_owned(), KeyspaceConfig::default())]),
+        };
+        let islands = keyspaces.iter().map(|(name, config)| {
+            let stores = embedded.regions().filter(|region| !self.local_only || **region == local).map(|region| {
+                let store = embedded.store(&local, region, name)?;
+                Ok((region.clone(), store))
+            });
+            let stores = stores.collect::<Result<_, Error>>()?;
+            Ok(Islands { keyspace: name.clone(), stores, sweep_grace: config.sweep_grace })
+        });
+        let islands = islands.collect::<Result<Vec<_>, Error>>()?;
+        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new())
+    }
+
+    async fn build_redis(mut self) -> Result<Client, Error> {
+        let config = match (self.config.take(), self.file.take(), std::env::var_os("ARCHIPELAGO_CONFIG")) {
+            (Some(config), ..) => config,
+            (None, Some(file), _) => Config::from_file(file)?,
+            (None, None, Some(file)) => Config::from_file(PathBuf::from(file))?,
+            (None, None, None) => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "no configuration: give a file (--config, ARCHIPELAGO_CONFIG) or embedded regions",
+                ));
+            }
+        };
+        let local = self.choose_local(config.local.as_deref(), &config.regions)?;
+        let mut regions = Vec::new();
+        for (name, region) in &config.regions {
+            if !self.local_only || *name == local.as_str() {
+                regions.push(RedisRegion::start(parse_region(name)?, region.clone(), &config.keyspaces)?);
+            }
+        }
+        let mut missing = Vec::new();
+        for (region, ready) in regions.iter().zip(join_all(regions.iter().map(|region| region.ready())).await) {
+            match ready {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Config => return Err(error),
+                Err(error) => missing.push((region.id().clone(), error)),
+            }
+        }
+        if missing.len() == regions.len() {
+            let why: Vec<String> = missing.iter().map(|(_, error)| error.message().to_owned()).collect();
+            return Err(Error::new(ErrorKind::Unavailable, format!("no region can be reached: {}", why.join("; "))));
+        }
+        for (region, error) in &missing {
+            tracing::warn!(%region, %error, "started without a region");
+        }
+        let islands = config
+            .keyspaces
+            .iter()
+            .map(|(name, keyspace)| {
+                let store = |region: &Arc<RedisRegion>| -> (RegionId, Arc<dyn Store>) {
+                    (region.id().clone(), Arc::new(RedisStore::new(region.clone(), name)))
+                };
+                let stores = regions.iter().map(store).collect();
+                Islands { keyspace: name.clone(), stores, sweep_grace: keyspace.sweep_grace }
+            })
+            .collect();
+        self.finish(local, &config.keyspaces, islands, regions, missing)
+    }
+
+    fn choose_local<V>(&self, config: Option<&str>, known: &BTreeMap<String, V>) -> Result<RegionId, Error> {
+        let variable = std::env::var("ARCHIPELAGO_REGION").ok().filter(|name| !name.is_empty());
+        let any = known.len() == 1 || self.any_local;
+        let first = || if any { known.keys().next().map(String::as_str) } else { None };
+        let named = self.local.as_deref().or(variable.as_deref()).or(config).or_else(first);
+        let name = named.ok_or_else(|| {
+            let hint =
+                "which region is local? Say so by --region, ARCHIPELAGO_REGION, `local = \"...\"` or the builder";
+            Error::new(ErrorKind::Config, format!("{hint}; known: {}", names(known)))
+        })?;
+        if known.contains_key(name) {
+            parse_region(name)
+        } else {
+            Err(Error::new(ErrorKind::Config, format!("unknown region {name:?}, known: {}", names(known))))
+        }
+    }
+
+    fn finish(
+        self,
+        local: RegionId,
+        configs: &BTreeMap<String, KeyspaceConfig>,
+        islands: Vec<Islands>,
+        regions: Vec<Arc<RedisRegion>>,
+        missing: Vec<(RegionId, Error)>,
+    ) -> Result<Client, Error> {
+        let mut keyspaces = BTreeMap::new();
+        for island in &islands {
+            if let Some(store) = island.stores.get(&local) {
+                keyspaces.insert(island.keyspace.clone(), Keyspace { store: store.clone() });
+            }
+        }
+        let default = keyspaces.get("default").or_else(|| keyspaces.values().next()).cloned();
+        let default = default.ok_or_else(|| Error::new(ErrorKind::Config, "no keyspace is configured"))?;
+        let holder = holder()?;
+        let sync = match self.links {
+            Links::Share => Some(Sync::leased(&islands, Some(&local), &holder)),
+            Links::Drive => Some(Sync::leased(&islands, None, &holder)),
+            Links::Leave => None,
+        };
+        let max_clock_skew = configs.values().map(|config| config.max_clock_skew).min().unwrap_or_default();
+        let inner = Inner { local, default, keyspaces, islands, regions, missing, max_clock_skew, sync };
+        Ok(Client { inner: Arc::new(inner) })
+    }
+}
+
+fn parse_region(name: &str) -> Result<RegionId, Error> {
+    name.parse().map_err(|error| Error::new(ErrorKind::Config, format!("{error}")))
+}
+
+/// A name for this process among those that share the links.
+fn holder() -> Result<String, Error> {
+    let bits = getrandom::u64()
+        .map_err(|error| Error::new(ErrorKind::Unavailable, format!("no randomness from the system: {error}")))?;
+    Ok(format!("{bits:016x}"))
+}
