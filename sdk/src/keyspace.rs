@@ -30,7 +30,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 /// | key | holds |
 /// |---|---|
 /// | `{ks:p}:TYPE:NAME` | the view: a native string, set, hash or sorted set |
-/// | `{ks:p}:cells:TYPE:NAME` | hash of cells: `m` and the member, `x` the expiry, `s` the number of the last change |
+/// | `{ks:p}:cells:TYPE:NAME` | hash of cells: `m` and the member, `x` the expiry, `s` the number of the last change (strings have only the fields' own) |
 /// | `{ks:p}:meta` | hash: record, epoch, cursors, vectors |
 /// | `{ks:p}:log:INCARNATION` | stream of the region's own deltas |
 /// | `{ks:p}:number:INCARNATION` | number of the last log entry |

@@ -11,6 +11,7 @@ use std::{
 };
 
 use archipelago_engine::RegionId;
+use redis::{ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -66,7 +67,8 @@ impl RedisRegion {
             keyspaces.iter().map(|(name, config)| (name.clone(), Keyspace::new(name, config.clone()))).collect(),
         );
         let refused = |_| Error::new(ErrorKind::Config, format!("regions.{id}.url: malformed"));
-        let manager = deadpool_redis::Manager::new(config.url.as_str()).map_err(refused)?;
+        let manager = deadpool_redis::Manager::new(connection_info(&config.url).ok_or(()).map_err(refused)?)
+            .map_err(|_| refused(()))?;
         let blocking = deadpool_redis::Pool::builder(manager)
             .max_size(64)
             .runtime(deadpool_redis::Runtime::Tokio1)
@@ -153,6 +155,13 @@ impl Drop for RedisRegion {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Where to connect, without Nagle's algorithm: the crate leaves it on, and a small join then waits for the answer to
+/// the one before, a whole round trip.
+pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
+    let info = url.into_connection_info().ok()?;
+    Some(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 /// Connects, publishes the wire, watches over it, and begins again when it breaks.

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::{
     call::{CallError, checked, parse},
+    region::connection_info,
     scripts::{SCRIPTS, Script},
 };
 use crate::{
@@ -102,7 +103,8 @@ impl Wire {
         config: &RegionConfig,
         keyspaces: &Arc<BTreeMap<String, Keyspace>>,
     ) -> Result<Arc<Self>, ConnectError> {
-        let client = redis::Client::open(config.url.as_str()).map_err(|_| ConnectError::last("malformed URL"))?;
+        let info = connection_info(&config.url).ok_or_else(|| ConnectError::last("malformed URL"))?;
+        let client = redis::Client::open(info).map_err(|_| ConnectError::last("malformed URL"))?;
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(config.response_timeout))

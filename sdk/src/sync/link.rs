@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::pump::Pump;
+use super::{chores::Chores, pump::Pump};
 use crate::{
     config::defaults,
     store::{Store, StoreError},
@@ -15,6 +15,9 @@ use crate::{
 
 /// How long one wait for entries may last: the pace at which a link that hears nothing looks around.
 const WAIT: Duration = Duration::from_millis(500);
+
+/// How long the wait for entries leaves the pumps to read what it found.
+const READ: Duration = Duration::from_millis(5);
 
 /// Between attempts of a link that failed: from the first pause to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -95,14 +98,16 @@ impl Link {
 
     /// Pumps every partition, and wakes those whose log has news.
     async fn pump(&self) -> Result<(), StoreError> {
+        let has_read = Arc::new(Notify::new());
         let pumps: Vec<Pump> = (0..self.origin.partitions())
             .map(|partition| Pump {
                 origin: self.origin.clone(),
                 destination: self.destination.clone(),
                 partition,
-                members: self.members.clone(),
+                chores: Chores::new(self.origin.clone(), self.destination.clone(), partition, self.members.clone()),
                 news: Arc::new(Notify::new()),
                 read_to: Arc::default(),
+                has_read: has_read.clone(),
             })
             .collect();
         let mut running: FuturesUnordered<_> = pumps.iter().map(Pump::run).collect();
@@ -121,8 +126,10 @@ impl Link {
                         pump.news.notify_one();
                     }
                 }
-                // Lets the pumps read before the next wait, which would see the same entries again.
-                tokio::time::sleep(Duration::from_micros(200)).await;
+                if !news.is_empty() {
+                    // Lets a pump read before the next wait, which would see the same entries again.
+                    let _ = tokio::time::timeout(READ, has_read.notified()).await;
+                }
             }
         };
         tokio::select! {

@@ -1,6 +1,7 @@
 //! Sync: links between all regions of a keyspace, inside application processes or as a daemon.
 
 mod batch;
+mod chores;
 mod convergence;
 mod link;
 mod pump;

@@ -11,7 +11,7 @@ use crate::{
 pub async fn run() {
     let server = Server::start();
     let client = client(&server, 1, HistoryCheck::Exact).await;
-    let raw = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let raw = server.raw().get_multiplexed_async_connection().await.unwrap();
     let register = client.register::<String>("profile");
     register.set("a value of some length").await.unwrap();
     raw.clone().set::<_, _, ()>("profile", "\"a value of some length\"").await.unwrap();

@@ -12,6 +12,8 @@ use archipelago::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
 };
 
+use redis::{IntoConnectionInfo, io::tcp::TcpSettings};
+
 /// A running server; stopped when dropped.
 pub struct Server {
     child: Child,
@@ -37,6 +39,12 @@ impl Server {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A client of the crate itself, with the socket settings that ours uses.
+    pub fn raw(&self) -> redis::Client {
+        let info = self.url().into_connection_info().unwrap();
+        redis::Client::open(info.set_tcp_settings(TcpSettings::default().set_nodelay(true))).unwrap()
     }
 }
 

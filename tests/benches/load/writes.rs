@@ -74,7 +74,7 @@ impl Write {
 }
 
 async fn raw_connections(server: &Server, count: usize) -> Arc<Vec<MultiplexedConnection>> {
-    let client = redis::Client::open(server.url()).unwrap();
+    let client = server.raw();
     let mut connections = Vec::new();
     for _ in 0..count {
         connections.push(client.get_multiplexed_async_connection().await.unwrap());

@@ -34,9 +34,11 @@ impl RedisStore {
             let name = parse::bytes(field)?.unwrap_or_default();
             if let Some(field) = Field::from_bytes(&name) {
                 let (stamp, cells) = stored_cells(value)?;
+                // A string keeps no number of its own: its fields' stamps are the key's.
+                state.stamp = state.stamp.max(stamp);
                 state.fields.insert(field, Stamped { stamp, cells });
             } else {
-                state.stamp = parse::unsigned(&value)?;
+                state.stamp = state.stamp.max(parse::unsigned(&value)?);
             }
         }
         Ok(Inspection { state: (!state.fields.is_empty()).then_some(state), physical: physical.collect() })

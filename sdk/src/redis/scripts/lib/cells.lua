@@ -45,6 +45,10 @@ end
 
 -- `base` is what stands for NEW: the entry's id in storage, 0 in a log entry.
 local function render(c, origin, base)
+  if not c.av and c.rv == 0 and not c.bv then
+    -- Nothing but a running sum: most cells of counters.
+    return put('>Bc0BI7dI7', #origin, origin, 2, c.tv >= NEW and c.tv - NEW + base or c.tv, c.tn, c.ts >= NEW and c.ts - NEW + base or c.ts)
+  end
   local flags, assign, rest = 0, '', ''
   if c.av then
     flags = 8

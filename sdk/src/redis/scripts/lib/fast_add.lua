@@ -32,9 +32,10 @@ if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
     local before, after = '', ''
     if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
     local value = put('>BI6c0Bc0BI7dI7c0', 1, n, before, #own, own, 2, v, run, since or v, after)
-    redis.call('HSET', KEYS[1], 's', n, name, value)
-    if not got[2] then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
-    sum = string.format('%.0f', sum == 0 and 0 or sum)
+    -- A string is one field: its own stamp is the key's.
+    if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
+    if not (stored or got[2]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
+    if sum == 0 then sum = 0 end
     if kind == 1 then
       redis.call('SET', KEYS[2], sum)
     elseif kind == 3 then
@@ -42,6 +43,6 @@ if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
     else
       redis.call('ZADD', KEYS[2], sum, member)
     end
-    return sum
+    return kind == 4 and string.format('%.0f', sum) or sum
   end
 end

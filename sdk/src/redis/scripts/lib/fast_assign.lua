@@ -39,8 +39,9 @@ if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] =
     local before, after = '', ''
     if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
     local value = put('>BI6c0Bc0BI7I4c0c0c0', 1, n, before, #own, own, flags, v, #payload, payload, retracted, after)
-    redis.call('HSET', KEYS[1], 's', n, name, value)
-    if not got[2] then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
+    -- A string is one field: its own stamp is the key's.
+    if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
+    if not (stored or got[2]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
     if kind == 1 then
       redis.call('SET', KEYS[2], payload)
     elseif kind == 2 then

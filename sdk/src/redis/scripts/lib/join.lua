@@ -49,9 +49,83 @@ local function retract_covered(cells, shipped, covered)
   end
 end
 
+-- What can be written for all keys at once, at the end.
+local new_entries, strings = {}, {}
+
+local function flush()
+  for i = 1, #strings, 2000 do redis.call('MSET', unpack(strings, i, math.min(i + 1999, #strings))) end
+  for i = 1, #new_entries, 2000 do
+    redis.call('ZADD', KEYS[2], unpack(new_entries, i, math.min(i + 1999, #new_entries)))
+  end
+end
+
+local function enter(kind, name)
+  new_entries[#new_entries + 1] = 0
+  new_entries[#new_entries + 1] = ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. name
+end
+
+local function count_inexact(kind, cells)
+  if kind == 1 or kind == 3 then
+    local best, sum = winner_and_sum(cells)
+    local base = best and number(best.ap)
+    if sum and (base or not best) and math.abs((base or 0) + sum) > 9007199254740992 then inexact = inexact + 1 end
+  end
+end
+
+-- Joins incoming cells into those that stand here. What is held already is left out, unless it stands here at the very
+-- same version: nothing removed can come back by that, and if lost state gave one version two contents, every region
+-- has to end on the same one.
+local function merge(cells, incoming, known)
+  for i = 1, #incoming do
+    local d = incoming[i]
+    local bound, here = known[d.o] or 0, nil
+    if (d.av and d.av <= bound) or (d.tv and d.tv <= bound) then
+      for j = 1, #cells do
+        if cells[j].o == d.o then here = cells[j] end
+      end
+      if d.av and d.av <= bound and not (here and here.av == d.av) then d.av = nil end
+      if d.tv and d.tv <= bound and not (here and here.tv == d.tv) then d.tv = nil end
+    end
+    if d.av or d.tv or d.bv or d.rv > 0 then join_cell(cell_of(cells, d.o), d) end
+  end
+end
+
+-- The everyday case: one member, no expiry. Says whether it was that.
+local function join_member(kind, name, block, pos, cells_key, view, number_now, known)
+  local tag, member, raw = take('>BI4c0I4c0', block, pos)
+  if tag ~= 0 then return false end
+  local field = 'm' .. member
+  local got = redis.call('HMGET', cells_key, 's', 'x', field)
+  if got[2] then return false end
+  local stored = got[3]
+  local cells = stored and parse_cells(stored, 8) or {}
+  merge(cells, parse_cells(raw, 1), known)
+  local records = render_all(cells, 0)
+  if #cells == 0 or (stored and records == string.sub(stored, 8)) then return true end
+  moved_any = true
+  local value = put('>BI6', 1, number_now + 1) .. records
+  -- A string is one field: its own stamp is the key's.
+  if kind == 1 then
+    redis.call('HSET', cells_key, field, value)
+  else
+    redis.call('HSET', cells_key, 's', number_now + 1, field, value)
+  end
+  if not (stored or got[1]) then enter(kind, name) end
+  local shown = kind == 1 and text(cells)
+  if shown then
+    strings[#strings + 1] = view
+    strings[#strings + 1] = shown
+  else
+    show_member(kind, view, member, cells)
+  end
+  count_inexact(kind, cells)
+  return true
+end
+
 -- KEYS[2] is the index, KEYS[3] the sweeper's list.
 local function join_key(block, cells_key, view, number_now, known, covered)
   local kind, name, count, pos = take('>BI4c0I4', block)
+  if count == 1 and not covered and join_member(kind, name, block, pos, cells_key, view, number_now, known) then return end
   local names, raws, stored, listed = {}, {}, {}, {}
   for i = 1, count do
     local tag, member, raw
@@ -90,20 +164,11 @@ local function join_key(block, cells_key, view, number_now, known, covered)
   for i = 1, #names do
     local name_i, before_it = names[i], stored[names[i]]
     local cells, shipped = parse_stored(before_it), {}
-    for _, d in ipairs(parse_cells(raws[i], 1)) do
-      if covered then shipped[d.o] = {av = d.av, tv = d.tv} end
-      -- What stands here at the very same version is joined all the same: nothing removed can come back by it, and if
-      -- lost state gave one version two contents, every region has to end on the same one.
-      local bound, here = known[d.o] or 0, nil
-      if (d.av or d.tv) and bound > 0 then
-        for j = 1, #cells do
-          if cells[j].o == d.o then here = cells[j] end
-        end
-      end
-      if d.av and d.av <= bound and not (here and here.av == d.av) then d.av = nil end
-      if d.tv and d.tv <= bound and not (here and here.tv == d.tv) then d.tv = nil end
-      if d.av or d.tv or d.bv or d.rv > 0 then join_cell(cell_of(cells, d.o), d) end
+    local incoming = parse_cells(raws[i], 1)
+    if covered then
+      for _, d in ipairs(incoming) do shipped[d.o] = {av = d.av, tv = d.tv} end
     end
+    merge(cells, incoming, known)
     if covered then retract_covered(cells, shipped, covered) end
     local records = render_all(cells, 0)
     if records ~= (before_it and string.sub(before_it, 8) or '') then
@@ -118,10 +183,13 @@ local function join_key(block, cells_key, view, number_now, known, covered)
   end
   if #changed == 0 and not x_cells then return end
   moved_any = true
-  redis.call('HSET', cells_key, 's', number_now + 1, unpack(args))
-  local words = {'string', 'set', 'hash', 'zset'}
-  local entry = words[kind] .. ':' .. name
-  if not seq then redis.call('ZADD', KEYS[2], 0, entry) end
+  if kind ~= 1 then
+    args[#args + 1] = 's'
+    args[#args + 1] = number_now + 1
+  end
+  if #args > 0 then redis.call('HSET', cells_key, unpack(args)) end
+  local entry = ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. name
+  if not seq and not next(stored) then enter(kind, name) end
   local at = old_at
   if x_cells then at = deadline(x_cells) end
   if at and now_ms >= at then
@@ -141,13 +209,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     for i = 1, #changed do show_member(kind, view, changed[i][1], changed[i][2]) end
   end
   if at or x_cells then show_expiry(view, KEYS[3], entry, at, x_cells) end
-  if kind == 1 or kind == 3 then
-    for i = 1, #changed do
-      local best, sum = winner_and_sum(changed[i][2])
-      local base = best and number(best.ap)
-      if sum and (base or not best) and math.abs((base or 0) + sum) > 9007199254740992 then inexact = inexact + 1 end
-    end
-  end
+  for i = 1, #changed do count_inexact(kind, changed[i][2]) end
 end
 
 -- {origin bytes = version} from pairs of ARGV.
@@ -157,8 +219,9 @@ local function vector_from(first, last)
   return vector
 end
 
--- Raises `seen` and counts what has to be reported.
+-- Ends a join: writes what was gathered, raises `seen` and counts what has to be reported.
 local function note(seen)
+  flush()
   for origin, version in pairs(seen) do
     local field = 'seen:' .. origin
     local present = tonumber(redis.call('HGET', KEYS[1], field) or 0)

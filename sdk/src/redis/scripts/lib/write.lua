@@ -15,6 +15,7 @@ local function server_time()
 end
 
 local function put_field(name, stored)
+  if stored then known = true end
   if not fields[name] then fields[name] = {name = name, cells = parse_stored(stored)} end
 end
 
@@ -25,7 +26,7 @@ local function load(names)
   repeat
     local last = math.min(first + 999, n)
     local got = redis.call('HMGET', KEYS[1], 'x', 's', unpack(names, first, last))
-    known = got[2] and true or false
+    if got[2] then known = true end
     put_field('x', got[1])
     for i = first, last do put_field(names[i], got[i - first + 3]) end
     first = last + 1
@@ -135,7 +136,11 @@ local function commit()
       args = {}
     end
   end
-  redis.call('HSET', KEYS[1], 's', n, unpack(args))
+  if kind ~= 1 then
+    args[#args + 1] = 's'
+    args[#args + 1] = n
+  end
+  if #args > 0 then redis.call('HSET', KEYS[1], unpack(args)) end
   return nil
 end
 
