@@ -27,7 +27,10 @@ pub async fn shown(clients: &[Client], name: &'static str) -> Vec<i64> {
 }
 
 /// Adds, again and again while the region certainly did not take it.
+///
+/// Reads first: a connection whose server has died gives the same error for what was sent and what was not.
 pub async fn add(client: &Client, name: &'static str, amount: i64) -> i64 {
+    poll::until("the region answers", || async { client.counter(name).get().await.ok() }).await;
     poll::until("the region takes an increment", || async {
         match client.counter(name).add(amount).await {
             Ok(sum) => Some(sum),
