@@ -64,6 +64,9 @@ impl World {
     /// # Panics
     /// When they do not come up.
     pub async fn with(ground: Ground, options: Options, settings: KeyspaceConfig) -> Option<Self> {
+        // What a failed test did: `RUST_LOG=archipelago=debug`.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let mut world = Self { embedded: None, servers: Vec::new(), proxies: BTreeMap::new(), settings };
         match ground {
             Ground::Embedded => {

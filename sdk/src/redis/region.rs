@@ -118,6 +118,10 @@ impl RedisRegion {
 
     /// A connection for one call.
     pub(super) async fn wire(&self) -> Result<Arc<Wire>, StoreError> {
+        if self.stop.is_cancelled() {
+            // The last wire may still be open, with nobody left to watch over it.
+            return Err(StoreError::Unavailable(format!("region {}: the client was shut down", self.id)));
+        }
         let turn = if self.lines.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) % self.lines.len() };
         let Some(line) = self.lines.get(turn) else {
             return Err(StoreError::Unavailable("no connections are configured".to_owned()));

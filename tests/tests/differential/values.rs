@@ -43,12 +43,12 @@ const INTEGERS: [i64; 10] = [0, 1, -1, 5, 1000, 1 << 53, (1 << 53) - 1, -(1 << 5
 const FLOATS: [f64; 12] = [0.1, 0.2, -0.5, 1.0, 0.0, -0.0, 1e16, 1e-7, 1e300, f64::INFINITY, f64::NEG_INFINITY, 3.0];
 
 fn key(rng: &mut Rng) -> Key {
-    let name: &[u8] = *rng.pick(&[&b"k"[..], b"l", b"", b"\0{}:\xff\n"]);
+    let name: &[u8] = rng.pick::<&[u8]>(&[&b"k"[..], b"l", b"", b"\0{}:\xff\n"]);
     Key::new(*rng.pick(&Kind::ALL), Bytes::copy_from_slice(name))
 }
 
 fn member(rng: &mut Rng, kind: Kind) -> Bytes {
-    if kind == Kind::String { Bytes::new() } else { Bytes::from_static(*rng.pick(&MEMBERS)) }
+    if kind == Kind::String { Bytes::new() } else { Bytes::from_static(rng.pick::<&[u8]>(&MEMBERS)) }
 }
 
 fn payload(rng: &mut Rng, kind: Kind) -> Bytes {

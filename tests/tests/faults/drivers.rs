@@ -1,0 +1,131 @@
+//! Who drives the links: takeover, clean ends, two at once, and clocks that differ.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use archipelago::{Client, Embedded, PhysicalKeys};
+use archipelago_tests::{
+    poll,
+    servers::Options,
+    world::{REGIONS, World, converged, settle},
+};
+
+use crate::{add, shown};
+
+/// Who holds the lease on the link from one region to another.
+async fn holder(world: &World, from: usize, to: usize) -> Option<String> {
+    let key = PhysicalKeys::new("default", 0).lease(&format!("link:{}", REGIONS[from]));
+    world.servers[to].run(redis::cmd("GET").arg(key)).await
+}
+
+#[test]
+fn when_a_driver_process_dies_another_takes_over() {
+    let rest = tokio::runtime::Runtime::new().unwrap();
+    let process = tokio::runtime::Runtime::new().unwrap();
+    let world = rest.block_on(World::redis(Options::default()));
+    let first = process.block_on(world.client(0));
+    let held = rest.block_on(poll::until("the first takes its link", || holder(&world, 0, 1)));
+    let second = rest.block_on(world.client(0));
+    // As SIGKILL does: its tasks end where they stand, and nothing is given back.
+    process.shutdown_background();
+    rest.block_on(async {
+        add(&second, "hits", 5).await;
+        converged(&second).await;
+        let idle = world.idle_clients().await;
+        assert_eq!(shown(&idle, "hits").await, [5; 3]);
+        let now = poll::until("another holder", || async { holder(&world, 0, 1).await.filter(|now| *now != held) });
+        assert_ne!(now.await, held);
+        second.shut_down().await;
+    });
+    // Its connections lie in a runtime that is gone.
+    std::mem::forget(first);
+}
+
+#[tokio::test]
+async fn a_clean_shutdown_leaves_no_lease() {
+    let world = World::redis(Options::default()).await;
+    let client = world.client(0).await;
+    for to in [1, 2] {
+        poll::until("the links from here are driven", || holder(&world, 0, to)).await;
+    }
+    // Leases must come back although the scripts were flushed, too.
+    for server in &world.servers {
+        let _: () = server.run(redis::cmd("SCRIPT").arg("FLUSH")).await;
+    }
+    client.shut_down().await;
+    for server in &world.servers {
+        let left: Vec<String> = server.run(redis::cmd("KEYS").arg("*lease*")).await;
+        assert!(left.is_empty(), "{left:?}");
+    }
+    assert!(client.counter("hits").add(1).await.unwrap_err().is_unavailable());
+}
+
+#[tokio::test]
+async fn two_drivers_of_every_link_at_once_do_no_harm() {
+    let world = World::redis(Options::default()).await;
+    let clients = world.idle_clients().await;
+    for round in 1..=3 {
+        for client in &clients {
+            let batch = (0..200).fold(client.batch(), |batch, n| {
+                batch.add(&client.counter("hits"), 1).insert(&client.set("tags"), format!("{round} {n}"))
+            });
+            assert!(batch.execute().await.iter().all(Result::is_ok));
+        }
+        tokio::join!(settle(&clients[0]), settle(&clients[1]), settle(&clients[0]));
+        assert_eq!(shown(&clients, "hits").await, [600 * round; 3]);
+        assert_eq!(clients[2].set("tags").members().await.unwrap().len(), 200 * usize::try_from(round).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn slow_links_keep_many_joins_under_way() {
+    let world = World::redis(Options::default()).await;
+    for (from, to) in archipelago_tests::world::pairs() {
+        world.proxy(from, to).delay(Duration::from_millis(40), Duration::from_millis(40));
+    }
+    let clients = [world.client(0).await, world.client(1).await, world.client(2).await];
+    for _ in 0..20 {
+        let batch = (0..100).fold(clients[0].batch(), |batch, n| batch.insert(&clients[0].set("tags"), format!("{n}")));
+        assert!(batch.execute().await.iter().all(Result::is_ok));
+        add(&clients[0], "hits", 1).await;
+    }
+    converged(&clients[0]).await;
+    assert_eq!(shown(&clients, "hits").await, [20; 3]);
+}
+
+/// Counterexample 32: limit 60 s, clocks A +40, B 0, C -30.
+#[tokio::test]
+async fn skewed_clocks_stop_no_link_and_the_report_names_the_two_that_are_far_apart() {
+    let start = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    let regions = Embedded::builder().region("a").region("b").region("c").manual_clock(start).build().unwrap();
+    regions.set_clock_skew("a", 40_000_000).unwrap();
+    regions.set_clock_skew("c", -30_000_000).unwrap();
+    let mut clients = Vec::new();
+    for name in ["a", "b", "c"] {
+        let builder = Client::builder().embedded(&regions).local_region(name).without_sync();
+        clients.push(builder.build().await.unwrap());
+    }
+    for client in &clients {
+        add(client, "hits", 1).await;
+    }
+    settle(&clients[0]).await;
+    assert_eq!(shown(&clients, "hits").await, [3; 3]);
+    let report = clients[1].clock_skew().await;
+    let [one] = &report[..] else { panic!("{report:?}") };
+    assert_eq!((one.ahead.as_str(), one.behind.as_str()), ("a", "c"));
+    assert!(one.by.abs_diff(Duration::from_secs(70)) < Duration::from_secs(1), "{one:?}");
+    // A clock that jumped a day ahead and was corrected stops nothing.
+    regions.set_clock_skew("b", 86_400_000_000).unwrap();
+    add(&clients[1], "hits", 1).await;
+    clients[1].register::<String>("word").set("b").await.unwrap();
+    settle(&clients[0]).await;
+    regions.set_clock_skew("b", 0).unwrap();
+    for client in &clients {
+        add(client, "hits", 1).await;
+        settle(client).await;
+        client.register::<String>("word").set(client.local_region().as_str()).await.unwrap();
+        settle(client).await;
+        let word = clients[0].register::<String>("word").get().await.unwrap();
+        assert_eq!(word.as_deref(), Some(client.local_region().as_str()), "overwriting works through retraction");
+    }
+    assert_eq!(shown(&clients, "hits").await, [7; 3]);
+}
