@@ -37,7 +37,7 @@ end
 if assigned > 0 then
   if at then assign(fields.x, at) elseif retention == 'clear' then retract(fields.x) end
 end
-local failed = commit()
+local failed = commit(true)
 if failed then return failed end
 publish()
 return {assigned, added, changed, previous}

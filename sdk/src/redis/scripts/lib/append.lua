@@ -1,16 +1,27 @@
 -- Appends a write to the log: number, entry, clock. KEYS: cells, view, log, number. ARGV[3]: log cap.
 -- The id that XADD gives is the write's version, in milliseconds and the rest of the microseconds, so that no separate
--- clock has to be read and kept. Answers the number and the version, or nothing when the incarnation is not open here.
+-- clock has to be read and kept. An automatic id counts in whole milliseconds; for an assignment, whose version decides
+-- which of two regions wrote later, `precise` reads the clock for the rest. Answers the number and the version, or nothing when the incarnation is not open here.
 local take, put = struct.unpack, struct.pack
 local STALE = {err = "STALE the region's history is not the one on record"}
 
-local function append(span, delta)
+local function append(span, delta, precise)
   local n = redis.call('INCR', KEYS[4])
   if n == 1 then
     redis.call('DEL', KEYS[4])
     return nil
   end
-  local id = redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], '*', 'd', put('>BBI6I4', 1, 68, n, span) .. delta)
+  local entry = put('>BBI6I4', 1, 68, n, span) .. delta
+  local id = '*'
+  if precise then
+    local time = redis.call('TIME')
+    id = string.format('%d%03d-%d', time[1], math.floor(time[2] / 1000), time[2] % 1000)
+  end
+  id = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], id, 'd', entry)
+  if type(id) == 'table' then
+    -- The log's clock is ahead of the server's, which went back or was never as far: the next id follows it.
+    id = redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], '*', 'd', entry)
+  end
   if not id then
     redis.call('DECR', KEYS[4])
     return nil

@@ -34,7 +34,7 @@ if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] =
     if rv > 0 then flags, retracted = 12, put('>I7', rv) end
     local delta = put('>BI4c0I4BI4c0I4BBI7I4c0c0', kind, #ARGV[4], ARGV[4], 1, 0, #member, member,
       13 + #payload + #retracted, 0, flags, 0, #payload, payload, retracted)
-    local n, v = append(1, delta)
+    local n, v = append(1, delta, true)
     if not n then return STALE end
     local before, after = '', ''
     if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end

@@ -101,7 +101,7 @@ local function deadline_from(mode, millis)
 end
 
 -- Number, log entry, cells, index and view, in this order. Answers an error reply, or nil when done.
-local function commit()
+local function commit(precise)
   if #touched == 0 then return nil end
   local delta = {}
   for i = 1, #touched do
@@ -123,7 +123,7 @@ local function commit()
   end
   local name = ARGV[4]
   local head = put('>BI4', kind, #name) .. name .. put('>I4', #touched)
-  local n, v = append(math.max(taken, 1), head .. table.concat(delta))
+  local n, v = append(math.max(taken, 1), head .. table.concat(delta), precise)
   -- The incarnation's log is gone: it was closed, or everything was lost.
   if not n then return STALE end
   local args, stamp = {}, put('>BI6', 1, n)
