@@ -83,7 +83,9 @@ impl Partition {
         }
         let current = record.incarnation;
         self.acks.insert(destination.clone(), cursor);
-        let others = members.iter().filter(|member| **member != self.region);
+        // Not only the caller's members: its configuration may be older than the last region's joining.
+        let met = self.acks.keys().chain(self.known.keys());
+        let others = members.iter().chain(met).filter(|member| **member != self.region);
         let held = others
             .map(|member| self.acks.get(member).filter(|c| c.incarnation == current).map_or(0, |c| c.number))
             .min()

@@ -146,6 +146,13 @@ impl Partition {
     pub fn start_resync(&mut self, history: &str, plan: &ResyncPlan) -> Result<(), ResyncError> {
         self.check(history)?;
         self.check_plan(plan)?;
+        // Keys up to `above` are not shipped. Only a receiver that still remembers them may do without: it may have lost
+        // them since the plan was made.
+        let remembered = self.resynced.get(&plan.sender.region);
+        let remembers = remembered.is_some_and(|(i, n)| *i == plan.sender.incarnation && *n >= plan.above);
+        if plan.above > 0 && !remembers {
+            return Err(ResyncError::NotUnderWay);
+        }
         let progress = ResyncProgress { plan: plan.clone(), after: Bytes::new() };
         self.resyncs.insert(plan.sender.region.clone(), progress);
         Ok(())

@@ -53,6 +53,13 @@ impl CallError {
             "NOSCRIPT" => Self::NoScript,
             // The node is not the primary any more, or is still loading: find out again who is.
             "READONLY" | "MASTERDOWN" | "LOADING" | "MOVED" | "CLUSTERDOWN" => Self::Server { text, fatal: true },
+            // Raised inside a script. Before its first write these refuse it, whichever version wraps them how.
+            _ if is_raised(&text) && ["READONLY", "MASTERDOWN"].iter().any(|code| text.contains(code)) => {
+                Self::Server { text, fatal: true }
+            }
+            "OOM" | "MISCONF" | "NOREPLICAS" | "NOPERM" | "BUSY" => Self::Server { text, fatal: false },
+            // Redis does not roll scripts back: what came before the failing command stands.
+            _ if is_raised(&text) => Self::NoAnswer { text, broken: false },
             _ => Self::Server { text, fatal: false },
         }
     }
@@ -68,6 +75,11 @@ impl CallError {
             Self::NoAnswer { text, .. } => StoreError::NoAnswer(text),
         }
     }
+}
+
+/// Whether a command inside a script failed, rather than the script having answered an error.
+fn is_raised(text: &str) -> bool {
+    text.contains("user_script") || text.contains("Error running script")
 }
 
 fn is_out_of_step(error: &RedisError) -> bool {

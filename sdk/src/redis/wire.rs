@@ -184,12 +184,18 @@ impl Wire {
         let Some(keyspace) = self.keyspaces.get(name) else { return Ok(()) };
         let mut pipeline = redis::pipe();
         for keys in &keyspace.partitions {
-            pipeline.cmd("HMGET").arg(keys.meta()).arg("record").arg("format").arg("partitions");
+            pipeline.cmd("HMGET").arg(keys.meta()).arg("record").arg("format").arg("partitions").arg("region");
         }
         let metas = self.pipeline(&pipeline).await.map_err(|e| ConnectError::from(e.into_store()))?;
         for (partition, meta) in metas.into_iter().enumerate() {
             let meta = checked(meta).map_err(|e| ConnectError::from(e.into_store()))?;
-            let [record, format, partitions] = parse::tuple(meta)?;
+            let [record, format, partitions, region] = parse::tuple(meta)?;
+            if let Some(other) = parse::text(region)?.filter(|region| region != self.region.as_str()) {
+                return Err(ConnectError::last(format!(
+                    "keyspace {name} on this server belongs to region {other}, this client takes it for {}",
+                    self.region
+                )));
+            }
             let known = parse::text(format)?.zip(parse::text(partitions)?);
             if let Some((format, partitions)) = known {
                 let ours = (codec::FORMAT.to_string(), keyspace.config.partitions.to_string());

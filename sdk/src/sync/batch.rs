@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use archipelago_engine::{Batch, Body, Cursor, Delta, Key, LogSlice, SetAside, codec};
 
+/// A batch is closed at this many bytes: more would hold up whoever shares the connection.
+const BYTES: usize = 1 << 20;
+
 /// The log does not continue where the position is: entries in between were trimmed, or it is another incarnation's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gap;
@@ -12,6 +15,10 @@ pub(super) struct Gap;
 /// a hot counter costs one cell however often it was written.
 pub(super) fn assemble(slice: &LogSlice, from: Cursor, cells: usize) -> Result<Vec<Batch>, Gap> {
     if slice.origin.incarnation != from.incarnation {
+        return Err(Gap);
+    }
+    if slice.entries.is_empty() && slice.end > from.number {
+        // Trimmed down to nothing behind the position: no entry is left whose number would show it.
         return Err(Gap);
     }
     let mut batches = Vec::new();
@@ -38,7 +45,8 @@ pub(super) fn assemble(slice: &LogSlice, from: Cursor, cells: usize) -> Result<V
             }
         }
         draft.position = Cursor { number: expected, id: raw.id, ..draft.position };
-        if draft.cells >= cells {
+        draft.bytes += raw.bytes.len();
+        if draft.cells >= cells || draft.bytes >= BYTES {
             let next = Draft::new(draft.position);
             batches.push(std::mem::replace(&mut draft, next).finish(slice));
         }
@@ -55,6 +63,7 @@ struct Draft {
     applied: archipelago_engine::Version,
     deltas: BTreeMap<Key, Delta>,
     cells: usize,
+    bytes: usize,
     vector: Option<archipelago_engine::Vector>,
     aside: Vec<SetAside>,
 }
@@ -67,6 +76,7 @@ impl Draft {
             applied: position.id,
             deltas: BTreeMap::new(),
             cells: 0,
+            bytes: 0,
             vector: None,
             aside: Vec::new(),
         }
@@ -137,6 +147,14 @@ mod tests {
         assert_eq!(assemble(&slice, start, 200), Err(Gap));
         let (slice, start) = counted(5);
         assert_eq!(assemble(&slice, Cursor { incarnation: Incarnation::new(2), ..start }, 200), Err(Gap));
+    }
+
+    #[test]
+    fn a_log_trimmed_down_to_nothing_is_a_gap() {
+        let (mut slice, start) = counted(5);
+        slice.entries.clear();
+        assert_eq!(assemble(&slice, start, 200), Err(Gap));
+        assert_eq!(assemble(&slice, Cursor { number: slice.end, ..start }, 200), Ok(Vec::new()));
     }
 
     #[test]

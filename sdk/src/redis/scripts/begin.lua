@@ -3,6 +3,7 @@
 -- Answers {record, epoch, number, version, vector as pairs}.
 local meta = meta_map()
 local n, v = append_vector(meta, KEYS[2], KEYS[3], tonumber(string.match(record, '^%x+ (%d+)')))
+if not n then return {err = "STALE the region's history is not the one on record"} end
 local vector, origins = applied_of(meta)
 local pairs_ = {ARGV[3], string.format('%.0f', v)}
 for i = 1, #origins do

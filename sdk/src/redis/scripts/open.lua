@@ -12,7 +12,9 @@ local record = redis.call('HGET', KEYS[1], 'record') or ''
 local opening, bound
 if record ~= '' then
   opening, bound = string.match(record, '^%x+ (%d+) (.*)$')
-  if bound == history and tonumber(opening) >= tonumber(ARGV[4]) then return {record, 0} end
+  -- A record whose log or numbers are gone (evicted, deleted) is in force no more.
+  local intact = record ~= ARGV[1] or redis.call('EXISTS', KEYS[4], KEYS[5]) == 2
+  if intact and bound == history and tonumber(opening) >= tonumber(ARGV[4]) then return {record, 0} end
 end
 if record ~= ARGV[1] then return {record, 0} end
 local time = micros(redis.call('TIME'))
@@ -41,7 +43,7 @@ if record ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME',
 redis.call('DEL', KEYS[4])
 opening = math.max(time, tonumber(ARGV[4]) + 1, tonumber(opening or 0) + 1)
 record = ARGV[3] .. ' ' .. string.format('%.0f', opening) .. ' ' .. history
-redis.call('HSET', KEYS[1], 'record', record, 'format', ARGV[5], 'partitions', ARGV[6])
+redis.call('HSET', KEYS[1], 'record', record, 'format', ARGV[5], 'partitions', ARGV[6], 'region', ARGV[2])
 redis.call('HSETNX', KEYS[1], 'epoch', '1')
 -- Never below what a log entry can tell from an offset, whatever a server takes for the year.
 append_vector(meta, KEYS[2], KEYS[3], opening, id_of(math.max(time, last + 1, 1099511627776)))

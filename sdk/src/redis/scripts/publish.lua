@@ -1,5 +1,6 @@
 -- Writes what this region holds into its log, if data arrived since it last did. KEYS: meta, log, numbers.
 -- ARGV: replid, incarnation.
 if redis.call('HEXISTS', KEYS[1], 'due') == 0 then return 0 end
-append_vector(meta_map(), KEYS[2], KEYS[3], tonumber(string.match(record, '^%x+ (%d+)')))
+local n = append_vector(meta_map(), KEYS[2], KEYS[3], tonumber(string.match(record, '^%x+ (%d+)')))
+if not n then return {err = "STALE the region's history is not the one on record"} end
 return 1

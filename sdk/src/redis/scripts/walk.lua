@@ -1,6 +1,6 @@
 -- Cells of keys that changed above a number. KEYS: meta, then cells. ARGV: replid, incarnation, the number.
--- Answers for each key its hash, or false when it did not change.
-local above, out = tonumber(ARGV[3]), {}
+-- Answers for each key its hash, or false when it did not change; fewer than asked for when they grow large.
+local above, out, size = tonumber(ARGV[3]), {}, 0
 for i = 2, #KEYS do
   local got = redis.call('HMGET', KEYS[i], 's', 'm', 'x')
   -- A string has no `s`: the stamps of its fields say when it changed.
@@ -8,6 +8,11 @@ for i = 2, #KEYS do
   for j = 2, 3 do
     if got[j] then seq = math.max(seq, (struct.unpack('>I6', got[j], 2))) end
   end
-  out[i - 1] = seq > above and redis.call('HGETALL', KEYS[i]) or false
+  local hash = seq > above and redis.call('HGETALL', KEYS[i]) or false
+  out[i - 1] = hash
+  if hash then
+    for j = 1, #hash do size = size + #hash[j] end
+  end
+  if size > 1048576 then break end
 end
 return out

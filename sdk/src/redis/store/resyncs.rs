@@ -65,9 +65,12 @@ impl RedisStore {
         for entry in parse::array(self.call(&cmd).await?)? {
             entries.push(parse::bytes(entry)?.unwrap_or_default());
         }
-        let Some(last) = entries.last().cloned() else { return Ok(Slice::default()) };
-        let walked = entries.len() as u64;
-        let keys: Vec<Key> = entries.iter().filter_map(Key::from_index_entry).collect();
+        // An empty index goes through the checked script all the same: it may be empty because everything was lost, and a
+        // walk that ended there would have the receiver believe that it holds what it never got.
+        let keys: Vec<Key> = entries
+            .iter()
+            .map(|entry| Key::from_index_entry(entry).ok_or_else(|| StoreError::Protocol("index entry".to_owned())))
+            .collect::<Result<_, _>>()?;
         let answer = self
             .call_checked(partition, |wire, slot| {
                 if slot.record.incarnation != plan.sender.incarnation {
@@ -84,18 +87,24 @@ impl RedisStore {
             Err(StoreError::Stale(why)) => return Err(ResyncFailure::StartOver(why)),
             other => other?,
         };
+        let hashes = parse::array(answer)?;
+        let walked = hashes.len();
+        let last = walked.checked_sub(1).and_then(|at| entries.get(at)).cloned();
         let mut deltas = Vec::new();
-        for (key, hash) in keys.into_iter().zip(parse::array(answer)?) {
+        for (key, hash) in keys.into_iter().zip(hashes) {
             if hash != Value::Nil {
                 deltas.push(whole_key(key, hash)?);
             }
         }
-        Ok(Slice { deltas, last: Some(last), walked })
+        Ok(Slice { deltas, last, walked: walked as u64 })
     }
 
     pub(super) async fn start(&self, partition: u16, plan: &ResyncPlan) -> Result<(), ResyncFailure> {
         let keys = [self.keys(partition)?.meta()];
-        self.resync_step(partition, &SCRIPTS.start, &keys, plan, |_, _| {}).await
+        self.resync_step(partition, &SCRIPTS.start, &keys, plan, |cmd, _| {
+            cmd.arg(plan.above);
+        })
+        .await
     }
 
     pub(super) async fn apply(&self, partition: u16, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncFailure> {

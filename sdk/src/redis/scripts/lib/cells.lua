@@ -204,6 +204,15 @@ local function show_member(kind, view, member, cells)
   end
 end
 
+-- Shows a whole key anew.
+local function show_all(kind, cells_key, view)
+  redis.call('UNLINK', view)
+  local all = redis.call('HGETALL', cells_key)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 1) == 'm' then show_member(kind, view, string.sub(all[i], 2), parse_stored(all[i + 1])) end
+  end
+end
+
 -- The view's own expiry, and the sweeper's list.
 local function show_expiry(view, expiring, entry, at, moved)
   if at and at ~= math.huge then

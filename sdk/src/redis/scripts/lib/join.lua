@@ -212,13 +212,9 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     if x_cells then redis.call('ZADD', KEYS[3], string.format('%.0f', at), entry) end
     return
   end
-  if old_at and now_ms >= old_at then
-    -- The server had dropped the view, and now the key lives longer: show all of it again.
-    redis.call('DEL', view)
-    local all = redis.call('HGETALL', cells_key)
-    for i = 1, #all, 2 do
-      if string.sub(all[i], 1, 1) == 'm' then show_member(kind, view, string.sub(all[i], 2), parse_stored(all[i + 1])) end
-    end
+  if old_at and (now_ms >= old_at or redis.call('EXISTS', view) == 0) then
+    -- The server had dropped the view, by its clock of then, and the key lives longer: show all of it again.
+    show_all(kind, cells_key, view)
   else
     for i = 1, #changed do show_member(kind, view, changed[i][1], changed[i][2]) end
   end

@@ -24,9 +24,10 @@ local function applied_of(meta)
   return vector, origins
 end
 
--- Appends a vector entry; answers its number and version. An id is given only for a log's first entry.
+-- Appends a vector entry; answers its number and version, or nothing when the log is gone. An id is given only for a log's first entry.
 local function append_vector(meta, log, numbers, opening, id)
   local vector, origins = applied_of(meta)
+  if not id and redis.call('EXISTS', log, numbers) < 2 then return nil end
   local n = redis.call('INCR', numbers)
   local body = put('>BBI6I4I7I4', 1, 86, n, 1, opening, #origins)
   for i = 1, #origins do

@@ -7,7 +7,7 @@ for i = 7, #KEYS do
 end
 local own, kind = ARGV[2], tonumber(ARGV[5])
 local fields, touched, taken, now = {}, {}, 0, nil
-local known, over, had_data = false, false, false
+local known, over, had_data, hidden = false, false, false, false
 
 local function server_time()
   if not now then now = micros(redis.call('TIME')) end
@@ -17,6 +17,19 @@ end
 local function put_field(name, stored)
   if stored then known = true end
   if not fields[name] then fields[name] = {name = name, cells = parse_stored(stored)} end
+end
+
+local function load_all()
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    if all[i] == 's' then known = true else put_field(all[i], all[i + 1]) end
+  end
+  put_field('x', false)
+  local at = deadline(fields.x.cells)
+  for name, field in pairs(fields) do
+    if name ~= 'x' and is_live(field.cells) then had_data = true end
+  end
+  if at then over = floor(server_time() / 1000) >= at or not had_data end
 end
 
 -- Loads the fields a write names, and the expiry. A key past its expiry, or with nothing but an expiry left, is
@@ -33,21 +46,13 @@ local function load(names)
   until first > n
   local at = deadline(fields.x.cells)
   if at then
-    over = floor(server_time() / 1000) >= at or redis.call('EXISTS', KEYS[2]) == 0
+    over = floor(server_time() / 1000) >= at
+    if not over and redis.call('EXISTS', KEYS[2]) == 0 then
+      -- Only an expiry is left, or the server dropped the view by a clock that has been corrected since: the cells decide.
+      load_all()
+      hidden = had_data
+    end
   end
-end
-
-local function load_all()
-  local all = redis.call('HGETALL', KEYS[1])
-  for i = 1, #all, 2 do
-    if all[i] == 's' then known = true else put_field(all[i], all[i + 1]) end
-  end
-  put_field('x', false)
-  local at = deadline(fields.x.cells)
-  for name, field in pairs(fields) do
-    if name ~= 'x' and is_live(field.cells) then had_data = true end
-  end
-  if at then over = floor(server_time() / 1000) >= at or not had_data end
 end
 
 local function touch(field)
@@ -155,8 +160,9 @@ local function publish()
   end
   for i = 1, #touched do
     local field = touched[i]
-    if field.name ~= 'x' then show_member(kind, KEYS[2], string.sub(field.name, 2), field.cells) end
+    if field.name ~= 'x' and not hidden then show_member(kind, KEYS[2], string.sub(field.name, 2), field.cells) end
   end
+  if hidden then show_all(kind, KEYS[1], KEYS[2]) end
   local x = fields.x
   if #x.cells > 0 then
     show_expiry(KEYS[2], KEYS[6], entry or words[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
