@@ -174,6 +174,15 @@ pub(crate) fn without_credentials(url: &str) -> String {
     format!("{scheme}://{hidden}{address}")
 }
 
+/// The part of a URL that names a server.
+fn address_of(url: &str) -> String {
+    let shown = without_credentials(url);
+    shown
+        .rsplit_once("***@")
+        .or_else(|| shown.split_once("://"))
+        .map_or(shown.clone(), |(_, address)| address.to_owned())
+}
+
 impl Config {
     /// Reads a file.
     ///
@@ -212,6 +221,12 @@ impl Config {
                 }
             }
         }
+        let mut servers = BTreeMap::new();
+        for (name, region) in &self.regions {
+            if let Some(other) = servers.insert(address_of(&region.url), name) {
+                return refuse(format!("regions.{other} and regions.{name} are one server: each region needs its own"));
+            }
+        }
         if let Some(local) = &self.local
             && !self.regions.contains_key(local)
         {
@@ -243,12 +258,9 @@ impl std::str::FromStr for Config {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| {
-                let before = text.get(..span.start).unwrap_or(text);
-                format!("line {}: ", before.matches('\n').count() + 1)
-            });
+            let place = error.span().map(|span| place_of(text, span.start)).unwrap_or_default();
             // Only the message: the error's own display quotes the source line, and that may hold a password.
-            Error::new(ErrorKind::Config, format!("{}{}", line.unwrap_or_default(), error.message()))
+            Error::new(ErrorKind::Config, format!("{place}{}", without_values(error.message())))
         })?;
         config.validate()
     }
@@ -263,6 +275,33 @@ pub(crate) fn is_keyspace_name(name: &str) -> bool {
 /// The names of a map, for messages.
 pub(crate) fn names<V>(map: &BTreeMap<String, V>) -> String {
     map.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The line and the key at an offset of the file, for messages.
+fn place_of(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or(text);
+    let number = before.matches('\n').count();
+    let plain = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let key = text.lines().nth(number).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    let tables = text.lines().take(number + 1).map(str::trim).filter(|line| line.starts_with('['));
+    let table = tables.last().map(|line| line.trim_matches(['[', ']', ' ']));
+    let path: Vec<&str> = [table, key].into_iter().flatten().filter(|part| plain(part)).collect();
+    let colon = if path.is_empty() { "" } else { ", " };
+    format!("line {}{colon}{}: ", number + 1, path.join("."))
+}
+
+/// A message without what it quotes: the value of a misplaced `url` may hold a password.
+fn without_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!(
+                "{}\"...\"{}",
+                message.get(..first).unwrap_or_default(),
+                message.get(last + 1..).unwrap_or_default()
+            )
+        }
+        _ => message.to_owned(),
+    }
 }
 
 /// Replaces `${NAME}`.
@@ -287,7 +326,9 @@ fn check_url(url: &str) -> Result<(), String> {
         return Err("expected redis://[user:password@]host:port[/db]".into());
     }
     // The crate's own message may quote the URL, and with it the password.
-    redis::Client::open(url).map(drop).map_err(|_| "expected redis://[user:password@]host:port[/db]".to_owned())
+    redis::Client::open(url).map(drop).map_err(|_| {
+        "expected redis://[user:password@]host:port[/db], special characters of a password percent-encoded".to_owned()
+    })
 }
 
 fn millis<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -344,10 +385,18 @@ mod tests {
     fn secrets_appear_in_no_message_and_no_debug() {
         let message = refusal("[regions.eu]\nurl = \"http://user:hunter2@h\"\n");
         assert!(!message.contains("hunter2"), "{message}");
+        let message = refusal("[regions]\neu = \"redis://user:hunter2@h:1\"\n");
+        assert!(!message.contains("hunter2") && message.contains("line 2, regions.eu"), "{message}");
         let message = refusal("[regions.eu]\nurl = \"redis://user:hunter2@h:1\" x\n");
         assert!(!message.contains("hunter2"), "{message}");
         let region = RegionConfig::new("redis://user:hunter2@h:1/0?password=hunter2");
         assert!(!format!("{region:?}").contains("hunter2"), "{region:?}");
+    }
+
+    #[test]
+    fn two_regions_are_two_servers() {
+        let message = refusal("[regions.a]\nurl = \"redis://h:1\"\n[regions.b]\nurl = \"redis://u:p@h:1\"\n");
+        assert!(message.contains("regions.a and regions.b"), "{message}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -38,6 +38,8 @@ pub(crate) struct RedisRegion {
     pub(super) blocking: deadpool_redis::Pool,
     lines: Vec<watch::Receiver<Line>>,
     turn: AtomicUsize,
+    /// Beside `stop`, whose own question takes a lock: every call asks.
+    is_shut_down: AtomicBool,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -87,7 +89,17 @@ impl RedisRegion {
             })
             .collect();
         tasks.close();
-        Ok(Arc::new(Self { id, config, keyspaces, blocking, lines, turn: AtomicUsize::new(0), stop, tasks }))
+        Ok(Arc::new(Self {
+            id,
+            config,
+            keyspaces,
+            blocking,
+            lines,
+            turn: AtomicUsize::new(0),
+            is_shut_down: AtomicBool::new(false),
+            stop,
+            tasks,
+        }))
     }
 
     /// Waits for the first connection, or for the first failure.
@@ -118,7 +130,7 @@ impl RedisRegion {
 
     /// A connection for one call.
     pub(super) async fn wire(&self) -> Result<Arc<Wire>, StoreError> {
-        if self.stop.is_cancelled() {
+        if self.is_shut_down.load(Ordering::Relaxed) {
             // The last wire may still be open, with nobody left to watch over it.
             return Err(StoreError::Unavailable(format!("region {}: the client was shut down", self.id)));
         }
@@ -148,6 +160,7 @@ impl RedisRegion {
 
     /// Stops reconnecting and waits for the tasks.
     pub(crate) async fn shut_down(&self) {
+        self.is_shut_down.store(true, Ordering::Relaxed);
         self.stop.cancel();
         self.tasks.wait().await;
         self.blocking.close();

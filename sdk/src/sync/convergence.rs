@@ -44,9 +44,14 @@ pub(crate) async fn missing(islands: &[Islands]) -> Vec<String> {
                     ));
                 }
             }
-            let aside: u64 = here.iter().flat_map(|state| state.aside.values()).sum();
-            if aside > 0 {
-                out.push(format!("keyspace {}: {aside} undecodable entries are set aside at {to}", island.keyspace));
+            for (partition, state) in here.iter().enumerate() {
+                for (origin, count) in &state.aside {
+                    out.push(format!(
+                        "keyspace {}: {count} log entries of {origin} could not be decoded and are set aside at {to}, partition \
+                         {partition}; a build that can decode them takes them up, or the next write of {} there brings a resync",
+                        island.keyspace, origin.region
+                    ));
+                }
             }
         }
     }

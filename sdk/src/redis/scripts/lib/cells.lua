@@ -188,19 +188,31 @@ local function deadline(cells)
   return latest
 end
 
+-- Views that turned out to hold another type: somebody wrote there by hand. A view is derived, so it must not stop a
+-- write or a link: it is dropped, and shown whole afterwards.
+local foreign = {}
+
+local function to_view(command, view, ...)
+  local reply = redis.pcall(command, view, ...)
+  if type(reply) == 'table' and reply.err then
+    redis.call('UNLINK', view)
+    foreign[view] = true
+  end
+end
+
 -- Kinds, as their codes: 1 string, 2 set, 3 hash, 4 sorted set. Shows one member in the native view.
 local function show_member(kind, view, member, cells)
   if kind == 1 then
     local value = text(cells)
     if value then redis.call('SET', view, value) else redis.call('DEL', view) end
   elseif kind == 2 then
-    redis.call(is_live(cells) and 'SADD' or 'SREM', view, member)
+    to_view(is_live(cells) and 'SADD' or 'SREM', view, member)
   elseif kind == 3 then
     local value = text(cells)
-    if value then redis.call('HSET', view, member, value) else redis.call('HDEL', view, member) end
+    if value then to_view('HSET', view, member, value) else to_view('HDEL', view, member) end
   else
     local n = score(cells)
-    if n then redis.call('ZADD', view, string.format('%.17g', n), member) else redis.call('ZREM', view, member) end
+    if n then to_view('ZADD', view, string.format('%.17g', n), member) else to_view('ZREM', view, member) end
   end
 end
 

@@ -131,6 +131,7 @@ local function join_member(kind, name, block, pos, cells_key, view, number_now, 
     strings[#strings + 1] = shown
   else
     show_member(kind, view, member, cells)
+    if foreign[view] then show_all(kind, cells_key, view) end
   end
   count_inexact(kind, cells)
   return true
@@ -217,6 +218,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     show_all(kind, cells_key, view)
   else
     for i = 1, #changed do show_member(kind, view, changed[i][1], changed[i][2]) end
+    if foreign[view] then show_all(kind, cells_key, view) end
   end
   if at or x_cells then show_expiry(view, KEYS[3], entry, at, x_cells) end
   for i = 1, #changed do count_inexact(kind, changed[i][2]) end

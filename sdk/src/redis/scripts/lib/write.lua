@@ -162,7 +162,7 @@ local function publish()
     local field = touched[i]
     if field.name ~= 'x' and not hidden then show_member(kind, KEYS[2], string.sub(field.name, 2), field.cells) end
   end
-  if hidden then show_all(kind, KEYS[1], KEYS[2]) end
+  if hidden or foreign[KEYS[2]] then show_all(kind, KEYS[1], KEYS[2]) end
   local x = fields.x
   if #x.cells > 0 then
     show_expiry(KEYS[2], KEYS[6], entry or words[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
