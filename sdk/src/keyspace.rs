@@ -15,15 +15,29 @@ pub fn partition_of(name: &[u8], partitions: u16) -> u16 {
 
 /// CRC-16/XMODEM: polynomial 0x1021, initial value 0.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0u16, |crc, byte| {
-        (0..8).fold(
-            crc ^ (u16::from(*byte) << 8),
-            |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-            },
-        )
+    bytes.iter().fold(0, |crc, byte| {
+        let [high, _] = crc.to_be_bytes();
+        (crc << 8) ^ CRC16.get(usize::from(high ^ byte)).copied().unwrap_or_default()
     })
 }
+
+/// The checksum's step for each byte.
+#[allow(clippy::indexing_slicing, reason = "evaluated at compile time, within the table")]
+const CRC16: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 /// The physical keys of one partition. All share the hash tag `{KEYSPACE:PARTITION}`, so they share a slot.
 ///
