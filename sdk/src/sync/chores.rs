@@ -22,12 +22,25 @@ const PUBLISH: Duration = Duration::from_millis(350);
 /// How long a peer may stay ahead on a third region before its writes are relayed: a live link would have caught up.
 const RELAY: Duration = Duration::from_secs(2);
 
+/// How often a link that hears nothing looks whether both regions still know of it: this, and so much more for each
+/// partition. A region that was flushed, or restarted without its files, says nothing by itself. A wait for entries of
+/// a log that is gone never ends with any, and a position that was lost is not missed before the next join.
+const LOOK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
+
+/// The time between two looks of a link with so many partitions.
+pub(super) fn look_pace(partitions: u16) -> Duration {
+    LOOK.0 + LOOK.1 * u32::from(partitions)
+}
+
 /// What there is to do, and when.
 #[derive(Debug, Default)]
 struct Due {
     acknowledge: Option<(Instant, Cursor)>,
     publish: Option<Instant>,
     relay: Option<Instant>,
+    look: Option<Instant>,
+    /// Where the destination stood when it was last heard of.
+    position: Option<Cursor>,
     published: Option<Instant>,
     acknowledged: Option<Cursor>,
     /// What the origin said last that it holds.
@@ -67,6 +80,8 @@ impl Chores {
     pub(super) fn joined(&self, cursor: Cursor, had_data: bool) {
         let now = Instant::now();
         let mut due = self.due();
+        due.position = Some(cursor);
+        due.look = Some(now + look_pace(self.origin.partitions()));
         if had_data && due.publish.is_none() {
             due.publish = Some(due.published.map_or(now, |last| (last + PUBLISH).max(now)));
         }
@@ -74,6 +89,15 @@ impl Chores {
             let at = due.acknowledge.map_or(now + ACKNOWLEDGE, |(at, _)| at);
             due.acknowledge = Some((at, cursor));
         }
+        drop(due);
+        self.changed.notify_one();
+    }
+
+    /// The destination stands here: after a start, a gap or a resync.
+    pub(super) fn stands_at(&self, cursor: Cursor) {
+        let mut due = self.due();
+        due.position = Some(cursor);
+        due.look = Some(Instant::now() + look_pace(self.origin.partitions()));
         drop(due);
         self.changed.notify_one();
     }
@@ -92,7 +116,7 @@ impl Chores {
         loop {
             let next = {
                 let due = self.due();
-                [due.acknowledge.map(|(at, _)| at), due.publish, due.relay].into_iter().flatten().min()
+                [due.acknowledge.map(|(at, _)| at), due.publish, due.relay, due.look].into_iter().flatten().min()
             };
             match next {
                 Some(at) if at <= Instant::now() => self.do_what_is_due().await?,
@@ -109,7 +133,7 @@ impl Chores {
 
     async fn do_what_is_due(&self) -> Result<(), StoreError> {
         let now = Instant::now();
-        let (publish, acknowledge, relay) = {
+        let (publish, acknowledge, relay, look) = {
             let mut due = self.due();
             let publish = due.publish.take_if(|at| *at <= now).is_some();
             if publish {
@@ -117,7 +141,8 @@ impl Chores {
             }
             let acknowledge = due.acknowledge.take_if(|(at, _)| *at <= now).map(|(_, cursor)| cursor);
             due.acknowledged = acknowledge.or(due.acknowledged);
-            (publish, acknowledge, due.relay.take_if(|at| *at <= now).is_some())
+            let relay = due.relay.take_if(|at| *at <= now).is_some();
+            (publish, acknowledge, relay, due.look.take_if(|at| *at <= now).is_some())
         };
         if publish {
             self.destination.publish_vector(self.partition).await?;
@@ -132,6 +157,26 @@ impl Chores {
         }
         if relay {
             self.relay().await?;
+        }
+        if look {
+            self.look().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the destination still stands where this link left it. An error starts the link over.
+    async fn look(&self) -> Result<(), StoreError> {
+        let here = self.destination.sync_state(self.partition).await?;
+        let mut due = self.due();
+        let cursor = here.cursors.get(self.origin.region());
+        let is_lost = |left: Cursor| {
+            cursor.is_none_or(|cursor| cursor.incarnation != left.incarnation || cursor.number < left.number)
+        };
+        // What was joined meanwhile is newer than this answer.
+        let unmoved = due.look.is_none();
+        due.look.get_or_insert(Instant::now() + look_pace(self.origin.partitions()));
+        if unmoved && due.position.is_some_and(is_lost) {
+            return Err(StoreError::Stale("the destination lost its position".to_owned()));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! One partition of a link: reads the origin's log and joins it at the destination, many joins in flight.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use archipelago_engine::{Batch, Body, Cursor, JoinReply, LogSlice, Origin, Version, codec};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
@@ -8,7 +8,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     batch::{Gap, assemble},
-    chores::Chores,
+    chores::{Chores, look_pace},
     resync::resync,
 };
 use crate::{
@@ -18,11 +18,6 @@ use crate::{
 
 /// Entries read from the log at once.
 const READ: usize = 500;
-
-/// How often a link that hears nothing looks whether both regions still know of it: this, and so much more for each
-/// partition. A region that was flushed, or restarted without its files, says nothing by itself. A wait for entries of
-/// a log that is gone never ends with any, and a position that was lost is not missed before the next join.
-const LOOK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
 
 /// One partition of a link.
 pub(super) struct Pump {
@@ -52,11 +47,12 @@ impl Pump {
 
     async fn carry(&self) -> Result<(), StoreError> {
         let mut position = self.position().await?;
+        self.chores.stands_at(position);
         let mut in_flight: FuturesOrdered<Join> = FuturesOrdered::new();
         let mut at_end = false;
         // Kept across the turns of the loop: begun anew with every answer it might never end.
         let mut reading: Option<Reading> = None;
-        let pace = LOOK.0 + LOOK.1 * u32::from(self.origin.partitions());
+        let pace = look_pace(self.origin.partitions());
         let mut look = Instant::now() + pace;
         loop {
             self.show(position.id);
@@ -72,6 +68,7 @@ impl Pump {
                         // What was sent behind it is refused as well.
                         while in_flight.next().await.is_some() {}
                         position = self.position().await?;
+                        self.chores.stands_at(position);
                         (at_end, reading) = (false, None);
                     }
                     JoinReply::Epoch(theirs) => {
@@ -97,27 +94,18 @@ impl Pump {
                         Err(Gap) => {
                             while in_flight.next().await.is_some() {}
                             position = resync(&self.origin, &self.destination, self.partition).await?;
+                            self.chores.stands_at(position);
                         }
                     }
                 }
                 () = self.news.notified(), if at_end => at_end = false,
-                () = tokio::time::sleep_until(look), if at_end && in_flight.is_empty() => {
-                    if !self.is_known(position).await? {
-                        position = self.position().await?;
-                    }
+                () = tokio::time::sleep_until(look), if at_end => {
                     // The read makes the history check at the origin.
                     at_end = false;
                     look = Instant::now() + pace;
                 }
             }
         }
-    }
-
-    /// Whether the destination still stands where this link left it.
-    async fn is_known(&self, position: Cursor) -> Result<bool, StoreError> {
-        let here = self.destination.sync_state(self.partition).await?;
-        let cursor = here.cursors.get(self.origin.region());
-        Ok(cursor.is_some_and(|cursor| cursor.incarnation == position.incarnation && cursor.number >= position.number))
     }
 
     fn read(&self, position: Cursor) -> Reading {

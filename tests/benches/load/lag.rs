@@ -65,7 +65,7 @@ pub async fn run() {
     let urls = [("here", here.url()), ("there", format!("redis://{far}"))];
     let driver =
         Client::builder().config(config(&urls, 1, HistoryCheck::Exact)).local_region("here").build().await.unwrap();
-    let watcher = crate::server::client(&there, 1, HistoryCheck::Exact).await;
+    let watcher = crate::server::client_of("there", &there, 1, HistoryCheck::Exact).await;
     driver.wait_converged(Duration::from_secs(30)).await.unwrap();
 
     let began = Instant::now();

@@ -74,6 +74,11 @@ pub fn config(urls: &[(&str, String)], connections: usize, history_check: Histor
 }
 
 pub async fn client(server: &Server, connections: usize, history_check: HistoryCheck) -> Client {
-    let config = config(&[("here", server.url())], connections, history_check);
-    Client::builder().config(config).local_region("here").without_sync().build().await.unwrap()
+    client_of("here", server, connections, history_check).await
+}
+
+/// A client of one region under its own name.
+pub async fn client_of(region: &str, server: &Server, connections: usize, history_check: HistoryCheck) -> Client {
+    let config = config(&[(region, server.url())], connections, history_check);
+    Client::builder().config(config).local_region(region).without_sync().build().await.unwrap()
 }
