@@ -79,7 +79,7 @@ pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error
         kind: key.kind.to_string(),
         name: text(&key.name),
         partition: crate::keyspace::partition_of(&key.name, store.partitions()),
-        physical: inspection.physical,
+        physical: inspection.physical.into_iter().map(|(key, what)| (what, key)).collect(),
         view: flat(view),
         expires_in_ms: if let Reply::Int(millis @ 0..) = ttl { Some(millis) } else { None },
         fields,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use archipelago_engine::{Cursor, Origin, RegionId, Vector};
+use archipelago_engine::{Cursor, Origin, RegionId, Vector, Version};
 use tokio::{sync::Notify, time::Instant};
 
 use super::resync::resync;
@@ -190,8 +190,8 @@ impl Chores {
             None => self.origin.sync_state(self.partition).await?.applied,
         };
         let own = here.record.as_ref().map(|r| Origin::new(self.destination.region().clone(), r.incarnation));
-        let lacks = |origin: &Origin, version| {
-            Some(origin) != own.as_ref() && here.applied.get(origin).is_none_or(|held| held < version)
+        let lacks = |origin: &Origin, version: &Version| {
+            Some(origin) != own.as_ref() && here.applied.get(origin).copied().unwrap_or_default() < *version
         };
         let behind: Vector = theirs
             .iter()

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use archipelago_engine::{Origin, RegionId, SyncState};
+use archipelago_engine::{Origin, RegionId, SyncState, Version};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -67,8 +67,9 @@ pub(super) fn entries_behind(from: &RegionId, to: &RegionId, here: &SyncState, t
         return there.number - cursor.number;
     }
     let own = here.record.as_ref().map(|record| Origin::new(to.clone(), record.incarnation));
-    let lacks =
-        |(origin, version)| Some(origin) != own.as_ref() && here.applied.get(origin).is_none_or(|held| held < version);
+    let lacks = |(origin, version): (&Origin, &Version)| {
+        Some(origin) != own.as_ref() && here.applied.get(origin).copied().unwrap_or_default() < *version
+    };
     u64::from(there.applied.iter().any(lacks))
 }
 
