@@ -1,6 +1,8 @@
 //! Nothing acknowledged is lost and nothing counts twice, whatever happens to servers and links meanwhile.
 
 use std::{
+    path::PathBuf,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
@@ -9,7 +11,7 @@ use std::{
 };
 
 use archipelago::{
-    Client, ErrorKind,
+    Client,
     config::KeyspaceConfig,
     engine::{Key, Kind, Mutation},
     store::{Query, Write},
@@ -20,6 +22,11 @@ use archipelago_tests::{
     random::{Rng, seeds},
     servers::{Options, Program},
     world::{Ground, REGIONS, World, converged, line, read, settings, store},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
 };
 
 use crate::{add, shown};
@@ -35,20 +42,38 @@ struct Tally {
     refused: AtomicI64,
 }
 
-/// One worker: increments in all three regions, in random order.
-async fn work(clients: Vec<Client>, mut rng: Rng, tally: Arc<Tally>) {
-    for _ in 0..EACH {
-        match rng.pick(&clients).counter("hits").add(1).await {
-            Ok(_) => tally.acknowledged.fetch_add(1, Ordering::SeqCst),
-            Err(error) if error.is_maybe_applied() => tally.maybe.fetch_add(1, Ordering::SeqCst),
-            Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Server), "{error}");
-                tally.refused.fetch_add(1, Ordering::SeqCst)
-            }
+/// One worker, a process of its own: increments in all three regions, in random order.
+async fn work(file: PathBuf, seed: u64, tally: Arc<Tally>) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_increment"))
+        .arg(file)
+        .args([seed.to_string(), EACH.to_string()])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let count = match line.as_str() {
+            "acknowledged" => &tally.acknowledged,
+            "maybe" => &tally.maybe,
+            "refused" => &tally.refused,
+            other => panic!("{other}"),
         };
+        count.fetch_add(1, Ordering::SeqCst);
         tally.attempts.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(rng.below(6) as u64)).await;
     }
+    assert!(process.wait().await.unwrap().success());
+}
+
+/// The configuration of a world as a file, for processes of their own.
+fn file_of(world: &World) -> PathBuf {
+    let regions = REGIONS.iter().zip(&world.servers);
+    let regions = regions.map(|(name, server)| format!("[regions.{name}]\nurl = \"{}\"\n", server.url()));
+    let keyspace = format!("[keyspaces.default]\nmode = \"active-active\"\npartitions = {}\n", settings().partitions);
+    let text = regions.chain([keyspace]).collect::<String>();
+    let file = std::env::temp_dir().join(format!("archipelago-{}.toml", world.servers[0].port()));
+    std::fs::write(&file, text).unwrap();
+    file
 }
 
 async fn reach(tally: &Tally, share: usize) {
@@ -64,12 +89,9 @@ async fn run(seed: u64) {
     let drivers = [world.client(0).await, world.client(1).await, world.client(2).await];
     let tally = Arc::new(Tally::default());
     let mut workers = tokio::task::JoinSet::new();
+    let file = file_of(&world);
     for worker in 0..WORKERS {
-        let mut clients = Vec::new();
-        for at in 0..3 {
-            clients.push(world.builder(at).local_only().build().await.unwrap());
-        }
-        workers.spawn(work(clients, Rng::new(seed * 100 + worker as u64), tally.clone()));
+        workers.spawn(work(file.clone(), seed * 100 + worker as u64, tally.clone()));
     }
     let (victim, other) = (rng.below(3), rng.below(3));
     reach(&tally, 10).await;
@@ -89,6 +111,7 @@ async fn run(seed: u64) {
     while let Some(done) = workers.join_next().await {
         done.unwrap();
     }
+    std::fs::remove_file(file).unwrap();
     converged(&drivers[0]).await;
     let shown = shown(&drivers, "hits").await;
     let [acknowledged, maybe, refused] =
