@@ -128,6 +128,14 @@ impl RedisRegion {
         Err(Error::new(kind, why.text).within(format!("region {}", self.id)))
     }
 
+    /// A connection for one call, if one is up: nearly always.
+    pub(super) fn wire_now(&self) -> Option<Arc<Wire>> {
+        match &*self.lines.first().filter(|_| self.lines.len() == 1)?.borrow() {
+            Line::Up(wire) if !wire.is_retired() && !self.is_shut_down.load(Ordering::Relaxed) => Some(wire.clone()),
+            Line::Up(_) | Line::Down { .. } => None,
+        }
+    }
+
     /// A connection for one call.
     pub(super) async fn wire(&self) -> Result<Arc<Wire>, StoreError> {
         if self.is_shut_down.load(Ordering::Relaxed) {

@@ -68,7 +68,10 @@ impl RedisStore {
     ) -> Result<Value, StoreError> {
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
-            let wire = self.region.wire().await?;
+            let wire = match self.region.wire_now() {
+                Some(wire) => wire,
+                None => self.region.wire().await?,
+            };
             let slot = match wire.slot(&self.name, partition) {
                 Ok(slot) => slot,
                 Err(_) => {
@@ -94,7 +97,11 @@ impl RedisStore {
 
     /// Sends a plain command.
     async fn call(&self, cmd: &Cmd) -> Result<Value, StoreError> {
-        self.region.wire().await?.call(cmd).await.map_err(CallError::into_store)
+        let wire = match self.region.wire_now() {
+            Some(wire) => wire,
+            None => self.region.wire().await?,
+        };
+        wire.call(cmd).await.map_err(CallError::into_store)
     }
 
     /// Sends a script that names no incarnation. Scripts may be flushed at any time, and nobody else may come to load

@@ -38,8 +38,8 @@ impl RedisStore {
         let (_, keys) = self.locate(&read.key)?;
         let view = keys.view(&read.key);
         let command = |name: &str| {
-            let mut cmd = redis::cmd(name);
-            cmd.arg(&view);
+            let mut cmd = Cmd::with_capacity(2, name.len() + view.len());
+            cmd.arg(name).arg(&view);
             cmd
         };
         Ok(match &read.query {
