@@ -1,14 +1,7 @@
 -- SET, SADD, HSET, ZADD. ARGV from 6: presence, order, retention mode, its milliseconds, answer the previous value?,
 -- then members and payloads. Answers {assigned, added, changed, previous}.
 local presence, order, retention = ARGV[6], ARGV[7], ARGV[8]
-local names, listed = {}, {}
-for i = 11, #ARGV, 2 do
-  local name = 'm' .. ARGV[i]
-  if not listed[name] then
-    listed[name] = true
-    names[#names + 1] = name
-  end
-end
+local names = fields_named(11, 2)
 load(names)
 local at
 if retention ~= 'keep' and retention ~= 'clear' then

@@ -1,12 +1,5 @@
 -- SREM, HDEL, ZREM. ARGV from 6: members. Answers how many were visible.
-local names, listed = {}, {}
-for i = 6, #ARGV do
-  local name = 'm' .. ARGV[i]
-  if not listed[name] then
-    listed[name] = true
-    names[#names + 1] = name
-  end
-end
+local names = fields_named(6, 1)
 load(names)
 clear_if_over()
 local removed = 0

@@ -55,6 +55,19 @@ local function load(names)
   end
 end
 
+-- The fields of the members in ARGV from `first` on, every `step`; each once.
+local function fields_named(first, step)
+  local names, listed = {}, {}
+  for i = first, #ARGV, step do
+    local name = 'm' .. ARGV[i]
+    if not listed[name] then
+      listed[name] = true
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
 local function touch(field)
   if not field.touched then
     field.touched = true
