@@ -1,18 +1,20 @@
--- SET, SADD, HSET, ZADD. ARGV from 6: presence, order, retention mode, its milliseconds, answer the previous value?,
--- then members and payloads. Answers {assigned, added, changed, previous}.
-local presence, order, retention = ARGV[6], ARGV[7], ARGV[8]
-local names = fields_named(11, 2)
+-- SET, SADD, HSET, ZADD. ARGV from 6: how, then members and payloads. `how` is `k` (keep the expiry), `c` (clear it) or
+-- presence, order, retention mode, its milliseconds and whether to answer the previous value, in one text: each argument
+-- costs the server. Answers {assigned, added, changed, previous}.
+local presence, order, retention, millis, asked = string.match(ARGV[6], '^(%a*):(%a*):(%a+):(%-?%d+):([01])$')
+if not presence then presence, order, retention = '', '', ARGV[6] == 'k' and 'keep' or 'clear' end
+local names = fields_named(7, 2)
 load(names)
 local at
 if retention ~= 'keep' and retention ~= 'clear' then
-  at = deadline_from(retention, ARGV[9])
+  at = deadline_from(retention, millis)
   if not at then return {err = 'ERR invalid expire time'} end
 end
 local previous = false
-if ARGV[10] == '1' and not over then previous = text(fields.m.cells) or false end
+if asked == '1' and not over then previous = text(fields.m.cells) or false end
 clear_if_over()
 local assigned, added, changed = 0, 0, 0
-for i = 11, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local field, payload = fields['m' .. ARGV[i]], ARGV[i + 1]
   local present = is_live(field.cells)
   local allowed = presence == '' or (presence == 'NX' and not present) or (presence == 'XX' and present)

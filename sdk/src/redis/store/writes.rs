@@ -199,7 +199,12 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
                 Retention::Clear => ("clear", 0),
                 Retention::Set(expiry) => expiry_arguments(expiry),
             };
-            cmd.arg(presence).arg(order).arg(retention).arg(millis).arg(u8::from(assignment.previous));
+            let previous = u8::from(assignment.previous);
+            match (presence, order, retention, previous) {
+                ("", "", "keep", 0) => cmd.arg("k"),
+                ("", "", "clear", 0) => cmd.arg("c"),
+                _ => cmd.arg(format!("{presence}:{order}:{retention}:{millis}:{previous}")),
+            };
             for (member, payload) in &assignment.entries {
                 cmd.arg(member.as_ref()).arg(payload.as_ref());
             }
@@ -237,6 +242,11 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
 
 fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, StoreError> {
     Ok(match mutation {
+        // The everyday assignment answers three bits.
+        Mutation::Assign(_) if matches!(answer, Value::Int(_)) => {
+            let bits = parse::unsigned(&answer)?;
+            Outcome::Assigned { assigned: bits & 1, added: bits >> 1 & 1, changed: bits >> 2 & 1, previous: None }
+        }
         Mutation::Assign(_) => {
             let [assigned, added, changed, previous] = parse::tuple(answer)?;
             Outcome::Assigned {

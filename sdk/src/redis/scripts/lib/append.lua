@@ -1,35 +1,46 @@
 -- Appends a write to the log: number, entry, clock. KEYS: cells, view, log, number. ARGV[3]: log cap.
 -- The id that XADD gives is the write's version, in milliseconds and the rest of the microseconds, so that no separate
 -- clock has to be read and kept. An automatic id counts in whole milliseconds; for an assignment, whose version decides
--- which of two regions wrote later, `precise` reads the clock for the rest. Answers the number and the version, or nothing when the incarnation is not open here.
+-- which of two regions wrote later, `precise` reads the clock for the rest.
 local take, put = struct.unpack, struct.pack
 local STALE = {err = "STALE the region's history is not the one on record"}
 
-local function append(span, delta, precise)
+-- The next number of the log, or nothing when the incarnation is not open here.
+local function next_number()
   local n = redis.call('INCR', KEYS[4])
-  if n == 1 then
-    redis.call('DEL', KEYS[4])
-    return nil
-  end
-  local entry = put('>BBI6I4', 1, 68, n, span) .. delta
-  local id = '*'
+  if n > 1 then return n end
+  redis.call('DEL', KEYS[4])
+end
+
+-- Adds an entry. Redis trims a log by whole nodes of a hundred entries, so that asking once in a hundred is enough.
+local function add_entry(call, n, id, entry)
+  if n % 100 == 0 then return call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], id, 'd', entry) end
+  return call('XADD', KEYS[3], 'NOMKSTREAM', id, 'd', entry)
+end
+
+-- Appends entry `n`, which takes `span` versions. Answers the first, or nothing when the incarnation's log is gone.
+local function append(n, span, entry, precise)
+  local id, v = '*', nil
   if precise then
     local time = redis.call('TIME')
-    id = string.format('%d%03d-%d', time[1], math.floor(time[2] / 1000), time[2] % 1000)
+    v = time[1] * 1000000 + time[2]
+    id = string.format('%.0f-%.0f', (v - v % 1000) / 1000, v % 1000)
   end
-  id = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], id, 'd', entry)
-  if type(id) == 'table' then
+  local given = add_entry(redis.pcall, n, id, entry)
+  if type(given) == 'table' then
     -- The log's clock is ahead of the server's, which went back or was never as far: the next id follows it.
-    id = redis.call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], '*', 'd', entry)
+    given = add_entry(redis.call, n, '*', entry)
   end
-  if not id then
+  if not given then
     redis.call('DECR', KEYS[4])
     return nil
   end
-  local dash = string.find(id, '-', 1, true)
-  local v = string.sub(id, 1, dash - 1) * 1000 + string.sub(id, dash + 1)
+  if given ~= id then
+    local dash = string.find(given, '-', 1, true)
+    v = string.sub(given, 1, dash - 1) * 1000 + string.sub(given, dash + 1)
+  end
   local last = v + span - 1
   if last % 1000 == 999 then last = last + 1 end -- the next automatic id must not leave the thousand
-  if last > v then redis.call('XSETID', KEYS[3], string.format('%.0f-%.0f', math.floor(last / 1000), last % 1000)) end
-  return n, v
+  if last > v then redis.call('XSETID', KEYS[3], string.format('%.0f-%.0f', (last - last % 1000) / 1000, last % 1000)) end
+  return v
 end

@@ -3,8 +3,8 @@
 if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
   local own, kind, amount, member = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[8]
   local name, limit = 'm' .. member, 4503599627370496
-  local got = redis.call('HMGET', KEYS[1], 'x', 's', name)
-  local stored, first, rest, run, since, sum = got[3], nil, nil, 0, nil, 0
+  local got = kind == 1 and redis.call('HMGET', KEYS[1], 'x', name) or redis.call('HMGET', KEYS[1], 'x', name, 's')
+  local stored, first, rest, run, since, sum = got[2], nil, nil, 0, nil, 0
   local fits = not got[1]
   if fits and stored then
     local pos, len = 8, #stored
@@ -26,15 +26,16 @@ if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
   run, sum = run + amount, sum + amount
   if fits and amount % 1 == 0 and run < limit and run > -limit and sum < limit and sum > -limit then
     if run == 0 then run = 0 end -- minus zero is zero
-    local delta = put('>BI4c0I4BI4c0I4BBI7dI7', kind, #ARGV[4], ARGV[4], 1, 0, #member, member, 24, 0, 2, 0, run, since or 0)
-    local n, v = append(1, delta)
-    if not n then return STALE end
+    local n = next_number()
+    local v = n and append(n, 1, put('>BBI6I4BI4c0I4BI4c0I4BBI7dI7', 1, 68, n, 1, kind, #ARGV[4], ARGV[4], 1, 0, #member,
+      member, 24, 0, 2, 0, run, since or 0))
+    if not v then return STALE end
     local before, after = '', ''
     if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
     local value = put('>BI6c0Bc0BI7dI7c0', 1, n, before, #own, own, 2, v, run, since or v, after)
     -- A string is one field: its own stamp is the key's.
     if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
-    if not (stored or got[2]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
+    if not (stored or got[3]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
     if sum == 0 then sum = 0 end
     if kind == 1 then
       redis.call('SET', KEYS[2], sum)

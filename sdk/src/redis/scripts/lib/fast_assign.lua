@@ -1,10 +1,11 @@
 -- The everyday assignment, before the general one pays for its functions: one member, no condition, no expiry, and
 -- nothing of another region to retract. What does not fit goes on below.
-if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] == '0' and (ARGV[8] == 'clear' or ARGV[8] == 'keep') then
-  local own, kind, member, payload = ARGV[2], tonumber(ARGV[5]), ARGV[11], ARGV[12]
+-- Answers 1 for the assignment, plus 2 if the member was added, plus 4 if it changed.
+if #KEYS == 6 and #ARGV == 8 and #ARGV[6] == 1 then
+  local own, kind, member, payload = ARGV[2], tonumber(ARGV[5]), ARGV[7], ARGV[8]
   local name = 'm' .. member
-  local got = redis.call('HMGET', KEYS[1], 'x', 's', name)
-  local stored, first, rest, rv, present, old = got[3], nil, nil, 0, false, nil
+  local got = kind == 1 and redis.call('HMGET', KEYS[1], 'x', name) or redis.call('HMGET', KEYS[1], 'x', name, 's')
+  local stored, first, rest, rv, present, old = got[2], nil, nil, 0, false, nil
   -- Minus zero is zero: the general path knows.
   local fits = not got[1] and not (kind == 4 and tonumber(payload) == 0)
   if fits and stored then
@@ -32,16 +33,16 @@ if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] =
   if fits then
     local flags, retracted = 8, ''
     if rv > 0 then flags, retracted = 12, put('>I7', rv) end
-    local delta = put('>BI4c0I4BI4c0I4BBI7I4c0c0', kind, #ARGV[4], ARGV[4], 1, 0, #member, member,
-      13 + #payload + #retracted, 0, flags, 0, #payload, payload, retracted)
-    local n, v = append(1, delta, true)
-    if not n then return STALE end
+    local n = next_number()
+    local v = n and append(n, 1, put('>BBI6I4BI4c0I4BI4c0I4BBI7I4c0c0', 1, 68, n, 1, kind, #ARGV[4], ARGV[4], 1, 0, #member,
+      member, 13 + #payload + #retracted, 0, flags, 0, #payload, payload, retracted), true)
+    if not v then return STALE end
     local before, after = '', ''
     if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
     local value = put('>BI6c0Bc0BI7I4c0c0c0', 1, n, before, #own, own, flags, v, #payload, payload, retracted, after)
     -- A string is one field: its own stamp is the key's.
     if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
-    if not (stored or got[2]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
+    if not (stored or got[3]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
     if kind == 1 then
       redis.call('SET', KEYS[2], payload)
     elseif kind == 2 then
@@ -51,6 +52,7 @@ if #KEYS == 6 and #ARGV == 12 and ARGV[6] == '' and ARGV[7] == '' and ARGV[10] =
     else
       redis.call('ZADD', KEYS[2], payload, member)
     end
-    return {1, present and 0 or 1, (not present or (kind == 4 and tonumber(old) ~= tonumber(payload))) and 1 or 0, false}
+    if not present then return 7 end
+    return kind == 4 and tonumber(old) ~= tonumber(payload) and 5 or 1
   end
 end

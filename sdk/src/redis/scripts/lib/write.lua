@@ -141,9 +141,10 @@ local function commit(precise)
   end
   local name = ARGV[4]
   local head = put('>BI4', kind, #name) .. name .. put('>I4', #touched)
-  local n, v = append(math.max(taken, 1), head .. table.concat(delta), precise)
+  local n, span = next_number(), math.max(taken, 1)
+  local v = n and append(n, span, put('>BBI6I4', 1, 68, n, span) .. head .. table.concat(delta), precise)
   -- The incarnation's log is gone: it was closed, or everything was lost.
-  if not n then return STALE end
+  if not v then return STALE end
   local args, stamp = {}, put('>BI6', 1, n)
   for i = 1, #touched do
     local field = touched[i]
