@@ -74,13 +74,23 @@ impl PhysicalKeys {
     /// The native view of a key.
     #[must_use]
     pub fn view(&self, key: &Key) -> Vec<u8> {
-        self.with(&[key.kind.word().as_bytes(), b":", &key.name])
+        self.view_parts(key).concat()
     }
 
     /// The cells of a key.
     #[must_use]
     pub fn cells(&self, key: &Key) -> Vec<u8> {
-        self.with(&[b"cells:", key.kind.word().as_bytes(), b":", &key.name])
+        self.cells_parts(key).concat()
+    }
+
+    /// The pieces of [`PhysicalKeys::view`], for a command that takes them without building the whole first.
+    pub(crate) fn view_parts<'a>(&'a self, key: &'a Key) -> [&'a [u8]; 4] {
+        [&self.prefix, key.kind.word().as_bytes(), b":", &key.name]
+    }
+
+    /// The pieces of [`PhysicalKeys::cells`].
+    pub(crate) fn cells_parts<'a>(&'a self, key: &'a Key) -> [&'a [u8]; 5] {
+        [&self.prefix, b"cells:", key.kind.word().as_bytes(), b":", &key.name]
     }
 
     /// The partition's meta hash.

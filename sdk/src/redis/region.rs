@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::{ArcSwapOption, Guard};
 use archipelago_engine::RegionId;
 use tokio::{
     sync::watch,
@@ -36,7 +37,7 @@ pub(crate) struct RedisRegion {
     pub(super) config: RegionConfig,
     pub(super) keyspaces: Arc<BTreeMap<String, Keyspace>>,
     pub(super) blocking: deadpool_redis::Pool,
-    lines: Vec<watch::Receiver<Line>>,
+    lines: Vec<Line>,
     turn: AtomicUsize,
     /// Beside `stop`, whose own question takes a lock: every call asks.
     is_shut_down: AtomicBool,
@@ -44,9 +45,17 @@ pub(crate) struct RedisRegion {
     tasks: TaskTracker,
 }
 
+/// One shared connection over time.
+struct Line {
+    /// The wire, while there is one: what every call looks at, so that it must cost no lock and no shared counter.
+    wire: Arc<ArcSwapOption<Wire>>,
+    /// The same for those who wait for it, and why there is none.
+    state: watch::Receiver<State>,
+}
+
 /// The state of one shared connection.
 #[derive(Clone)]
-enum Line {
+enum State {
     Up(Arc<Wire>),
     Down { since: Instant, why: Option<ConnectError> },
 }
@@ -82,10 +91,11 @@ impl RedisRegion {
         let tasks = TaskTracker::new();
         let lines = (0..config.connections)
             .map(|_| {
-                let (sender, receiver) = watch::channel(Line::Down { since: Instant::now(), why: None });
-                let task = keep_connected(id.clone(), config.clone(), keyspaces.clone(), sender);
+                let (sender, state) = watch::channel(State::Down { since: Instant::now(), why: None });
+                let wire = Arc::new(ArcSwapOption::empty());
+                let task = keep_connected(id.clone(), config.clone(), keyspaces.clone(), wire.clone(), sender);
                 tasks.spawn(stop.clone().run_until_cancelled_owned(task));
-                receiver
+                Line { wire, state }
             })
             .collect();
         tasks.close();
@@ -113,13 +123,13 @@ impl RedisRegion {
     /// Waits for the first connection, or for the first failure.
     pub(crate) async fn ready(&self) -> Result<(), Error> {
         let Some(line) = self.lines.first() else { return Ok(()) };
-        let mut line = line.clone();
-        let known = line.wait_for(|line| !matches!(line, Line::Down { why: None, .. }));
+        let mut state = line.state.clone();
+        let known = state.wait_for(|state| !matches!(state, State::Down { why: None, .. }));
         let limit = self.config.connect_timeout + self.config.response_timeout;
         let why = match timeout(limit, known).await {
             Ok(Ok(state)) => match &*state {
-                Line::Up(_) => return Ok(()),
-                Line::Down { why, .. } => why.clone(),
+                State::Up(_) => return Ok(()),
+                State::Down { why, .. } => why.clone(),
             },
             Ok(Err(_)) | Err(_) => None,
         };
@@ -129,39 +139,42 @@ impl RedisRegion {
     }
 
     /// A connection for one call, if one is up: nearly always.
-    pub(super) fn wire_now(&self) -> Option<Arc<Wire>> {
-        match &*self.lines.first().filter(|_| self.lines.len() == 1)?.borrow() {
-            Line::Up(wire) if !wire.is_retired() && !self.is_shut_down.load(Ordering::Relaxed) => Some(wire.clone()),
-            Line::Up(_) | Line::Down { .. } => None,
-        }
+    pub(super) fn wire_now(&self) -> Option<Guard<Option<Arc<Wire>>>> {
+        let wire = self.next_line()?.wire.load();
+        let is_up = wire.as_ref().is_some_and(|wire| !wire.is_retired()) && !self.is_shut_down.load(Ordering::Relaxed);
+        is_up.then_some(wire)
     }
 
-    /// A connection for one call.
+    fn next_line(&self) -> Option<&Line> {
+        let turn = if self.lines.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) % self.lines.len() };
+        self.lines.get(turn)
+    }
+
+    /// A connection for one call; waits a moment for one that was just lost.
     pub(super) async fn wire(&self) -> Result<Arc<Wire>, StoreError> {
         if self.is_shut_down.load(Ordering::Relaxed) {
             // The last wire may still be open, with nobody left to watch over it.
             return Err(StoreError::Unavailable(format!("region {}: the client was shut down", self.id)));
         }
-        let turn = if self.lines.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) % self.lines.len() };
-        let Some(line) = self.lines.get(turn) else {
+        let Some(line) = self.next_line() else {
             return Err(StoreError::Unavailable("no connections are configured".to_owned()));
         };
-        let since = match &*line.borrow() {
-            Line::Up(wire) if !wire.is_retired() => return Ok(wire.clone()),
-            Line::Up(_) => Instant::now(),
-            Line::Down { since, .. } => *since,
+        let since = match &*line.state.borrow() {
+            State::Up(wire) if !wire.is_retired() => return Ok(wire.clone()),
+            State::Up(_) => Instant::now(),
+            State::Down { since, .. } => *since,
         };
-        let mut line = line.clone();
-        let up = line.wait_for(|line| matches!(line, Line::Up(wire) if !wire.is_retired()));
+        let mut state = line.state.clone();
+        let up = state.wait_for(|state| matches!(state, State::Up(wire) if !wire.is_retired()));
         let patience = (since + PATIENCE).saturating_duration_since(Instant::now());
         if let Ok(Ok(state)) = timeout(patience, up).await
-            && let Line::Up(wire) = &*state
+            && let State::Up(wire) = &*state
         {
             return Ok(wire.clone());
         }
-        let why = match &*line.borrow() {
-            Line::Down { why: Some(why), .. } => why.text.clone(),
-            Line::Down { why: None, .. } | Line::Up(_) => "not connected".to_owned(),
+        let why = match &*line.state.borrow() {
+            State::Down { why: Some(why), .. } => why.text.clone(),
+            State::Down { why: None, .. } | State::Up(_) => "not connected".to_owned(),
         };
         Err(StoreError::Unavailable(format!("region {} is not connected: {why}", self.id)))
     }
@@ -186,7 +199,8 @@ async fn keep_connected(
     id: RegionId,
     config: RegionConfig,
     keyspaces: Arc<BTreeMap<String, Keyspace>>,
-    line: watch::Sender<Line>,
+    published: Arc<ArcSwapOption<Wire>>,
+    state: watch::Sender<State>,
 ) {
     let heartbeat_only = keyspaces.values().any(|k| k.config.history_check == HistoryCheck::Heartbeat);
     let beat = if heartbeat_only { Duration::from_millis(250) } else { Duration::from_secs(1) };
@@ -199,15 +213,17 @@ async fn keep_connected(
         match attempt.unwrap_or_else(|_| Err(ConnectError { text: "no answer in time".into(), is_final: false })) {
             Ok(wire) => {
                 tracing::debug!(region = %id, "connected");
-                line.send_replace(Line::Up(wire.clone()));
+                published.store(Some(wire.clone()));
+                state.send_replace(State::Up(wire.clone()));
                 pause = PAUSES.0;
                 watch_over(&wire, beat).await;
                 since = Instant::now();
-                line.send_replace(Line::Down { since, why: None });
+                published.store(None);
+                state.send_replace(State::Down { since, why: None });
             }
             Err(why) => {
                 tracing::warn!(region = %id, why = %why.text, "cannot connect");
-                line.send_replace(Line::Down { since, why: Some(why) });
+                state.send_replace(State::Down { since, why: Some(why) });
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSES.1);
             }

@@ -6,16 +6,18 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use arc_swap::ArcSwapOption;
 use archipelago_engine::{Incarnation, Origin, Record, RegionId, codec};
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, Value, aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
+    AsyncConnectionConfig, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisWrite, ToRedisArgs, Value,
+    aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::sync::Notify;
 
@@ -64,7 +66,7 @@ pub(super) struct Wire {
     replid: String,
     history: String,
     keyspaces: Arc<BTreeMap<String, Keyspace>>,
-    slots: BTreeMap<String, Vec<RwLock<Option<Arc<Slot>>>>>,
+    slots: BTreeMap<String, Vec<ArcSwapOption<Slot>>>,
     is_broken: AtomicBool,
     broke: Notify,
 }
@@ -124,7 +126,7 @@ impl Wire {
             keyspaces: keyspaces.clone(),
             slots: keyspaces
                 .iter()
-                .map(|(name, k)| (name.clone(), k.partitions.iter().map(|_| RwLock::default()).collect()))
+                .map(|(name, k)| (name.clone(), k.partitions.iter().map(|_| ArcSwapOption::empty()).collect()))
                 .collect(),
             is_broken: AtomicBool::new(false),
             broke: Notify::new(),
@@ -270,14 +272,14 @@ impl Wire {
             record,
         };
         if let Some(place) = self.slots.get(name).and_then(|slots| slots.get(usize::from(partition))) {
-            *place.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(slot));
+            place.store(Some(Arc::new(slot)));
         }
     }
 
     /// The incarnation that writes to a partition name.
     pub(super) fn slot(&self, name: &str, partition: u16) -> Result<Arc<Slot>, StoreError> {
         let place = self.slots.get(name).and_then(|slots| slots.get(usize::from(partition)));
-        let slot = place.and_then(|place| place.read().unwrap_or_else(PoisonError::into_inner).clone());
+        let slot = place.and_then(ArcSwapOption::load_full);
         slot.ok_or_else(|| StoreError::Unavailable(format!("partition {partition} of keyspace {name} is not open")))
     }
 
@@ -364,6 +366,19 @@ pub(super) fn script(script: &Script, keys: usize) -> Cmd {
     let mut cmd = Cmd::with_capacity(keys + 16, 512);
     cmd.arg("EVALSHA").arg(script.sha()).arg(keys);
     cmd
+}
+
+/// One argument made of pieces.
+pub(super) struct Joined<'a, const N: usize>(pub(super) [&'a [u8]; N]);
+
+impl<const N: usize> ToRedisArgs for Joined<'_, N> {
+    fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
+        let mut argument = out.writer_for_next_arg();
+        for piece in self.0 {
+            // Memory does not refuse.
+            let _ = argument.write_all(piece);
+        }
+    }
 }
 
 pub(super) fn partition_keys(keyspace: &Keyspace, partition: u16) -> Result<&PhysicalKeys, StoreError> {

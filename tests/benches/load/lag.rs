@@ -69,7 +69,7 @@ pub async fn run() {
     driver.wait_converged(Duration::from_secs(30)).await.unwrap();
 
     let began = Instant::now();
-    let length = seconds() * 3;
+    let length = seconds() * 2;
     let writer = {
         let driver = driver.clone();
         tokio::spawn(async move {

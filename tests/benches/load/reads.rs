@@ -4,7 +4,7 @@ use archipelago::config::HistoryCheck;
 use redis::AsyncCommands;
 
 use crate::{
-    measure::{heading, measure, row},
+    measure::{compare, heading, row},
     server::{Server, client},
 };
 
@@ -16,20 +16,18 @@ pub async fn run() {
     register.set("a value of some length").await.unwrap();
     raw.clone().set::<_, _, ()>("profile", "\"a value of some length\"").await.unwrap();
     heading("Reads, 64 tasks on one shared connection");
-    let plain = measure(64, move |_, _| {
+    let plain = move |_, _| {
         let mut raw = raw.clone();
         async move {
             let _: String = raw.get("profile").await.unwrap();
         }
-    })
-    .await;
-    let typed = measure(64, move |_, _| {
+    };
+    let typed = move |_, _| {
         let register = register.clone();
         async move {
             register.get().await.unwrap().unwrap();
         }
-    })
-    .await;
-    row("GET / register.get", &plain, &typed);
+    };
+    row("GET / register.get", &compare(64, plain, typed).await);
     client.shut_down().await;
 }

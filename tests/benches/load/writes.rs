@@ -1,12 +1,12 @@
 //! Mutations against the raw command with the same visible effect.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use archipelago::{Client, config::HistoryCheck};
 use redis::{Cmd, aio::MultiplexedConnection};
 
 use crate::{
-    measure::{Figures, heading, measure, row, seconds},
+    measure::{compare, heading, row},
     server::{Server, client},
 };
 
@@ -82,24 +82,21 @@ async fn raw_connections(server: &Server, count: usize) -> Arc<Vec<MultiplexedCo
     Arc::new(connections)
 }
 
-async fn compare(server: &Server, tasks: usize, connections: usize, history_check: HistoryCheck) {
+async fn compare_writes(server: &Server, tasks: usize, connections: usize, history_check: HistoryCheck) {
     let title = format!("Writes, {tasks} task(s) on {connections} connection(s), history check {history_check:?}");
     heading(&title);
     let client = client(server, connections, history_check).await;
     let raw = raw_connections(server, connections).await;
     for (write, name) in Write::ALL {
-        let raw = raw.clone();
-        let plain = measure(tasks, move |task, turn| {
+        let (raw, typed) = (raw.clone(), client.clone());
+        let plain = move |task: usize, turn: usize| {
             let mut connection = raw[task % raw.len()].clone();
             async move {
                 let value = connection.send_packed_command(&write.raw(task, turn)).await.unwrap();
                 assert!(!matches!(value, redis::Value::ServerError(_)));
             }
-        })
-        .await;
-        let client = client.clone();
-        let typed = measure(tasks, move |task, turn| write.typed(&client, task, turn)).await;
-        row(name, &plain, &typed);
+        };
+        row(name, &compare(tasks, plain, move |task, turn| write.typed(&typed, task, turn)).await);
     }
     client.shut_down().await;
 }
@@ -107,65 +104,36 @@ async fn compare(server: &Server, tasks: usize, connections: usize, history_chec
 pub async fn run() {
     let server = Server::start();
     for history_check in [HistoryCheck::Heartbeat, HistoryCheck::Exact] {
-        compare(&server, 1, 1, history_check).await;
-        compare(&server, 50, 50, history_check).await;
-        compare(&server, 50, 1, history_check).await;
+        compare_writes(&server, 1, 1, history_check).await;
+        compare_writes(&server, 50, 50, history_check).await;
+        compare_writes(&server, 50, 1, history_check).await;
     }
 }
 
 const PIPELINE: usize = 500;
 
-/// How many writes a second two tasks get through when each sends pipelines.
-async fn pipelined<F, Fut>(send: F) -> Figures
-where
-    F: Fn(usize) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = ()> + Send,
-{
-    let began = Instant::now();
-    let length = seconds();
-    let tasks: Vec<_> = (0..2)
-        .map(|task| {
-            let send = send.clone();
-            tokio::spawn(async move {
-                let mut count = 0;
-                while began.elapsed() < length {
-                    send(task).await;
-                    count += PIPELINE;
-                }
-                count
-            })
-        })
-        .collect();
-    let mut count = 0;
-    for task in tasks {
-        count += task.await.unwrap();
-    }
-    Figures {
-        per_second: count as f64 / began.elapsed().as_secs_f64(),
-        p50: began.elapsed() / (count / PIPELINE) as u32,
-    }
+/// Adds what one write costs to a pipeline.
+type Build = fn(&mut redis::Pipeline, usize);
+
+fn plain(pipeline: &mut redis::Pipeline, write: Write, key: usize) {
+    pipeline.add_command(write.raw(key, 0));
 }
 
-/// What the counter's script does, as plain commands in MULTI: the same calls without Lua and without their logic.
-fn native_counter(pipeline: &mut redis::Pipeline, key: usize) {
+/// What a mutation's script does, as plain commands in MULTI: the same calls without Lua and without their logic.
+fn native(pipeline: &mut redis::Pipeline, register: bool, key: usize) {
     let slot = key % 16;
+    let (payload, records) = if register { (24, 40) } else { (6, 44) };
     pipeline.cmd("MULTI").ignore();
-    pipeline.cmd("HMGET").arg(format!("{{n:{slot}}}:cells:{key}")).arg("x").arg("s").arg("m").ignore();
+    pipeline.cmd("HMGET").arg(format!("{{n:{slot}}}:cells:{key}:{register}")).arg("x").arg("m").ignore();
     pipeline.cmd("INCR").arg(format!("{{n:{slot}}}:number")).ignore();
-    let log = format!("{{n:{slot}}}:log");
-    pipeline
-        .cmd("XADD")
-        .arg(log)
-        .arg("MAXLEN")
-        .arg("~")
-        .arg(1_000_000)
-        .arg("*")
-        .arg("d")
-        .arg([0u8; 84].as_slice())
-        .ignore();
-    let cells = format!("{{n:{slot}}}:cells:{key}");
-    pipeline.cmd("HSET").arg(cells).arg("s").arg(123_456).arg("m").arg([0u8; 44].as_slice()).ignore();
-    pipeline.cmd("SET").arg(format!("{{n:{slot}}}:string:{key}")).arg(123_456).ignore();
+    if register {
+        pipeline.cmd("TIME").ignore();
+    }
+    let entry = vec![0u8; records + 40];
+    pipeline.cmd("XADD").arg(format!("{{n:{slot}}}:log")).arg("*").arg("d").arg(entry).ignore();
+    let cells = format!("{{n:{slot}}}:cells:{key}:{register}");
+    pipeline.cmd("HSET").arg(cells).arg("m").arg(vec![0u8; records]).ignore();
+    pipeline.cmd("SET").arg(format!("{{n:{slot}}}:string:{key}")).arg(vec![b'1'; payload]).ignore();
     pipeline.cmd("EXEC").ignore();
 }
 
@@ -173,9 +141,9 @@ pub async fn run_pipelined() {
     let server = Server::start();
     heading(&format!("Pipelined writes, two tasks with {PIPELINE} in a pipeline"));
     let raw = raw_connections(&server, 1).await;
-    let send_raw = |build: fn(&mut redis::Pipeline, usize)| {
+    let send_raw = |build: Build| {
         let raw = raw.clone();
-        move |_| {
+        move |_, _| {
             let mut connection = raw[0].clone();
             async move {
                 let mut pipeline = redis::pipe();
@@ -185,20 +153,11 @@ pub async fn run_pipelined() {
             }
         }
     };
-    let incr = pipelined(send_raw(|pipeline, key| {
-        pipeline.add_command(Write::Counter.raw(key, 0));
-    }))
-    .await;
-    let set = pipelined(send_raw(|pipeline, key| {
-        pipeline.add_command(Write::Register.raw(key, 0));
-    }))
-    .await;
-    let native = pipelined(send_raw(native_counter)).await;
     for history_check in [HistoryCheck::Heartbeat, HistoryCheck::Exact] {
         let client = client(&server, 1, history_check).await;
         let typed = |register: bool| {
             let client = client.clone();
-            move |_| {
+            move |_, _| {
                 let client = client.clone();
                 async move {
                     let mut batch = client.batch();
@@ -213,11 +172,16 @@ pub async fn run_pipelined() {
                 }
             }
         };
-        let counter = pipelined(typed(false)).await;
-        let register = pipelined(typed(true)).await;
-        row(&format!("INCRBY / counter.add ({history_check:?})"), &incr, &counter);
-        row(&format!("native MULTI, same effects / counter.add ({history_check:?})"), &native, &counter);
-        row(&format!("SET / register.set ({history_check:?})"), &set, &register);
+        let sides: [(&str, Build, bool); 4] = [
+            ("INCRBY / counter.add", |p, key| plain(p, Write::Counter, key), false),
+            ("native MULTI, same effects / counter.add", |p, key| native(p, false, key), false),
+            ("SET / register.set", |p, key| plain(p, Write::Register, key), true),
+            ("native MULTI, same effects / register.set", |p, key| native(p, true, key), true),
+        ];
+        for (name, build, register) in sides {
+            let comparison = compare(2, send_raw(build), typed(register)).await.of_many(PIPELINE);
+            row(&format!("{name} ({history_check:?})"), &comparison);
+        }
         client.shut_down().await;
     }
 }

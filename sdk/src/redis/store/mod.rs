@@ -68,9 +68,14 @@ impl RedisStore {
     ) -> Result<Value, StoreError> {
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
-            let wire = match self.region.wire_now() {
+            let now = self.region.wire_now();
+            let waited;
+            let wire = match now.as_ref().and_then(|wire| wire.as_deref()) {
                 Some(wire) => wire,
-                None => self.region.wire().await?,
+                None => {
+                    waited = self.region.wire().await?;
+                    &waited
+                }
             };
             let slot = match wire.slot(&self.name, partition) {
                 Ok(slot) => slot,
@@ -79,7 +84,7 @@ impl RedisStore {
                     continue;
                 }
             };
-            match wire.call(&build(&wire, &slot)?).await {
+            match wire.call(&build(wire, &slot)?).await {
                 Ok(value) => return Ok(value),
                 Err(CallError::Stale) => {
                     last = "another history or incarnation".to_owned();
@@ -97,11 +102,11 @@ impl RedisStore {
 
     /// Sends a plain command.
     async fn call(&self, cmd: &Cmd) -> Result<Value, StoreError> {
-        let wire = match self.region.wire_now() {
-            Some(wire) => wire,
-            None => self.region.wire().await?,
+        let answer = match self.region.wire_now().as_ref().and_then(|wire| wire.as_deref()) {
+            Some(wire) => wire.call(cmd).await,
+            None => self.region.wire().await?.call(cmd).await,
         };
-        wire.call(cmd).await.map_err(CallError::into_store)
+        answer.map_err(CallError::into_store)
     }
 
     /// Sends a script that names no incarnation. Scripts may be flushed at any time, and nobody else may come to load

@@ -3,7 +3,10 @@
 use redis::{Cmd, Value};
 
 use super::{
-    super::call::{CallError, checked, parse},
+    super::{
+        call::{CallError, checked, parse},
+        wire::Joined,
+    },
     RedisStore,
 };
 use crate::store::{Query, Read, Reply, StoreError};
@@ -36,10 +39,9 @@ impl RedisStore {
 
     fn read_command(&self, read: &Read) -> Result<Cmd, StoreError> {
         let (_, keys) = self.locate(&read.key)?;
-        let view = keys.view(&read.key);
         let command = |name: &str| {
-            let mut cmd = Cmd::with_capacity(2, name.len() + view.len());
-            cmd.arg(name).arg(&view);
+            let mut cmd = Cmd::with_capacity(2, 48 + read.key.name.len());
+            cmd.arg(name).arg(Joined(keys.view_parts(&read.key)));
             cmd
         };
         Ok(match &read.query {

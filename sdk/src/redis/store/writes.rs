@@ -12,7 +12,7 @@ use super::{
     super::{
         call::{CallError, checked, parse},
         scripts::SCRIPTS,
-        wire::{Slot, Wire, partition_keys, script},
+        wire::{Joined, Slot, Wire, partition_keys, script},
     },
     RedisStore,
 };
@@ -127,8 +127,8 @@ impl RedisStore {
             Mutation::Expire(_) => &SCRIPTS.expire,
         };
         let mut cmd = script(body, 6 + others().count());
-        cmd.arg(keys.cells(key))
-            .arg(keys.view(key))
+        cmd.arg(Joined(keys.cells_parts(key)))
+            .arg(Joined(keys.view_parts(key)))
             .arg(&slot.log)
             .arg(&slot.number)
             .arg(keys.index())
