@@ -29,6 +29,7 @@
 
 mod builder;
 mod client;
+pub mod commands;
 pub mod config;
 mod error;
 pub mod exec;
