@@ -92,7 +92,7 @@ impl<'p> Batch<'p> {
     /// It takes more than idempotent commands. In `GET a, SET a 1` the repetition would read what the first run wrote, and
     /// in `EXPIRE a 60, SADD a x` it would let a key expire that the first run left to stay. So no command that depends on
     /// what it finds may come before a write to one of its keys, and a write without a key must be alone. When in doubt
-    /// this answers no.
+    /// this answers no. Not promised for a pipeline that uses one key as two types, where the first run answers WRONGTYPE.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         let mut comparisons = COMPARISONS;

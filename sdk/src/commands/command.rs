@@ -10,9 +10,10 @@ use super::{
     blocking::Blocking,
     effect::Effect,
     keys::{Keys, keys},
+    lookup::row_of,
     placement::Placement,
     refusal::Refusal,
-    table::{Row, UNKNOWN, row_of},
+    table::{Row, UNKNOWN},
 };
 
 /// A command with its arguments, looked up in the table.

@@ -44,6 +44,7 @@ mod blocking;
 mod command;
 mod effect;
 mod keys;
+mod lookup;
 mod placement;
 mod refusal;
 mod table;

@@ -26,56 +26,6 @@ pub(super) struct Row {
 /// A command that is not in the table.
 pub(super) static UNKNOWN: Row = once("", FIRST);
 
-/// Longer than any name in the table, as a test checks.
-const LONGEST: usize = 32;
-
-/// The row of a command, or of its subcommand. `None` when there is none.
-///
-/// A container stands for the subcommands that have no row of their own.
-pub(super) fn row_of(name: &[u8], subcommand: Option<&[u8]>) -> Option<&'static Row> {
-    // A space would otherwise find the row of a subcommand; for the servers it is just an unknown name.
-    if name.contains(&b' ') {
-        return None;
-    }
-    let mut wanted = Capitals::default();
-    let at = wanted.push(name).and_then(position)?;
-    let is_container = ROWS.get(at.saturating_add(1)).is_some_and(|next| wanted.is_container_of(next));
-    let of_subcommand = subcommand.filter(|_| is_container).and_then(|subcommand| {
-        wanted.push(b" ")?;
-        wanted.push(subcommand).and_then(position)
-    });
-    ROWS.get(of_subcommand.unwrap_or(at))
-}
-
-fn position(name: &[u8]) -> Option<usize> {
-    ROWS.binary_search_by(|row| row.name.as_bytes().cmp(name)).ok()
-}
-
-/// A name in capitals, on the stack.
-#[derive(Default)]
-struct Capitals {
-    bytes: [u8; LONGEST],
-    len: usize,
-}
-
-impl Capitals {
-    /// The whole name so far. `None` when it is longer than any in the table.
-    fn push(&mut self, part: &[u8]) -> Option<&[u8]> {
-        let end = self.len.saturating_add(part.len());
-        let place = self.bytes.get_mut(self.len..end)?;
-        place.copy_from_slice(part);
-        place.make_ascii_uppercase();
-        self.len = end;
-        self.bytes.get(..end)
-    }
-
-    /// Whether that row is one of its subcommands: these follow their container, for a space sorts before every letter.
-    fn is_container_of(&self, row: &Row) -> bool {
-        let name = self.bytes.get(..self.len).unwrap_or_default();
-        row.name.as_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b" "))
-    }
-}
-
 // Where the keys are.
 const NONE: KeySpec = KeySpec::Nowhere;
 const FIRST: KeySpec = KeySpec::Range { first: 1, last: 1, step: 1 };
@@ -180,13 +130,8 @@ impl Row {
     }
 }
 
-#[cfg(test)]
-pub(super) fn rows() -> &'static [Row] {
-    ROWS
-}
-
-/// In the order of the bytes of their names.
-static ROWS: &[Row] = &[
+/// In the order of the bytes of their names, so that a container stands right before its subcommands.
+pub(super) static ROWS: &[Row] = &[
     refused("ACL", Refusal::Server),
     anywhere("ACL CAT"),
     anywhere("ACL DRYRUN"),

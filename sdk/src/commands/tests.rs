@@ -9,21 +9,18 @@
 
 use std::time::Duration;
 
-use super::{
-    Access, Blocking, Command, Placement, Refusal, of_cmd, of_pipeline,
-    table::{row_of, rows},
-};
+use super::{Access, Blocking, Command, Placement, Refusal, lookup::row_of, of_cmd, of_pipeline, table::ROWS};
 
 #[test]
 fn rows_are_sorted_and_none_is_double() {
-    for pair in rows().windows(2) {
+    for pair in ROWS.windows(2) {
         assert!(pair[0].name < pair[1].name, "{} before {}", pair[0].name, pair[1].name);
     }
 }
 
 #[test]
 fn every_row_is_found_under_its_name_in_any_case() {
-    for row in rows() {
+    for row in ROWS {
         let name = row.name.to_lowercase();
         let (name, subcommand) = name.split_once(' ').map_or((name.as_str(), None), |(name, sub)| (name, Some(sub)));
         let found = row_of(name.as_bytes(), subcommand.map(str::as_bytes)).map(|row| row.name);
@@ -33,7 +30,7 @@ fn every_row_is_found_under_its_name_in_any_case() {
 
 #[test]
 fn a_subcommand_has_a_container() {
-    for row in rows() {
+    for row in ROWS {
         let (container, _) = row.name.split_once(' ').unwrap_or((row.name, ""));
         assert!(row_of(container.as_bytes(), None).is_some(), "{}", row.name);
     }
