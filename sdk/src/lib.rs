@@ -36,6 +36,7 @@ mod handles;
 mod inspect;
 mod keyspace;
 mod redis;
+pub mod resilience;
 pub mod store;
 mod sync;
 
