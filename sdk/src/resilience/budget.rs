@@ -140,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn hedges_are_one_in_twenty_calls_when_all_want_one() {
+        let budget = Budget::new(&BudgetOptions { retry_share: 1.0, ..BudgetOptions::default() });
+        let wanted = (0..10_000).filter(|_| {
+            budget.deposit();
+            budget.withdraw_hedge()
+        });
+        let hedges = wanted.count();
+        assert!((500..=510).contains(&hedges), "{hedges}");
+    }
+
+    #[test]
     fn threads_take_no_token_twice() {
         let options = BudgetOptions { capacity: 1_000, reserve_per_second: 0, ..BudgetOptions::default() };
         let budget = Budget::new(&options);

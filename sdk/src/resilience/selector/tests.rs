@@ -137,7 +137,8 @@ proptest! {
 
     #[test]
     fn it_moves_only_for_a_reason_and_back_no_more_often_than_allowed(rounds in rounds()) {
-        let options = SelectorOptions::default();
+        // Longer than the cooldown, so that each is seen to do its part.
+        let options = SelectorOptions { grace: Duration::from_secs(60), ..SelectorOptions::default() };
         let mut selector = Selector::new(&options, 3);
         let (mut now, mut changed, mut left) = (0, at(0), [None; 3]);
         for (wait, healthy) in rounds {
@@ -158,6 +159,9 @@ proptest! {
                 Reason::Unhealthy => {
                     let from = switch.from.unwrap();
                     prop_assert!(!healthy[from]);
+                    // Not to a region in its grace, unless no other is healthy.
+                    let is_out = |i: usize| left[i].is_none_or(|left| at(now).since(left) >= options.grace);
+                    prop_assert!(is_out(switch.to) || (0..3).all(|i| !healthy[i] || !is_out(i)));
                     left[from] = Some(at(now));
                 }
                 Reason::Failback => {
