@@ -37,6 +37,7 @@ mod handles;
 mod inspect;
 mod keyspace;
 mod redis;
+pub mod resilience;
 pub mod store;
 mod sync;
 
