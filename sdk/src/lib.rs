@@ -38,6 +38,8 @@ mod keyspace;
 mod redis;
 pub mod store;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use archipelago_engine as engine;
 pub use builder::Builder;

@@ -10,16 +10,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use archipelago::testing::{
+    poll,
+    servers::{Options, Program},
+};
 use archipelago::{
     Client,
     exec::{Interpreter, split_line},
     store::Store,
 };
-use archipelago_tests::{
-    poll,
-    servers::{Options, Program},
-    world::{self, Ground, World, settle},
-};
+use archipelago_tests::world::{self, Ground, World, settle};
 use serde_json::Value;
 
 /// The types this library has; lists, HyperLogLogs and streams it has not.

@@ -4,15 +4,13 @@
 
 use std::process::{Command, Stdio};
 
+use archipelago::testing::servers::{Options, Server};
 use archipelago::{
     PhysicalKeys,
     engine::{Key, Kind},
     partition_of,
 };
-use archipelago_tests::{
-    servers::{Options, Server},
-    world::{World, settle},
-};
+use archipelago_tests::world::{World, settle};
 
 /// One command, its answer line by line.
 async fn plain(server: &Server, words: &[&str]) -> Vec<String> {

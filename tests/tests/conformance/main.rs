@@ -16,11 +16,9 @@ mod writes;
 
 use std::{future::Future, sync::Arc};
 
+use archipelago::testing::servers::{Options, Program};
 use archipelago::{Client, store::Store};
-use archipelago_tests::{
-    servers::{Options, Program},
-    world::{self, Ground, World},
-};
+use archipelago_tests::world::{self, Ground, World};
 
 /// A world of three regions under test, and the store of each.
 pub struct Case {

@@ -16,9 +16,9 @@ mod pair;
 mod values;
 
 use archipelago::config::KeyspaceConfig;
+use archipelago::testing::servers::{Options, Program};
 use archipelago_tests::{
     random::{Rng, seeds},
-    servers::{Options, Program},
     world::{self, Ground, World},
 };
 use pair::{Pair, link, resync};
