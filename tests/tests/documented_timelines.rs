@@ -125,7 +125,7 @@ async fn run_all(ground: Ground) {
     assert_eq!(cases.len(), 7, "a case of each type, and two of sorted sets");
     for case in cases {
         let Some(world) = World::with(ground, Options::default(), world::settings()).await else {
-            println!("not run: VALKEY_SERVER names no server");
+            println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
             return;
         };
         run(&case, &world).await;

@@ -21,7 +21,7 @@ async fn plain(server: &Server, words: &[&str]) -> Vec<String> {
     }
     let mut cmd = redis::cmd(words.first().unwrap());
     cmd.arg(words.get(1..).unwrap_or_default());
-    match server.run::<redis::Value>(&cmd).await {
+    match server.run::<redis::Value>(&cmd).await.unwrap() {
         redis::Value::Array(items) => items.iter().map(|item| redis::from_redis_value_ref(item).unwrap()).collect(),
         one => vec![redis::from_redis_value_ref(&one).unwrap()],
     }

@@ -1,4 +1,4 @@
-//! One suite over the store contract, run on embedded regions, on Redis, and on Valkey when `VALKEY_SERVER` names it.
+//! One suite over the store contract, run on embedded regions, on Redis, and on Valkey where it is installed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,7 +33,7 @@ pub struct Case {
 async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F) {
     let settings = archipelago::config::KeyspaceConfig { partitions: 1, log_cap: 1000, ..world::settings() };
     let Some(world) = World::with(ground, Options::default(), settings).await else {
-        println!("not run: VALKEY_SERVER names no server");
+        println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
         return;
     };
     let clients = world.idle_clients().await;

@@ -84,7 +84,7 @@ async fn a_lagging_replica_that_is_promoted_destroys_nothing_at_the_peers() {
     assert_eq!(shown(&clients, "hits").await, [10, 10]);
     stage.primary.kill();
     replicate(&stage.replica, None).await;
-    stage.front.point_at(stage.replica.port());
+    stage.front.point_at(stage.replica.address());
     assert_eq!(add(&clients[0], "hits", 1).await, 8, "it lacks what it never got");
     settle(&clients[1]).await;
     assert_eq!(shown(&clients, "hits").await, [11, 11]);
@@ -123,7 +123,7 @@ async fn a_client_that_met_a_replica_writes_only_under_a_new_incarnation_after_i
     add(&first, "hits", 7).await;
     let old = store(&first).sync_state(0).await.unwrap().record.unwrap();
     stage.caught_up().await;
-    stage.front.point_at(stage.replica.port());
+    stage.front.point_at(stage.replica.address());
     let late = stage.client("one").await;
     let [(region, why)] = late.missing_regions() else { panic!("{:?}", late.missing_regions()) };
     assert!(region.as_str() == "one" && why.to_string().contains("replica"), "{why}");
@@ -146,7 +146,7 @@ async fn a_demoted_primary_takes_no_writes_and_the_client_follows_the_address() 
     replicate(&stage.primary, Some(stage.replica.port())).await;
     let error = clients[0].counter("hits").add(1).await.unwrap_err();
     assert!(!error.is_maybe_applied(), "{error}");
-    stage.front.point_at(stage.replica.port());
+    stage.front.point_at(stage.replica.address());
     assert_eq!(add(&clients[0], "hits", 1).await, 8);
     settle(&clients[1]).await;
     converged(&clients[0]).await;

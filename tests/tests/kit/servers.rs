@@ -131,10 +131,12 @@ async fn only_the_user_with_the_password_gets_in() {
 
 #[tokio::test]
 async fn a_server_that_cannot_start_says_why() {
-    let more = vec![("no-such-setting".to_owned(), "1".to_owned())];
-    let error = Server::redis(Options { more, ..Options::default() }).await.unwrap_err();
+    let more = vec![("no-such-setting".to_owned(), "pass-word".to_owned())];
+    let login = Some(Login::new("app", "pass-word"));
+    let error = Server::redis(Options { more, login, ..Options::default() }).await.unwrap_err();
     assert!(matches!(&error, ServerError::DoesNotStart { .. }), "{error}");
-    assert!(error.to_string().contains("no-such-setting"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("no-such-setting") && !text.contains("pass-word"), "{text}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod line;
 mod shape;
 
 use std::{
-    fmt, io,
+    io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
@@ -97,7 +97,7 @@ pub struct ChaosProxy {
 /// What the proxy and its connections share.
 #[derive(Debug)]
 struct Shared {
-    target: Mutex<String>,
+    target: Mutex<SocketAddr>,
     seed: u64,
     conditions: watch::Sender<Conditions>,
     tally: Arc<Tally>,
@@ -106,17 +106,17 @@ struct Shared {
 }
 
 impl Shared {
-    fn target(&self) -> String {
-        self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn target(&self) -> SocketAddr {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ChaosProxy {
-    /// A proxy before an address: `127.0.0.1:6379`, or a name and a port. A name is resolved at every connection.
+    /// A proxy before an address. Whether anybody listens there shows at each connection.
     ///
     /// # Errors
     /// When it cannot listen.
-    pub async fn before(target: impl fmt::Display) -> io::Result<Self> {
+    pub async fn before(target: impl Into<SocketAddr>) -> io::Result<Self> {
         Self::seeded(target, 0).await
     }
 
@@ -125,11 +125,11 @@ impl ChaosProxy {
     ///
     /// # Errors
     /// When it cannot listen.
-    pub async fn seeded(target: impl fmt::Display, seed: u64) -> io::Result<Self> {
+    pub async fn seeded(target: impl Into<SocketAddr>, seed: u64) -> io::Result<Self> {
         let port = socket((Ipv4Addr::LOCALHOST, 0).into())?;
         let dropped = CancellationToken::new();
         let shared = Arc::new(Shared {
-            target: Mutex::new(target.to_string()),
+            target: Mutex::new(target.into()),
             seed,
             conditions: watch::Sender::new(Conditions::default()),
             tally: Arc::default(),
@@ -167,8 +167,8 @@ impl ChaosProxy {
     }
 
     /// From now on new connections go to another address; those that are open stay where they are.
-    pub fn point_at(&self, target: impl fmt::Display) {
-        *self.shared.target.lock().unwrap_or_else(PoisonError::into_inner) = target.to_string();
+    pub fn point_at(&self, target: impl Into<SocketAddr>) {
+        *self.shared.target.lock().unwrap_or_else(PoisonError::into_inner) = target.into();
     }
 
     /// Sets what one direction is like. What is under way arrives when it was due; the pace changes for it, too.

@@ -94,7 +94,8 @@ impl Pace {
     pub(super) fn pause(self, sent: usize) -> Duration {
         match self {
             Self::Unlimited => Duration::ZERO,
-            Self::BytesPerSecond(rate) => Duration::from_secs_f64(sent as f64 / rate.max(1) as f64).min(LONGEST),
+            Self::BytesPerSecond(rate) => Duration::try_from_secs_f64(sent as f64 / rate.max(1) as f64)
+                .map_or(LONGEST, |pause| pause.min(LONGEST)),
             Self::Drip { every, .. } => every.min(LONGEST),
         }
     }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::Certificates;
 
-/// How to start a server. The default keeps nothing on disk, and anyone may connect without TLS.
-#[derive(Clone, Debug, Default)]
+/// How to start a server. The default keeps nothing on disk, and anyone may connect without TLS. `Debug` shows
+/// no values of `more`: there may be passwords among them.
+#[derive(Clone, Default)]
 pub struct Options {
     /// An append-only file, written through at every write: a killed server comes back with all it acknowledged.
     pub durable: bool,
@@ -25,6 +26,20 @@ impl Options {
     #[must_use]
     pub fn durable() -> Self {
         Self { durable: true, ..Self::default() }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { durable, replica_of, login, tls, more } = self;
+        let more: Vec<&str> = more.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Options")
+            .field("durable", durable)
+            .field("replica_of", replica_of)
+            .field("login", login)
+            .field("tls", tls)
+            .field("more", &more)
+            .finish()
     }
 }
 
@@ -71,6 +86,8 @@ mod tests {
         let login = Login::new("app", "p@ss:w/ö");
         assert_eq!(login.in_url(), "app:p%40ss%3Aw%2F%C3%B6@");
         assert!(!format!("{login:?}").contains("p@ss"));
-        assert!(!format!("{:?}", Options { login: Some(login), ..Options::default() }).contains("p@ss"));
+        let more = vec![("requirepass".to_owned(), "p@ss".to_owned())];
+        let shown = format!("{:?}", Options { login: Some(login), more, ..Options::default() });
+        assert!(shown.contains("requirepass") && !shown.contains("p@ss"), "{shown}");
     }
 }

@@ -95,9 +95,8 @@ impl Process {
         lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n")
     }
 
-    /// The error of a start that failed.
-    pub(super) fn does_not_start(&self) -> ServerError {
-        ServerError::DoesNotStart { program: self.program.display().to_string(), log: self.log_end() }
+    pub(super) fn program(&self) -> &Path {
+        &self.program
     }
 
     fn log(&self) -> PathBuf {

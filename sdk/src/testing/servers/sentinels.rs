@@ -85,17 +85,18 @@ impl Sentinels {
         self.sentinels.iter().map(Server::url).collect()
     }
 
-    /// Which of [`Sentinels::servers`] is the primary by the word of the Sentinels that answer; `None` while they do not
-    /// agree or name another.
+    /// Which of [`Sentinels::servers`] is the primary by the word of the Sentinels that answer; `None` while fewer than
+    /// two answer, or they do not agree.
     pub async fn primary(&self) -> Option<usize> {
+        let ask = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(Self::NAME).to_owned();
         let mut ports = Vec::new();
-        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.process_id().is_some()) {
-            let ask = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(Self::NAME).to_owned();
-            let (_, port): (String, u16) = sentinel.run(&ask).await.ok()?;
-            ports.push(port);
+        for sentinel in self.running() {
+            if let Ok((_, port)) = sentinel.run::<(String, u16)>(&ask).await {
+                ports.push(port);
+            }
         }
         let first = *ports.first()?;
-        let agreed = ports.iter().all(|port| *port == first);
+        let agreed = ports.len() >= QUORUM && ports.iter().all(|port| *port == first);
         self.servers.iter().position(|server| agreed && server.port() == first)
     }
 
@@ -120,12 +121,13 @@ impl Sentinels {
         let former = poll::within(poll::PATIENCE, || self.primary()).await.ok_or_else(|| late("a primary"))?;
         let order = redis::cmd("SENTINEL").arg("FAILOVER").arg(Self::NAME).to_owned();
         // Refused for a while after another failover (INPROG), or while a replica's state is not known (NOGOODSLAVE).
-        let ordered = poll::within(poll::PATIENCE, || async {
-            let sentinel = self.sentinels.iter().find(|sentinel| sentinel.process_id().is_some())?;
-            sentinel.run::<()>(&order).await.ok()
-        });
+        let ordered = poll::within(poll::PATIENCE, || async { self.running().next()?.run::<()>(&order).await.ok() });
         ordered.await.ok_or_else(|| late("a Sentinel that orders a failover"))?;
         self.primary_other_than(former).await
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Server> {
+        self.sentinels.iter().filter(|sentinel| sentinel.process_id().is_some())
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, aio::MultiplexedConnection,
 };
 use rustix::process::Signal;
 
@@ -25,6 +25,8 @@ use crate::testing::poll;
 const ATTEMPTS: usize = 20;
 /// How long to wait before the next attempt.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long a command may take. The client's own default, half a second, is too short for a busy machine.
+const ANSWER: Duration = Duration::from_secs(5);
 /// A Cluster node takes the port 10,000 above its own as well.
 const HIGHEST_PORT: u16 = u16::MAX - 10_000;
 
@@ -88,7 +90,7 @@ impl Server {
                 return Ok(server);
             }
         }
-        Err(server.process.does_not_start())
+        Err(server.does_not_start())
     }
 
     /// Starts so many replicas and waits until each has all that this server has. They belong to this server.
@@ -219,7 +221,7 @@ impl Server {
             // Somebody's connection may have got its port; it comes back.
             tokio::time::sleep(PAUSE).await;
         }
-        Err(self.process.does_not_start())
+        Err(self.does_not_start())
     }
 
     /// Starts it again without its data.
@@ -260,12 +262,13 @@ impl Server {
         self.restart().await
     }
 
-    /// A plain connection: over TCP, or by the server's Unix socket when its port talks TLS.
+    /// A plain connection: over TCP, or by the server's Unix socket when its port talks TLS. A command may take five
+    /// seconds on it.
     ///
     /// # Errors
     /// When it cannot be made.
     pub async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        Client::open(self.connection_info()?)?.get_multiplexed_async_connection().await
+        connect(self.connection_info()?).await
     }
 
     /// Runs one command on a connection of its own.
@@ -300,8 +303,17 @@ impl Server {
             return Ok(true);
         }
         self.process.kill();
+        if self.process.log_end().contains("Address already in use") { Ok(false) } else { Err(self.does_not_start()) }
+    }
+
+    /// The error of a start that failed. A server that cannot read a line of its configuration logs the line.
+    fn does_not_start(&self) -> ServerError {
         let log = self.process.log_end();
-        if log.contains("Address already in use") { Ok(false) } else { Err(self.process.does_not_start()) }
+        let log = match &self.options.login {
+            Some(login) => log.replace(&login.password, "(password)"),
+            None => log,
+        };
+        ServerError::DoesNotStart { program: self.process.program().display().to_string(), log }
     }
 
     fn connection_info(&self) -> Result<ConnectionInfo, RedisError> {
@@ -403,10 +415,15 @@ impl Server {
     }
 }
 
+async fn connect(info: ConnectionInfo) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(ANSWER)).set_response_timeout(Some(ANSWER));
+    Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
+}
+
 /// Whether this very process answers there, and has loaded its files.
 async fn answers(info: ConnectionInfo, id: Option<u32>) -> bool {
     let asked = async {
-        let mut connection = Client::open(info)?.get_multiplexed_async_connection().await?;
+        let mut connection = connect(info).await?;
         let _: String = redis::cmd("PING").query_async(&mut connection).await?;
         redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
     };
