@@ -40,6 +40,8 @@ mod redis;
 pub mod resilience;
 pub mod store;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use archipelago_engine as engine;
 pub use builder::Builder;

@@ -1,4 +1,4 @@
-//! Support for the tests: real servers, faulty links, and worlds of three regions of either kind.
+//! Support for the tests: links by hand, seeds, and worlds of three regions of either kind.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,8 +8,5 @@
 )]
 
 pub mod carry;
-pub mod poll;
-pub mod proxy;
 pub mod random;
-pub mod servers;
 pub mod world;

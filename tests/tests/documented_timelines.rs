@@ -10,16 +10,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use archipelago::testing::{
+    poll,
+    servers::{Options, Program},
+};
 use archipelago::{
     Client,
     exec::{Interpreter, split_line},
     store::Store,
 };
-use archipelago_tests::{
-    poll,
-    servers::{Options, Program},
-    world::{self, Ground, World, settle},
-};
+use archipelago_tests::world::{self, Ground, World, settle};
 use serde_json::Value;
 
 /// The types this library has; lists, HyperLogLogs and streams it has not.
@@ -125,7 +125,7 @@ async fn run_all(ground: Ground) {
     assert_eq!(cases.len(), 7, "a case of each type, and two of sorted sets");
     for case in cases {
         let Some(world) = World::with(ground, Options::default(), world::settings()).await else {
-            println!("not run: VALKEY_SERVER names no server");
+            println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
             return;
         };
         run(&case, &world).await;

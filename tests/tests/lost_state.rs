@@ -1,6 +1,7 @@
 //! Histories a review found: what a region may and may not believe after some of its state, or a peer's, has gone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use archipelago::testing::servers::{Options, Server};
 use archipelago::{
     PhysicalKeys,
     engine::{Amount, Expiry, Key, Kind, Mutation},
@@ -9,7 +10,6 @@ use archipelago::{
 };
 use archipelago_tests::{
     carry,
-    servers::{Options, Server},
     world::{World, line, read, settle, store, write},
 };
 use bytes::Bytes;
@@ -23,7 +23,7 @@ fn keys_of(name: &str) -> PhysicalKeys {
 }
 
 async fn delete(server: &Server, key: &[u8]) {
-    let gone: u64 = server.run(redis::cmd("DEL").arg(key)).await;
+    let gone: u64 = server.run(redis::cmd("DEL").arg(key)).await.unwrap();
     assert_eq!(gone, 1, "{}", String::from_utf8_lossy(key));
 }
 
@@ -42,7 +42,7 @@ async fn a_resync_whose_sender_is_flushed_midway_never_completes() {
     let slice = a.walk(0, &plan, &Bytes::new(), 5).await.unwrap();
     let after = slice.last.clone().unwrap();
     b.apply_slice(0, &plan, &slice).await.unwrap();
-    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await;
+    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await.unwrap();
     let next = a.walk(0, &plan, &after, 5).await;
     assert!(matches!(next, Err(ResyncFailure::StartOver(_))), "{next:?}");
     // The links bring back what had arrived, and nothing believes in the rest.
@@ -63,7 +63,7 @@ async fn a_receiver_that_lost_its_memory_refuses_a_plan_made_before() {
     let remembered = b.sync_state(0).await.unwrap().resynced.get(a.region()).copied();
     let plan = a.begin_resync(0, remembered).await.unwrap();
     assert!(plan.above > 0, "nothing is left out, so nothing is tested");
-    let _: () = world.servers[1].run(&redis::cmd("FLUSHALL")).await;
+    let _: () = world.servers[1].run(&redis::cmd("FLUSHALL")).await.unwrap();
     let started = b.start_resync(0, &plan).await;
     assert!(matches!(started, Err(ResyncFailure::StartOver(_))), "{started:?}");
     // The check bites for the right reason: a whole plan is accepted.
@@ -119,7 +119,7 @@ async fn a_foreign_value_in_place_of_a_view_stops_no_link_and_hides_no_write() {
     let clients = world.idle_clients().await;
     let view = keys_of("m").view(&Key::new(Kind::Hash, "m"));
     for server in &world.servers[..2] {
-        let _: u64 = server.run(redis::cmd("RPUSH").arg(&view).arg("foreign")).await;
+        let _: u64 = server.run(redis::cmd("RPUSH").arg(&view).arg("foreign")).await.unwrap();
     }
     let field = Mutation::Add { member: "f".into(), amount: Amount::Integer(1) };
     let written = write(store(&clients[0]).as_ref(), Kind::Hash, "m", field).await;

@@ -4,15 +4,13 @@
 
 use std::process::{Command, Stdio};
 
+use archipelago::testing::servers::{Options, Server};
 use archipelago::{
     PhysicalKeys,
     engine::{Key, Kind},
     partition_of,
 };
-use archipelago_tests::{
-    servers::{Options, Server},
-    world::{World, settle},
-};
+use archipelago_tests::world::{World, settle};
 
 /// One command, its answer line by line.
 async fn plain(server: &Server, words: &[&str]) -> Vec<String> {
@@ -23,7 +21,7 @@ async fn plain(server: &Server, words: &[&str]) -> Vec<String> {
     }
     let mut cmd = redis::cmd(words.first().unwrap());
     cmd.arg(words.get(1..).unwrap_or_default());
-    match server.run::<redis::Value>(&cmd).await {
+    match server.run::<redis::Value>(&cmd).await.unwrap() {
         redis::Value::Array(items) => items.iter().map(|item| redis::from_redis_value_ref(item).unwrap()).collect(),
         one => vec![redis::from_redis_value_ref(&one).unwrap()],
     }

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use archipelago::{Client, config::HistoryCheck};
 
-use crate::server::{Server, config};
+use crate::server::{config, start};
 
 const CELLS: usize = 200_000;
 
 pub async fn run() {
-    let (here, there) = (Server::start(), Server::start());
+    let (here, there) = (start().await, start().await);
     let config = config(&[("here", here.url()), ("there", there.url())], 1, HistoryCheck::Exact);
     let client = Client::builder().config(config).local_region("here").without_sync().build().await.unwrap();
     // The first exchange resyncs; what is measured is the log.

@@ -5,13 +5,13 @@ use redis::AsyncCommands;
 
 use crate::{
     measure::{compare, heading, row},
-    server::{Server, client},
+    server::{client, raw, start},
 };
 
 pub async fn run() {
-    let server = Server::start();
+    let server = start().await;
     let client = client(&server, 1, HistoryCheck::Exact).await;
-    let raw = server.raw().get_multiplexed_async_connection().await.unwrap();
+    let raw = raw(&server).get_multiplexed_async_connection().await.unwrap();
     let register = client.register::<String>("profile");
     register.set("a value of some length").await.unwrap();
     raw.clone().set::<_, _, ()>("profile", "\"a value of some length\"").await.unwrap();

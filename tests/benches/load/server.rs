@@ -1,58 +1,24 @@
-//! A redis-server of the benchmark's own, and clients on it.
+//! Clients on a redis-server of the benchmark's own.
 
-use std::{
-    collections::BTreeMap,
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use archipelago::{
     Client, Config,
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
+    testing::servers::{Options, Server},
 };
 
 use redis::{IntoConnectionInfo, io::tcp::TcpSettings};
 
-/// A running server; stopped when dropped.
-pub struct Server {
-    child: Child,
-    pub port: u16,
+/// A server that keeps nothing on disk.
+pub async fn start() -> Server {
+    Server::redis(Options::default()).await.unwrap()
 }
 
-impl Server {
-    pub fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-        let child = Command::new(binary)
-            .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server");
-        let end = Instant::now() + Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "redis-server does not answer");
-            std::thread::yield_now();
-        }
-        Self { child, port }
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// A client of the crate itself, with the socket settings that ours uses.
-    pub fn raw(&self) -> redis::Client {
-        let info = self.url().into_connection_info().unwrap();
-        redis::Client::open(info.set_tcp_settings(TcpSettings::default().set_nodelay(true))).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A client of the crate itself, with the socket settings that ours uses.
+pub fn raw(server: &Server) -> redis::Client {
+    let info = server.url().into_connection_info().unwrap();
+    redis::Client::open(info.set_tcp_settings(TcpSettings::default().set_nodelay(true))).unwrap()
 }
 
 /// A configuration of regions by URL.

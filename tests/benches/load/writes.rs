@@ -2,12 +2,13 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use archipelago::testing::servers::Server;
 use archipelago::{Client, config::HistoryCheck};
 use redis::{Cmd, aio::MultiplexedConnection};
 
 use crate::{
     measure::{compare, heading, row},
-    server::{Server, client},
+    server::{client, raw, start},
 };
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -74,7 +75,7 @@ impl Write {
 }
 
 async fn raw_connections(server: &Server, count: usize) -> Arc<Vec<MultiplexedConnection>> {
-    let client = server.raw();
+    let client = raw(server);
     let mut connections = Vec::new();
     for _ in 0..count {
         connections.push(client.get_multiplexed_async_connection().await.unwrap());
@@ -102,7 +103,7 @@ async fn compare_writes(server: &Server, tasks: usize, connections: usize, histo
 }
 
 pub async fn run() {
-    let server = Server::start();
+    let server = start().await;
     for history_check in [HistoryCheck::Heartbeat, HistoryCheck::Exact] {
         compare_writes(&server, 1, 1, history_check).await;
         compare_writes(&server, 50, 50, history_check).await;
@@ -138,7 +139,7 @@ fn native(pipeline: &mut redis::Pipeline, register: bool, key: usize) {
 }
 
 pub async fn run_pipelined() {
-    let server = Server::start();
+    let server = start().await;
     heading(&format!("Pipelined writes, two tasks with {PIPELINE} in a pipeline"));
     let raw = raw_connections(&server, 1).await;
     let send_raw = |build: Build| {

@@ -1,7 +1,7 @@
 //! The table finds the keys that COMMAND GETKEYS finds.
 
 use archipelago::commands;
-use archipelago_tests::servers::Server;
+use archipelago::testing::servers::Server;
 use redis::{Arg, Cmd, aio::MultiplexedConnection};
 
 use crate::{cmd, said, servers};
@@ -70,7 +70,7 @@ fn table_keys(cmd: &Cmd) -> Keys {
 
 /// Where `found` and the server differ, and how many questions the server answered.
 async fn differences(server: &Server, cmds: &[Cmd], found: impl Fn(&Cmd) -> Keys) -> (Vec<String>, usize) {
-    let mut connection = server.connect().await;
+    let mut connection = server.connect().await.unwrap();
     let (mut differences, mut answered) = (Vec::new(), 0);
     for cmd in cmds {
         let Some(said) = said_keys(&mut connection, cmd).await else { continue };

@@ -1,7 +1,8 @@
 //! What the table calls idempotent leaves a real server's data alike, whether it runs once or twice.
 
 use archipelago::commands;
-use archipelago_tests::{random, servers::Server};
+use archipelago::testing::servers::Server;
+use archipelago_tests::random;
 use redis::{Cmd, Pipeline, Value, aio::MultiplexedConnection};
 
 use crate::{cmd, servers};
@@ -212,7 +213,7 @@ async fn second_run_changes(connection: &mut MultiplexedConnection, pipeline: &P
 
 /// The samples that are called idempotent and are not; and how many of the others a second run does change.
 async fn broken_promises(server: &Server, is_idempotent: impl Fn(&Cmd) -> bool) -> (Vec<&'static str>, usize) {
-    let mut connection = server.connect().await;
+    let mut connection = server.connect().await.unwrap();
     let (mut broken, mut rightly_withheld) = (Vec::new(), 0);
     for line in SAMPLES {
         let mut pipeline = redis::pipe();
@@ -282,7 +283,7 @@ async fn a_batch_called_idempotent_may_run_twice() {
     let (mut promised, mut withheld) = (0, 0);
     let servers = servers().await;
     for server in &servers {
-        let mut connection = server.connect().await;
+        let mut connection = server.connect().await.unwrap();
         for seed in random::seeds(0..150) {
             let mut rng = random::Rng::new(seed);
             let mut pipeline = redis::pipe();

@@ -1,7 +1,7 @@
 //! A replica refuses exactly what the table calls a write.
 
 use archipelago::commands::{self, Access};
-use archipelago_tests::{
+use archipelago::testing::{
     poll,
     servers::{Options, Program, Server},
 };
@@ -49,14 +49,14 @@ const SAMPLES: &[&str] = &[
 #[tokio::test]
 async fn a_replica_refuses_what_the_table_calls_a_write() {
     for program in [Program::Redis, Program::Valkey] {
-        let Some(primary) = Server::start(program, Options::default()).await else { continue };
+        let Some(primary) = crate::started(program).await else { continue };
         let options = Options { replica_of: Some(primary.port()), ..Options::default() };
         let replica = Server::start(program, options).await.unwrap();
         poll::until("the replica follows", || async {
-            (replica.info("master_link_status").await == "up").then_some(())
+            (replica.info("master_link_status").await.unwrap() == "up").then_some(())
         })
         .await;
-        let mut connection = replica.connect().await;
+        let mut connection = replica.connect().await.unwrap();
         for line in SAMPLES {
             let cmd = cmd(line);
             let answer: Result<Value, _> = cmd.query_async(&mut connection).await;

@@ -1,6 +1,6 @@
 //! What a server says about its commands.
 
-use archipelago_tests::servers::Server;
+use archipelago::testing::servers::Server;
 use redis::Value;
 
 /// One command or subcommand, as COMMAND describes it.
@@ -36,7 +36,7 @@ impl Said {
 }
 
 pub(crate) async fn commands(server: &Server) -> Vec<Said> {
-    let commands: Vec<Value> = server.run(&redis::cmd("COMMAND")).await;
+    let commands: Vec<Value> = server.run(&redis::cmd("COMMAND")).await.unwrap();
     let said: Vec<Said> = commands.iter().flat_map(read).collect();
     assert!(said.len() > 200, "COMMAND describes {} commands", said.len());
     said

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use archipelago::testing::poll;
 use archipelago::{
     engine::{Amount, Assignment, Expiry, Kind, Mutation, Outcome, Retention},
     store::{Query, Reply, Store},
 };
 use archipelago_tests::{
     carry::carry,
-    poll,
     world::{b, read, write},
 };
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! One suite over the store contract, run on embedded regions, on Redis, and on Valkey when `VALKEY_SERVER` names it.
+//! One suite over the store contract, run on embedded regions, on Redis, and on Valkey where it is installed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,11 +16,9 @@ mod writes;
 
 use std::{future::Future, sync::Arc};
 
+use archipelago::testing::servers::{Options, Program};
 use archipelago::{Client, store::Store};
-use archipelago_tests::{
-    servers::{Options, Program},
-    world::{self, Ground, World},
-};
+use archipelago_tests::world::{self, Ground, World};
 
 /// A world of three regions under test, and the store of each.
 pub struct Case {
@@ -35,7 +33,7 @@ pub struct Case {
 async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F) {
     let settings = archipelago::config::KeyspaceConfig { partitions: 1, log_cap: 1000, ..world::settings() };
     let Some(world) = World::with(ground, Options::default(), settings).await else {
-        println!("not run: VALKEY_SERVER names no server");
+        println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
         return;
     };
     let clients = world.idle_clients().await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use archipelago::testing::poll;
 use archipelago::{
     PhysicalKeys,
     engine::{Key, Kind, Mutation},
@@ -9,7 +10,6 @@ use archipelago::{
 };
 use archipelago_tests::{
     carry::{carry, resync},
-    poll,
     world::{line, read, write},
 };
 

@@ -16,9 +16,9 @@ mod pair;
 mod values;
 
 use archipelago::config::KeyspaceConfig;
+use archipelago::testing::servers::{Options, Program};
 use archipelago_tests::{
     random::{Rng, seeds},
-    servers::{Options, Program},
     world::{self, Ground, World},
 };
 use pair::{Pair, link, resync};
@@ -38,7 +38,7 @@ async fn pairs(world: &World) -> Vec<Pair> {
 
 async fn history(program: Program, seed: u64, steps: usize) {
     let Some(world) = world(program).await else {
-        println!("not run: VALKEY_SERVER names no server");
+        println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
         return;
     };
     let mut pairs = pairs(&world).await;

@@ -39,7 +39,7 @@ impl Pair {
         let first = carry::log(&*store, 0).await.unwrap().entries[0].id;
         let opened = partition.open(&record.history, record.incarnation, record.opening - 1, first);
         assert_eq!(opened, record, "the opening");
-        let raw = world.servers[at].connect().await;
+        let raw = world.servers[at].connect().await.unwrap();
         Self { store, partition, _client: client, record, raw, touched: BTreeSet::new(), last: first }
     }
 

@@ -10,6 +10,11 @@ use std::{
     time::Duration,
 };
 
+use archipelago::testing::{
+    poll,
+    proxy::{ChaosProxy, Direction},
+    servers::{Options, Program},
+};
 use archipelago::{
     Client,
     config::KeyspaceConfig,
@@ -17,10 +22,7 @@ use archipelago::{
     store::{Query, Write},
 };
 use archipelago_tests::{
-    poll,
-    proxy::Proxy,
     random::{Rng, seeds},
-    servers::{Options, Program},
     world::{Ground, REGIONS, World, converged, line, read, settings, store},
 };
 
@@ -95,19 +97,19 @@ async fn run(seed: u64) {
     }
     let (victim, other) = (rng.below(3), rng.below(3));
     reach(&tally, 10).await;
-    world.cut(other, (other + 1) % 3);
+    world.cut(other, (other + 1) % 3).await;
     reach(&tally, 25).await;
     world.servers[victim].kill();
     reach(&tally, 35).await;
-    world.servers[victim].restart().await;
+    world.servers[victim].restart().await.unwrap();
     reach(&tally, 50).await;
-    world.heal();
+    world.heal().await;
     reach(&tally, 60).await;
-    world.cut(victim, (victim + 1) % 3);
+    world.cut(victim, (victim + 1) % 3).await;
     world.servers[(victim + 1) % 3].kill();
-    world.servers[(victim + 1) % 3].restart().await;
+    world.servers[(victim + 1) % 3].restart().await.unwrap();
     reach(&tally, 80).await;
-    world.heal();
+    world.heal().await;
     while let Some(done) = workers.join_next().await {
         done.unwrap();
     }
@@ -139,18 +141,18 @@ async fn killed_regions_and_cut_links_lose_nothing_and_count_nothing_twice() {
 async fn a_lost_reply_is_reported_as_maybe_applied_and_counts_once() {
     let world = World::redis(Options::default()).await;
     let mut config = world.config(0);
-    let near = Proxy::before(world.servers[0].port()).await;
+    let near = ChaosProxy::before(world.servers[0].address()).await.unwrap();
     for region in config.regions.values_mut() {
         region.response_timeout = Duration::from_millis(300);
     }
     config.regions.get_mut(REGIONS[0]).unwrap().url = near.url();
     let client = Client::builder().config(config).without_sync().build().await.unwrap();
     add(&client, "hits", 1).await;
-    near.lose_replies();
+    near.cut(Direction::ToClient);
     let error = client.counter("hits").add(10).await.unwrap_err();
     assert!(error.is_maybe_applied(), "{error}");
     assert!(error.region().is_some_and(|region| region.as_str() == REGIONS[0]));
-    near.heal();
+    near.heal().await.unwrap();
     let read = poll::until("the connection comes back", || async { client.counter("hits").get().await.ok() }).await;
     assert_eq!(read, 11, "it was applied, once");
 }
@@ -168,7 +170,7 @@ async fn a_region_that_is_down_does_not_block_the_links_between_the_others() {
         poll::until("the two exchange", || async { (client.counter("hits").get().await.unwrap() == 7).then_some(()) })
             .await;
     }
-    world.servers[2].restart().await;
+    world.servers[2].restart().await.unwrap();
     converged(&a).await;
     let c = world.idle_client(2).await;
     assert_eq!(shown(&[c], "hits").await, [7]);
@@ -182,8 +184,8 @@ async fn a_link_that_lags_past_the_log_cap_recovers_by_resync() {
     let clients = [world.client(0).await, world.client(1).await, world.client(2).await];
     add(&clients[0], "hits", 1).await;
     converged(&clients[0]).await;
-    world.cut(0, 1);
-    world.cut(1, 2);
+    world.cut(0, 1).await;
+    world.cut(1, 2).await;
     let a = store(&clients[0]);
     for round in 0..30 {
         let batch = (0..100).fold(clients[0].batch(), |batch, _| batch.add(&clients[0].counter("hits"), 1));
@@ -194,7 +196,7 @@ async fn a_link_that_lags_past_the_log_cap_recovers_by_resync() {
         .collect();
     assert!(a.write_all(&many).await.iter().all(Result::is_ok));
     add(&clients[1], "hits", 10_000).await;
-    world.heal();
+    world.heal().await;
     converged(&clients[0]).await;
     assert_eq!(shown(&clients, "hits").await, [13_001; 3]);
     let b = store(&clients[1]);

@@ -2,19 +2,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use archipelago::testing::{poll, servers::Options};
 use archipelago::{Client, Embedded, PhysicalKeys};
-use archipelago_tests::{
-    poll,
-    servers::Options,
-    world::{REGIONS, World, converged, settle},
-};
+use archipelago_tests::world::{REGIONS, World, converged, settle};
 
 use crate::{add, shown};
 
 /// Who holds the lease on the link from one region to another.
 async fn holder(world: &World, from: usize, to: usize) -> Option<String> {
     let key = PhysicalKeys::new("default", 0).lease(&format!("link:{}", REGIONS[from]));
-    world.servers[to].run(redis::cmd("GET").arg(key)).await
+    world.servers[to].run(redis::cmd("GET").arg(key)).await.unwrap()
 }
 
 #[test]
@@ -49,11 +46,11 @@ async fn a_clean_shutdown_leaves_no_lease() {
     }
     // Leases must come back although the scripts were flushed, too.
     for server in &world.servers {
-        let _: () = server.run(redis::cmd("SCRIPT").arg("FLUSH")).await;
+        let _: () = server.run(redis::cmd("SCRIPT").arg("FLUSH")).await.unwrap();
     }
     client.shut_down().await;
     for server in &world.servers {
-        let left: Vec<String> = server.run(redis::cmd("KEYS").arg("*lease*")).await;
+        let left: Vec<String> = server.run(redis::cmd("KEYS").arg("*lease*")).await.unwrap();
         assert!(left.is_empty(), "{left:?}");
     }
     assert!(client.counter("hits").add(1).await.unwrap_err().is_unavailable());

@@ -1,10 +1,8 @@
 //! A region that loses data never makes another region lose data, and gets back what its peers hold.
 
 use archipelago::Client;
-use archipelago_tests::{
-    servers::Options,
-    world::{World, converged, settle, store},
-};
+use archipelago::testing::servers::Options;
+use archipelago_tests::world::{World, converged, settle, store};
 
 use crate::{add, shown};
 
@@ -31,7 +29,7 @@ async fn a_region_restarted_empty_gets_everything_back_and_destroys_nothing() {
     let mut world = World::redis(Options::default()).await;
     let clients = world.idle_clients().await;
     fill(&clients).await;
-    world.servers[0].restart_empty().await;
+    world.servers[0].restart_empty().await.unwrap();
     // Before anything came back: a smaller total than the one the peers hold.
     add(&clients[0], "hits", 1).await;
     settle(&clients[1]).await;
@@ -46,7 +44,7 @@ async fn links_in_the_background_refill_a_region_restarted_empty() {
     let mut world = World::redis(Options::default()).await;
     let clients = [world.client(0).await, world.client(1).await, world.client(2).await];
     fill(&clients).await;
-    world.servers[1].restart_empty().await;
+    world.servers[1].restart_empty().await.unwrap();
     converged(&clients[0]).await;
     assert_whole(&clients, 21).await;
 }
@@ -57,14 +55,14 @@ async fn a_region_restored_from_a_backup_begins_a_new_incarnation_and_keeps_what
     let mut world = World::redis(Options::default()).await;
     let clients = world.idle_clients().await;
     fill(&clients).await;
-    let _: String = world.servers[0].run(&redis::cmd("SAVE")).await;
-    world.servers[0].backup();
+    let _: String = world.servers[0].run(&redis::cmd("SAVE")).await.unwrap();
+    world.servers[0].backup().unwrap();
     let before = store(&clients[0]).sync_state(0).await.unwrap().record.unwrap();
     add(&clients[0], "hits", 100).await;
     clients[0].set("tags").remove("from 5").await.unwrap();
     clients[0].set("tags").add("today").await.unwrap();
     settle(&clients[0]).await;
-    world.servers[0].restore().await;
+    world.servers[0].restore().await.unwrap();
     add(&clients[0], "hits", 1000).await;
     settle(&clients[0]).await;
     assert_whole(&clients, 1121).await;
@@ -79,11 +77,11 @@ async fn a_flushed_region_gets_everything_back_and_destroys_nothing() {
     let world = World::redis(Options::default()).await;
     let clients = world.idle_clients().await;
     fill(&clients).await;
-    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await;
+    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await.unwrap();
     add(&clients[0], "hits", 1).await;
     settle(&clients[1]).await;
     assert_whole(&clients, 22).await;
-    let _: () = world.servers[2].run(&redis::cmd("FLUSHALL")).await;
+    let _: () = world.servers[2].run(&redis::cmd("FLUSHALL")).await.unwrap();
     settle(&clients[1]).await;
     assert_whole(&clients, 22).await;
 }
@@ -97,11 +95,11 @@ async fn links_notice_a_flushed_region_that_only_others_write_to() {
     let clients = world.idle_clients().await;
     fill(&clients).await;
     converged(&driver).await;
-    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await;
+    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await.unwrap();
     add(&clients[0], "hits", 1).await;
     converged(&driver).await;
     assert_whole(&clients, 22).await;
-    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await;
+    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await.unwrap();
     converged(&driver).await;
     assert_whole(&clients, 22).await;
     driver.shut_down().await;

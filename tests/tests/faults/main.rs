@@ -15,7 +15,7 @@ mod scripts;
 mod starting;
 
 use archipelago::Client;
-use archipelago_tests::poll;
+use archipelago::testing::poll;
 
 /// What a counter shows at each client.
 pub async fn shown(clients: &[Client], name: &'static str) -> Vec<i64> {

@@ -8,11 +8,8 @@ use std::{
     time::Duration,
 };
 
-use archipelago_tests::{
-    poll,
-    servers::Options,
-    world::{World, converged},
-};
+use archipelago::testing::{poll, servers::Options};
+use archipelago_tests::world::{World, converged};
 
 use crate::shown;
 
@@ -24,7 +21,7 @@ async fn flushed_scripts_lose_nothing_and_change_no_order() {
     let done = Arc::new(AtomicBool::new(false));
     let mut connections = Vec::new();
     for server in &world.servers {
-        connections.push(server.connect().await);
+        connections.push(server.connect().await.unwrap());
     }
     let flushed = done.clone();
     let flusher = tokio::spawn(async move {
@@ -89,7 +86,7 @@ async fn idle_links_survive_flushed_scripts() {
     crate::add(&writer, "hits", 1).await;
     converged(&driver).await;
     for server in &world.servers {
-        let _: () = server.run(redis::cmd("SCRIPT").arg("FLUSH")).await;
+        let _: () = server.run(redis::cmd("SCRIPT").arg("FLUSH")).await.unwrap();
     }
     crate::add(&writer, "hits", 1).await;
     converged(&driver).await;

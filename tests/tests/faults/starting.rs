@@ -1,10 +1,8 @@
 //! Starting: with regions missing, and with servers or settings that do not fit.
 
+use archipelago::testing::servers::Options;
 use archipelago::{Client, ErrorKind};
-use archipelago_tests::{
-    servers::Options,
-    world::{REGIONS, World, converged},
-};
+use archipelago_tests::world::{REGIONS, World, converged};
 
 use crate::{add, shown};
 
@@ -24,8 +22,8 @@ async fn a_client_starts_with_one_reachable_region_and_names_the_missing() {
     // A client whose own region is away starts as well.
     let away = world.idle_client(1).await;
     assert!(away.counter("hits").add(1).await.unwrap_err().is_unavailable());
-    world.servers[1].restart().await;
-    world.servers[2].restart().await;
+    world.servers[1].restart().await.unwrap();
+    world.servers[2].restart().await.unwrap();
     converged(&client).await;
     let clients = world.idle_clients().await;
     assert_eq!(shown(&clients, "hits").await, [3; 3]);
@@ -35,7 +33,7 @@ async fn a_client_starts_with_one_reachable_region_and_names_the_missing() {
 #[tokio::test]
 async fn with_no_region_at_all_the_error_names_each() {
     let mut world = World::redis(Options::default()).await;
-    world.servers.iter_mut().for_each(archipelago_tests::servers::Server::kill);
+    world.servers.iter_mut().for_each(archipelago::testing::servers::Server::kill);
     let error = world.builder(0).build().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(REGIONS.iter().all(|name| error.to_string().contains(name)), "{error}");
@@ -67,7 +65,7 @@ async fn a_server_that_ends_on_sigterm_comes_back_with_its_data() {
     let mut world = World::redis(Options::durable()).await;
     let client = world.idle_client(0).await;
     add(&client, "hits", 4).await;
-    world.servers[0].terminate().await;
-    world.servers[0].restart().await;
+    world.servers[0].terminate().await.unwrap();
+    world.servers[0].restart().await.unwrap();
     assert_eq!(add(&client, "hits", 1).await, 5);
 }

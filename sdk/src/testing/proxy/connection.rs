@@ -1,0 +1,110 @@
+//! One connection through the proxy, from its acceptance to its end.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time::timeout,
+};
+
+use super::{
+    Shared,
+    conditions::{Conditions, Ending},
+    line::Line,
+    shape::Direction,
+};
+
+/// How long a closed connection may take to say its own goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// One connection. It ends with either side, or when the proxy ends all of them.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    conditions: watch::Receiver<Conditions>,
+    /// How often all connections had been ended before this one began.
+    since: u64,
+    seed: u64,
+}
+
+impl Connection {
+    /// A connection as of now: an end that comes later is meant for it, too.
+    pub(super) fn new(shared: Arc<Shared>, seed: u64) -> Self {
+        let conditions = shared.conditions.subscribe();
+        let since = conditions.borrow().ended;
+        Self { shared, conditions, since, seed }
+    }
+
+    /// Passes bytes between a client and the target.
+    pub(super) async fn serve(self, mut client: TcpStream) {
+        let connected = tokio::select! {
+            ending = self.ended() => Err(ending),
+            connected = self.connect() => connected.map_err(|_| Ending::Reset),
+        };
+        let mut server = match connected {
+            Ok(server) => server,
+            Err(ending) => return self.finish(ending, &mut [client]).await,
+        };
+        let ending = tokio::select! {
+            ending = self.ended() => Some(ending),
+            // What one side broke off is broken off at the other.
+            passed = self.pass(&mut client, &mut server) => passed.err().map(|_| Ending::Reset),
+        };
+        if let Some(ending) = ending {
+            self.finish(ending, &mut [client, server]).await;
+        }
+    }
+
+    /// A connection to the target, once nothing swallows it.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        self.conditions.clone().wait_for(|now| !now.black_hole).await.map_err(io::Error::other)?;
+        TcpStream::connect(self.shared.target()).await
+    }
+
+    async fn pass(&self, client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut line =
+            |direction| Line::new(direction, self.conditions.clone(), self.shared.tally.clone(), random.fork());
+        let (there, back) = (line(Direction::ToServer), line(Direction::ToClient));
+        tokio::try_join!(there.carry(from_client, to_server), back.carry(from_server, to_client)).map(drop)
+    }
+
+    /// Waits until all connections are ended.
+    async fn ended(&self) -> Ending {
+        let mut conditions = self.conditions.clone();
+        conditions.wait_for(|now| now.ended != self.since).await.map_or(Ending::Close, |now| now.ending)
+    }
+
+    async fn finish(&self, ending: Ending, streams: &mut [TcpStream]) {
+        match ending {
+            Ending::Reset => {
+                self.shared.tally.resets.fetch_add(1, Relaxed);
+                // With no time to linger the kernel sends RST instead of FIN when the stream is dropped.
+                streams.iter().for_each(|stream| drop(stream.set_zero_linger()));
+            }
+            Ending::Close => {
+                for stream in streams {
+                    // The other side may be gone already.
+                    let _ = timeout(GOODBYE, goodbye(stream)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Ends the stream and reads what still comes: closing a socket with unread bytes would send RST, not FIN.
+async fn goodbye(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut unread = vec![0; 16 * 1024];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
+}
