@@ -3,15 +3,9 @@
 use std::{
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::watch,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
 
 use super::{
     Shared,
@@ -19,9 +13,6 @@ use super::{
     line::Line,
     shape::Direction,
 };
-
-/// How long a closed connection may take to say its own goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// One connection. It ends with either side, or when the proxy ends all of them.
 pub(super) struct Connection {
@@ -93,18 +84,11 @@ impl Connection {
             }
             Ending::Close => {
                 for stream in streams {
-                    // The other side may be gone already.
-                    let _ = timeout(GOODBYE, goodbye(stream)).await;
+                    // FIN first: a socket that is only dropped sends RST when bytes are unread. The other side may be
+                    // gone already.
+                    let _ = stream.shutdown().await;
                 }
             }
         }
     }
-}
-
-/// Ends the stream and reads what still comes: closing a socket with unread bytes would send RST, not FIN.
-async fn goodbye(stream: &mut TcpStream) -> io::Result<()> {
-    stream.shutdown().await?;
-    let mut unread = vec![0; 16 * 1024];
-    while stream.read(&mut unread).await? > 0 {}
-    Ok(())
 }

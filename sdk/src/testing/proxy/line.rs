@@ -30,7 +30,8 @@ pub(super) struct Line {
     conditions: watch::Receiver<Conditions>,
     tally: Arc<Tally>,
     random: fastrand::Rng,
-    /// In the order of sending, each with its time of arrival, which never goes back. An empty one is the stream's end.
+    /// In the order of sending, each with its earliest arrival: none overtakes the one before. An empty one is the
+    /// stream's end.
     under_way: VecDeque<(Instant, Bytes)>,
     bytes_under_way: usize,
     /// From when on the pace lets the next portion pass.
@@ -107,7 +108,6 @@ impl Line {
             return;
         }
         let due = Instant::now() + way.shape.delay(&mut self.random);
-        let due = self.under_way.back().map_or(due, |(last, _)| due.max(*last));
         self.bytes_under_way += segment.len();
         self.under_way.push_back((due, segment));
     }
