@@ -36,8 +36,11 @@ mod handles;
 mod inspect;
 mod keyspace;
 mod redis;
+pub mod routing;
 pub mod store;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use archipelago_engine as engine;
 pub use builder::Builder;
