@@ -38,6 +38,7 @@ mod inspect;
 mod keyspace;
 mod redis;
 pub mod resilience;
+pub mod routing;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]
