@@ -7,9 +7,11 @@ use futures_util::future::join_all;
 
 use crate::{
     client::{Client, Inner, Keyspace},
-    config::{Config, KeyspaceConfig, names},
+    config::{Config, KeyspaceConfig, Mode, names},
     error::{Error, ErrorKind},
     redis::{RedisRegion, RedisStore},
+    routed::{Plane, RoutedKeyspace},
+    routing::Profile,
     store::{Store, embedded::Embedded},
     sync::{Islands, Sync},
 };
@@ -118,7 +120,7 @@ impl Builder {
             Ok(Islands { keyspace: name.clone(), stores, sweep_grace: config.sweep_grace })
         });
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
-        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new())
+        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new(), Routed::default())
     }
 
     async fn build_redis(mut self) -> Result<Client, Error> {
@@ -134,10 +136,36 @@ impl Builder {
             }
         };
         let local = self.choose_local(config.local.as_deref(), &config.regions)?;
+        let of_mode = |mode| {
+            let chosen = config.keyspaces.iter().filter(move |(_, keyspace)| keyspace.mode == mode);
+            chosen.map(|(name, keyspace)| (name.clone(), keyspace.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let (active_active, routed) = (of_mode(Mode::ActiveActive), of_mode(Mode::Routed));
+        let (regions, plane) =
+            tokio::join!(self.start_regions(&config, &active_active, &local), start_plane(&config, &routed, &local),);
+        let (regions, missing) = regions?;
+        let islands = active_active.iter().map(|(name, keyspace)| {
+            let store = |region: &Arc<RedisRegion>| -> (RegionId, Arc<dyn Store>) {
+                (region.id().clone(), Arc::new(RedisStore::new(region.clone(), name)))
+            };
+            let stores = regions.iter().map(store).collect();
+            Islands { keyspace: name.clone(), stores, sweep_grace: keyspace.sweep_grace }
+        });
+        let islands = islands.collect();
+        self.finish(local, &active_active, islands, regions, missing, plane?)
+    }
+
+    /// The regions of the active-active keyspaces, and those that could not be reached. Without such a keyspace none.
+    async fn start_regions(
+        &self,
+        config: &Config,
+        keyspaces: &BTreeMap<String, KeyspaceConfig>,
+        local: &RegionId,
+    ) -> Result<(Vec<Arc<RedisRegion>>, Vec<(RegionId, Error)>), Error> {
         let mut regions = Vec::new();
         for (name, region) in &config.regions {
-            if !self.local_only || *name == local.as_str() {
-                regions.push(RedisRegion::start(parse_region(name)?, region.clone(), &config.keyspaces)?);
+            if !keyspaces.is_empty() && (!self.local_only || *name == local.as_str()) {
+                regions.push(RedisRegion::start(parse_region(name)?, region.clone(), keyspaces)?);
             }
         }
         let mut missing = Vec::new();
@@ -148,25 +176,14 @@ impl Builder {
                 Err(error) => missing.push((region.id().clone(), error)),
             }
         }
-        if missing.len() == regions.len() {
+        if !regions.is_empty() && missing.len() == regions.len() {
             let why: Vec<String> = missing.iter().map(|(_, error)| error.message().to_owned()).collect();
             return Err(Error::new(ErrorKind::Unavailable, format!("no region can be reached: {}", why.join("; "))));
         }
         for (region, error) in &missing {
             tracing::warn!(%region, %error, "started without a region");
         }
-        let islands = config
-            .keyspaces
-            .iter()
-            .map(|(name, keyspace)| {
-                let store = |region: &Arc<RedisRegion>| -> (RegionId, Arc<dyn Store>) {
-                    (region.id().clone(), Arc::new(RedisStore::new(region.clone(), name)))
-                };
-                let stores = regions.iter().map(store).collect();
-                Islands { keyspace: name.clone(), stores, sweep_grace: keyspace.sweep_grace }
-            })
-            .collect();
-        self.finish(local, &config.keyspaces, islands, regions, missing)
+        Ok((regions, missing))
     }
 
     fn choose_local<V>(&self, config: Option<&str>, known: &BTreeMap<String, V>) -> Result<RegionId, Error> {
@@ -193,6 +210,7 @@ impl Builder {
         islands: Vec<Islands>,
         regions: Vec<Arc<RedisRegion>>,
         missing: Vec<(RegionId, Error)>,
+        routed: Routed,
     ) -> Result<Client, Error> {
         let mut keyspaces = BTreeMap::new();
         for island in &islands {
@@ -201,7 +219,13 @@ impl Builder {
             }
         }
         let default = keyspaces.get("default").or_else(|| keyspaces.values().next()).cloned();
-        let default = default.ok_or_else(|| Error::new(ErrorKind::Config, "no keyspace is configured"))?;
+        let default = default.map(|keyspace| keyspace.store).ok_or_else(|| {
+            let known = names(&routed.keyspaces);
+            Error::new(
+                ErrorKind::Config,
+                format!("no active-active keyspace; use `connection(..)` for one of: {known}"),
+            )
+        });
         let holder = holder()?;
         let sync = match self.links {
             Links::Share => Some(Sync::leased(&islands, Some(&local), &holder)),
@@ -209,9 +233,39 @@ impl Builder {
             Links::Leave => None,
         };
         let max_clock_skew = configs.values().map(|config| config.max_clock_skew).min().unwrap_or_default();
-        let inner = Inner { local, default, keyspaces, islands, regions, missing, max_clock_skew, sync };
+        let Routed { plane, keyspaces: routed } = routed;
+        let inner = Inner { local, default, plane, routed, keyspaces, islands, regions, missing, max_clock_skew, sync };
         Ok(Client { inner: Arc::new(inner) })
     }
+}
+
+/// The routed plane and its keyspaces; without such a keyspace nothing.
+#[derive(Default)]
+struct Routed {
+    plane: Option<Arc<Plane>>,
+    keyspaces: BTreeMap<String, Arc<RoutedKeyspace>>,
+}
+
+async fn start_plane(
+    config: &Config,
+    keyspaces: &BTreeMap<String, KeyspaceConfig>,
+    local: &RegionId,
+) -> Result<Routed, Error> {
+    if keyspaces.is_empty() {
+        return Ok(Routed::default());
+    }
+    let plane = Arc::new(Plane::start(config, local)?);
+    let built = keyspaces.iter().map(|(name, keyspace)| {
+        let routing = keyspace.routing.clone().unwrap_or_default();
+        let policy = routing
+            .build(&plane.core.topology.load())
+            .map_err(|error| Error::new(ErrorKind::Config, format!("keyspaces.{name}.routing.{error}")))?;
+        Ok((name.clone(), Arc::new(RoutedKeyspace { plane: plane.clone(), profile: Profile::new(policy) })))
+    });
+    let keyspaces = built.collect::<Result<_, Error>>()?;
+    let patience = config.regions.values().map(|region| region.connect_timeout).max().unwrap_or_default();
+    plane.ready(patience).await?;
+    Ok(Routed { plane: Some(plane), keyspaces })
 }
 
 fn parse_region(name: &str) -> Result<RegionId, Error> {

@@ -4,16 +4,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_engine::{Key, Kind, RegionId};
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{Stream, StreamExt, future::join_all, stream};
 
 use crate::{
     builder::Builder,
     config::names,
     error::{Error, ErrorKind},
     exec::Interpreter,
-    handles::{Batch, Counter, Handle, Map, Register, Set, SortedSet},
+    handles::{Batch, Counter, Handle, Home, Map, Register, Set, SortedSet},
     inspect::{Report, inspect},
     redis::RedisRegion,
+    routed::{Connection, Event, Plane, RoutedKeyspace},
     store::Store,
     sync::{self, Islands, SkewReport, Sync},
 };
@@ -47,7 +48,10 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) local: RegionId,
-    pub(crate) default: Keyspace,
+    /// Of the client's own handles.
+    pub(crate) default: Home,
+    pub(crate) plane: Option<Arc<Plane>>,
+    pub(crate) routed: BTreeMap<String, Arc<RoutedKeyspace>>,
     pub(crate) keyspaces: BTreeMap<String, Keyspace>,
     pub(crate) islands: Vec<Islands>,
     pub(crate) regions: Vec<Arc<RedisRegion>>,
@@ -86,44 +90,121 @@ impl Client {
     /// [`ErrorKind::Config`] for an unknown name; names the known ones.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace, Error> {
         self.inner.keyspaces.get(name).cloned().ok_or_else(|| {
-            let known = names(&self.inner.keyspaces);
-            Error::new(ErrorKind::Config, format!("unknown keyspace {name:?}, known: {known}"))
+            let what = if self.inner.routed.contains_key(name) {
+                format!("keyspace {name:?} is routed: use `connection({name:?})`")
+            } else {
+                format!("unknown keyspace {name:?}, known: {}", names(&self.inner.keyspaces))
+            };
+            Error::new(ErrorKind::Config, what)
         })
+    }
+
+    /// A connection to a routed keyspace, for any command; see [`Connection`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for an unknown name, and for an active-active keyspace: a plain write there would not be
+    /// replicated, and the next merge would overwrite it.
+    pub fn connection(&self, keyspace: &str) -> Result<Connection, Error> {
+        self.inner.routed.get(keyspace).cloned().map(Connection::new).ok_or_else(|| {
+            let what = if self.inner.keyspaces.contains_key(keyspace) {
+                format!(
+                    "keyspace {keyspace:?} is active-active, where plain commands would be lost: use \
+                     `keyspace({keyspace:?})` and its register, counter, set, map or sorted_set"
+                )
+            } else {
+                format!("unknown keyspace {keyspace:?}, known: {}", names(&self.inner.routed))
+            };
+            Error::new(ErrorKind::Config, what)
+        })
+    }
+
+    /// The region that takes the writes of keyspaces with a regional primary; `None` without routed keyspaces.
+    #[must_use]
+    pub fn active_region(&self) -> Option<RegionId> {
+        let core = &self.inner.plane.as_ref()?.core;
+        core.topology.load().region(core.active()).map(|region| region.id.clone())
+    }
+
+    /// Lets another region take the writes, if it is healthy. It stays until [`Client::release`].
+    ///
+    /// This client only: others follow their own view. The regions' data are their own: the next region has what the one
+    /// before wrote only where somebody copied it, and an [`Event::MayLack`] says so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for an unknown region, [`ErrorKind::Unavailable`] when it is unhealthy or another one was
+    /// forced.
+    pub fn switch_to(&self, region: &str) -> Result<(), Error> {
+        self.plane()?.core.switch_to(region)
+    }
+
+    /// Lets another region take the writes whatever its health, for so long or until [`Client::release`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for an unknown region.
+    pub fn force_to(&self, region: &str, duration: Duration) -> Result<(), Error> {
+        self.plane()?.core.force(region, duration)
+    }
+
+    /// Ends what [`Client::switch_to`] or [`Client::force_to`] began: weight, latency and health decide again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] without routed keyspaces.
+    pub fn release(&self) -> Result<(), Error> {
+        self.plane()?.core.release();
+        Ok(())
+    }
+
+    /// Every change on the routed plane from now on; empty without routed keyspaces. A listener that does not keep up
+    /// loses the oldest and hears [`Event::Missed`].
+    pub fn events(&self) -> impl Stream<Item = Event> + Send + Unpin + use<> {
+        match &self.inner.plane {
+            Some(plane) => plane.core.events.listen().left_stream(),
+            None => stream::empty().right_stream(),
+        }
+    }
+
+    fn plane(&self) -> Result<&Arc<Plane>, Error> {
+        let missing = || Error::new(ErrorKind::Config, "no routed keyspace is configured");
+        self.inner.plane.as_ref().ok_or_else(missing)
+    }
+
+    fn handle(&self, kind: Kind, name: impl Into<Bytes>) -> Handle {
+        Handle::new(self.inner.default.clone(), kind, name)
     }
 
     /// A register in the default keyspace; see [`Register`].
     #[must_use]
     pub fn register<T>(&self, name: impl Into<Bytes>) -> Register<T> {
-        self.inner.default.register(name)
+        Register::new(self.handle(Kind::String, name))
     }
 
     /// A counter in the default keyspace; see [`Counter`].
     #[must_use]
     pub fn counter(&self, name: impl Into<Bytes>) -> Counter {
-        self.inner.default.counter(name)
+        Counter { handle: self.handle(Kind::String, name) }
     }
 
     /// A set in the default keyspace; see [`Set`].
     #[must_use]
     pub fn set(&self, name: impl Into<Bytes>) -> Set {
-        self.inner.default.set(name)
+        Set { handle: self.handle(Kind::Set, name) }
     }
 
     /// A map in the default keyspace; see [`Map`].
     #[must_use]
     pub fn map<T>(&self, name: impl Into<Bytes>) -> Map<T> {
-        self.inner.default.map(name)
+        Map::new(self.handle(Kind::Hash, name))
     }
 
     /// A sorted set in the default keyspace; see [`SortedSet`].
     #[must_use]
     pub fn sorted_set(&self, name: impl Into<Bytes>) -> SortedSet {
-        self.inner.default.sorted_set(name)
+        SortedSet { handle: self.handle(Kind::SortedSet, name) }
     }
 
     /// A batch of writes in the default keyspace; see [`Batch`].
     pub fn batch(&self) -> Batch {
-        self.inner.default.batch()
+        Batch::new(self.inner.default.clone())
     }
 
     /// Waits until every region holds everything every other region has. For tests: it looks at all regions and all
@@ -180,6 +261,9 @@ impl Client {
         for region in &self.inner.regions {
             region.shut_down().await;
         }
+        if let Some(plane) = &self.inner.plane {
+            plane.shut_down().await;
+        }
     }
 }
 
@@ -189,7 +273,7 @@ fn not_converged(what: Vec<String>) -> Error {
 
 impl Keyspace {
     fn handle(&self, kind: Kind, name: impl Into<Bytes>) -> Handle {
-        Handle::new(self.store.clone(), kind, name)
+        Handle::new(Ok(self.store.clone()), kind, name)
     }
 
     /// A register; see [`Register`].
@@ -224,7 +308,7 @@ impl Keyspace {
 
     /// A batch of writes; see [`Batch`].
     pub fn batch(&self) -> Batch {
-        Batch::new(self.store.clone())
+        Batch::new(Ok(self.store.clone()))
     }
 
     /// An interpreter of Redis-style commands on this keyspace in the local region.

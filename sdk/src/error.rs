@@ -1,6 +1,6 @@
 //! The one error that callers see: what kind, where, and what to do next.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use archipelago_engine::{MutationError, RegionId};
 
@@ -19,6 +19,25 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     region: Option<RegionId>,
+    attempts: Vec<Attempt>,
+    next_try: Option<Duration>,
+}
+
+/// One attempt of a routed call that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The node that was asked, or passed over.
+    pub node: String,
+    /// How long it took.
+    pub took: Duration,
+    /// What went wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {:?}: {}", self.node, self.took, self.what)
+    }
 }
 
 /// The kinds of failure a caller can act on.
@@ -47,12 +66,30 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { inner: Box::new(Inner { kind, message: message.into(), region: None }) }
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                region: None,
+                attempts: Vec::new(),
+                next_try: None,
+            }),
+        }
     }
 
     /// The same error, with the place it came from in front.
     pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
         self.inner.message = format!("{place}: {}", self.inner.message);
+        self
+    }
+
+    pub(crate) fn with_attempts(mut self, attempts: Vec<Attempt>) -> Self {
+        self.inner.attempts = attempts;
+        self
+    }
+
+    pub(crate) fn with_next_try(mut self, next_try: Option<Duration>) -> Self {
+        self.inner.next_try = next_try;
         self
     }
 
@@ -85,6 +122,18 @@ impl Error {
     #[must_use]
     pub fn region(&self) -> Option<&RegionId> {
         self.inner.region.as_ref()
+    }
+
+    /// What a routed call tried, in order; empty for other calls.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.inner.attempts
+    }
+
+    /// How soon the regions are looked at again, when none was healthy.
+    #[must_use]
+    pub fn next_try(&self) -> Option<Duration> {
+        self.inner.next_try
     }
 
     /// Whether a write may have been applied although it failed.
@@ -138,9 +187,16 @@ impl fmt::Display for Error {
             | ErrorKind::NotConverged
             | ErrorKind::Protocol => "",
         };
-        match &self.inner.region {
-            Some(region) => write!(f, "{region}: {}{hint}", self.inner.message),
-            None => write!(f, "{}{hint}", self.inner.message),
+        if let Some(region) = &self.inner.region {
+            write!(f, "{region}: ")?;
+        }
+        write!(f, "{}{hint}", self.inner.message)?;
+        for attempt in &self.inner.attempts {
+            write!(f, "; {attempt}")?;
+        }
+        match self.inner.next_try {
+            Some(next) => write!(f, "; next try in {next:?}"),
+            None => Ok(()),
         }
     }
 }

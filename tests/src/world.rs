@@ -95,6 +95,7 @@ impl World {
             local: Some(REGIONS[at].to_owned()),
             regions: regions.collect(),
             keyspaces: BTreeMap::from([("default".to_owned(), self.settings.clone())]),
+            ..Config::default()
         }
     }
 

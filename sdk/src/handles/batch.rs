@@ -1,16 +1,11 @@
 //! Batches: many writes in one pipeline.
 
-use std::sync::Arc;
-
 use archipelago_engine::{Mutation, Outcome, Presence, Retention};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Codec, Counter, Handle, Map, Register, Set, SortedSet, counter, register, set, sorted_set};
-use crate::{
-    error::Error,
-    store::{Store, Write},
-};
+use super::{Codec, Counter, Handle, Home, Map, Register, Set, SortedSet, counter, register, set, sorted_set};
+use crate::{error::Error, store::Write};
 
 /// Writes that go out together: one round trip for all, in order. Each is atomic by itself; the batch is not.
 ///
@@ -27,12 +22,12 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a batch does nothing until it is executed"]
 pub struct Batch {
-    store: Arc<dyn Store>,
+    store: Home,
     writes: Vec<Result<Write, Error>>,
 }
 
 impl Batch {
-    pub(crate) const fn new(store: Arc<dyn Store>) -> Self {
+    pub(crate) const fn new(store: Home) -> Self {
         Self { store, writes: Vec::new() }
     }
 
@@ -103,10 +98,14 @@ impl Batch {
         for write in self.writes {
             results.push(write.map(|write| writes.push(write)));
         }
-        let mut outcomes = self.store.write_all(&writes).await.into_iter();
+        let store = match self.store {
+            Ok(store) => store,
+            Err(error) => return results.into_iter().map(|result| result.and(Err(error.clone()))).collect(),
+        };
+        let mut outcomes = store.write_all(&writes).await.into_iter();
         for result in results.iter_mut().filter(|result| result.is_ok()) {
             if let Some(Err(error)) = outcomes.next().map(|outcome| outcome.map(|_: Outcome| ())) {
-                *result = Err(Error::of_write(error, self.store.region()));
+                *result = Err(Error::of_write(error, store.region()));
             }
         }
         results

@@ -30,13 +30,20 @@ use crate::{
 /// A key in a keyspace of the local region: what every handle is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
-    store: Arc<dyn Store>,
+    store: Home,
     key: Key,
 }
 
+/// Where handles read and write, or why nowhere: making a handle never fails, its calls say what is missing.
+pub(crate) type Home = Result<Arc<dyn Store>, Error>;
+
 impl Handle {
-    pub(crate) fn new(store: Arc<dyn Store>, kind: Kind, name: impl Into<Bytes>) -> Self {
+    pub(crate) fn new(store: Home, kind: Kind, name: impl Into<Bytes>) -> Self {
         Self { store, key: Key::new(kind, name) }
+    }
+
+    fn store(&self) -> Result<&Arc<dyn Store>, Error> {
+        self.store.as_ref().map_err(Error::clone)
     }
 
     fn to_write(&self, mutation: Mutation) -> Write {
@@ -45,12 +52,14 @@ impl Handle {
 
     async fn write(&self, mutation: Mutation) -> Result<Outcome, Error> {
         let write = self.to_write(mutation);
-        self.store.write(&write).await.map_err(|error| Error::of_write(error, self.store.region()))
+        let store = self.store()?;
+        store.write(&write).await.map_err(|error| Error::of_write(error, store.region()))
     }
 
     async fn read(&self, query: Query) -> Result<Reply, Error> {
         let read = Read { key: self.key.clone(), query };
-        self.store.read(&read).await.map_err(|error| Error::of_read(error, self.store.region()))
+        let store = self.store()?;
+        store.read(&read).await.map_err(|error| Error::of_read(error, store.region()))
     }
 
     async fn delete(&self) -> Result<bool, Error> {

@@ -90,6 +90,12 @@ impl Latency {
         self.mean.get().unwrap_or(self.options.initial)
     }
 
+    /// The mean, if there was an answer.
+    #[must_use]
+    pub fn measured(&self) -> Option<Duration> {
+        self.mean.get()
+    }
+
     /// Whether an answer that took this long is [`Outcome::Slow`](super::Outcome::Slow): longer than an attempt may take.
     ///
     /// Relative on purpose: a fixed bound would take a distant node out of rotation for being distant.

@@ -36,6 +36,7 @@ pub fn config(urls: &[(&str, String)], connections: usize, history_check: Histor
             "default".to_owned(),
             KeyspaceConfig { history_check, ..KeyspaceConfig::default() },
         )]),
+        ..Config::default()
     }
 }
 

@@ -43,6 +43,7 @@ impl Stage {
             local: Some(local.to_owned()),
             regions: regions.into_iter().map(|(name, url)| (name.to_owned(), RegionConfig::new(url))).collect(),
             keyspaces: BTreeMap::from([("default".to_owned(), KeyspaceConfig { partitions: 1, ..settings() })]),
+            ..Config::default()
         };
         Client::builder().config(config).without_sync().build().await.unwrap()
     }

@@ -1,0 +1,107 @@
+//! One keyspace: on which plane it lives, and how it behaves there.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{defaults, millis};
+use crate::routing::RoutingConfig;
+
+/// One keyspace.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyspaceConfig {
+    /// On which plane it lives.
+    pub mode: Mode,
+    /// Partitions, 1 to 1024; default 16. Fixed when the keyspace is created; a client that says otherwise is refused.
+    #[serde(default = "default_partitions")]
+    pub partitions: u16,
+    /// How the region's history is checked; default `exact`.
+    #[serde(default)]
+    pub history_check: HistoryCheck,
+    /// Entries a log keeps for destinations that do not fetch them; default 1,000,000. It bounds memory while a region
+    /// is away: behind it the region gets a resync.
+    #[serde(default = "default_log_cap")]
+    pub log_cap: u64,
+    /// Milliseconds a clock may be pulled ahead by a peer's, and from where skew is reported; default 60,000.
+    #[serde(default = "default_max_clock_skew", rename = "max_clock_skew_ms", deserialize_with = "millis")]
+    pub max_clock_skew: Duration,
+    /// Milliseconds between a key's expiry and the clearing of its cells; default 60,000. An extension that arrives
+    /// within it revives the key.
+    #[serde(default = "default_sweep_grace", rename = "sweep_grace_ms", deserialize_with = "millis")]
+    pub sweep_grace: Duration,
+    /// Which nodes serve what, in mode `routed`.
+    #[serde(default)]
+    pub routing: Option<RoutingConfig>,
+}
+
+/// On which plane a keyspace lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Every region writes locally; values are merged.
+    ActiveActive,
+    /// One region writes each key; any command of Redis.
+    Routed,
+}
+
+/// When the scripts check that the server's history is the one on record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HistoryCheck {
+    /// In every script (about 1.5 µs each). Nothing acknowledged is lost by an unnoticed promotion.
+    #[default]
+    Exact,
+    /// By a heartbeat four times a second. What was acknowledged between two heartbeats around a promotion may be
+    /// lost, in peers too.
+    Heartbeat,
+}
+
+impl Default for KeyspaceConfig {
+    fn default() -> Self {
+        Self {
+            mode: Mode::ActiveActive,
+            partitions: defaults::PARTITIONS,
+            history_check: HistoryCheck::Exact,
+            log_cap: defaults::LOG_CAP,
+            max_clock_skew: defaults::MAX_CLOCK_SKEW,
+            sweep_grace: defaults::SWEEP_GRACE,
+            routing: None,
+        }
+    }
+}
+
+impl KeyspaceConfig {
+    /// A routed keyspace.
+    #[must_use]
+    pub fn routed(routing: RoutingConfig) -> Self {
+        Self { mode: Mode::Routed, routing: Some(routing), ..Self::default() }
+    }
+
+    /// Checks what the types cannot. The message begins with the key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !(1..=1024).contains(&self.partitions) {
+            return Err(format!("partitions: expected 1 to 1024, found {}", self.partitions));
+        }
+        if self.log_cap < 1000 {
+            return Err(format!("log_cap: expected at least 1000, found {}", self.log_cap));
+        }
+        if self.mode == Mode::ActiveActive && self.routing.is_some() {
+            return Err("routing: only for mode = \"routed\"; every region of an active-active keyspace writes".into());
+        }
+        Ok(())
+    }
+}
+
+const fn default_partitions() -> u16 {
+    defaults::PARTITIONS
+}
+const fn default_log_cap() -> u64 {
+    defaults::LOG_CAP
+}
+const fn default_max_clock_skew() -> Duration {
+    defaults::MAX_CLOCK_SKEW
+}
+const fn default_sweep_grace() -> Duration {
+    defaults::SWEEP_GRACE
+}

@@ -1,0 +1,258 @@
+//! Configuration: plain structs, their defaults, the file format, and one validation.
+
+mod keyspace;
+mod region;
+mod routed;
+mod text;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use archipelago_engine::RegionId;
+use serde::Deserialize;
+
+use self::text::{address_of, place_of, without_values};
+pub(crate) use self::text::{is_keyspace_name, names, without_credentials};
+pub use self::{
+    keyspace::{HistoryCheck, KeyspaceConfig, Mode},
+    region::RegionConfig,
+    routed::{Failover, RoutedConfig},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    resilience::ResilienceOptions,
+};
+
+/// Every default in one place.
+pub mod defaults {
+    use std::time::Duration;
+
+    /// Partitions of a keyspace; fixed when the keyspace is created.
+    pub const PARTITIONS: u16 = 16;
+    /// Weight of a region among those that may write.
+    pub const WEIGHT: u32 = 1;
+    /// Without any answer for so long, a region that is down is left by writes.
+    pub const PATIENCE: Duration = Duration::from_millis(500);
+    /// Within which every routed call ends.
+    pub const DEADLINE: Duration = Duration::from_secs(1);
+    /// Between two probes of a node.
+    pub const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+    /// How long a probe may take. Longer than a slow answer: three late ones in a row take a node out.
+    pub const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
+    /// Shared connections to a node; each carries any number of concurrent calls.
+    pub const CONNECTIONS: usize = 1;
+    /// How long to wait for a connection, handshake included.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long to wait for an answer. Shorter turns slow answers into "maybe applied"; longer holds callers up.
+    pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How many entries a log keeps for destinations that do not fetch them; behind that they get a resync.
+    pub const LOG_CAP: u64 = 1_000_000;
+    /// How far a region's clock may be pulled ahead by a peer's, and from where skew is reported.
+    pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
+    /// How long after its expiry a key's cells are cleared.
+    pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+    /// How long a link's lease lasts without renewal: about how long a takeover takes.
+    pub const LEASE: Duration = Duration::from_secs(5);
+    /// Cells in one join. Larger batches block the server longer and are slower.
+    pub const BATCH_CELLS: usize = 200;
+    /// Joins in flight on one partition of a link.
+    pub const JOINS_IN_FLIGHT: usize = 16;
+}
+
+/// The whole configuration.
+///
+/// ```
+/// let config: archipelago::Config = r#"
+///     [regions.us-east-1]
+///     url = "redis://127.0.0.1:7001"
+///
+///     [regions.eu-west-1]
+///     url = "redis://127.0.0.1:7002"
+///
+///     [keyspaces.default]
+///     mode = "active-active"
+/// "#.parse()?;
+/// assert_eq!(config.regions.len(), 2);
+/// assert_eq!(config.keyspaces["default"].partitions, 16);
+/// # Ok::<(), archipelago::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The local region, unless the builder, `--region` or `ARCHIPELAGO_REGION` names another.
+    #[serde(default)]
+    pub local: Option<String>,
+    /// The regions, by name.
+    #[serde(default)]
+    pub regions: BTreeMap<String, RegionConfig>,
+    /// The keyspaces, by name. Without any there is one, `default`, in mode `active-active`.
+    #[serde(default)]
+    pub keyspaces: BTreeMap<String, KeyspaceConfig>,
+    /// What the routed plane does when regions die.
+    #[serde(default)]
+    pub routed: RoutedConfig,
+    /// Breakers, timeouts, retries and hedges of the routed plane.
+    #[serde(default)]
+    pub resilience: ResilienceOptions,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the file cannot be read or says what it cannot say; names the file, and the line and
+    /// key where there is one.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::new(ErrorKind::Config, format!("cannot read {}: {error}", path.display())))?;
+        text.parse().map_err(|error: Error| error.within(path.display().to_string()))
+    }
+
+    /// Checks what the types cannot, fills in environment variables and the default keyspace.
+    fn validate(mut self) -> Result<Self, Error> {
+        let refusal = |what: String| Error::new(ErrorKind::Config, what);
+        let refuse = |what: String| Err(refusal(what));
+        if self.regions.is_empty() {
+            return refuse("no regions: expected at least one [regions.NAME] with a url".into());
+        }
+        for (name, region) in &mut self.regions {
+            if let Err(error) = name.parse::<RegionId>() {
+                return refuse(format!("regions.{name}: {error}"));
+            }
+            region.complete().map_err(|what| refusal(format!("regions.{name}.{what}")))?;
+        }
+        self.check_servers().map_err(refusal)?;
+        if let Some(local) = &self.local
+            && !self.regions.contains_key(local)
+        {
+            return refuse(format!("local: unknown region {local:?}, known: {}", names(&self.regions)));
+        }
+        if self.keyspaces.is_empty() {
+            self.keyspaces.insert("default".into(), KeyspaceConfig::default());
+        }
+        for (name, keyspace) in &self.keyspaces {
+            if !is_keyspace_name(name) {
+                return refuse(format!("keyspaces.{name}: a keyspace name has 1 to 64 of A-Z a-z 0-9 - _ ."));
+            }
+            keyspace.check().map_err(|what| refusal(format!("keyspaces.{name}.{what}")))?;
+        }
+        self.check_planes().map_err(refusal)?;
+        self.routed.check().map_err(|what| refusal(format!("routed.{what}")))?;
+        self.resilience.validate().map_err(|error| error.within("resilience"))?;
+        Ok(self)
+    }
+
+    /// Each address belongs to one node: a server listed twice would be its own peer, or its own replica.
+    fn check_servers(&self) -> Result<(), String> {
+        let mut servers = BTreeMap::new();
+        for (name, region) in &self.regions {
+            for (stands_in, urls) in &region.replicas {
+                if !self.regions.contains_key(stands_in) {
+                    let known = names(&self.regions);
+                    return Err(format!("regions.{name}.replicas: unknown region {stands_in:?}, known: {known}"));
+                }
+                for url in urls {
+                    if let Some(other) = servers.insert(address_of(url), name) {
+                        return Err(format!(
+                            "regions.{other} and regions.{name} name one server twice: {}",
+                            address_of(url)
+                        ));
+                    }
+                }
+            }
+            let primaries = [&region.url].into_iter().filter(|url| !url.is_empty()).chain(&region.cluster);
+            for url in primaries {
+                if let Some(other) = servers.insert(address_of(url), name) {
+                    return Err(format!(
+                        "regions.{other} and regions.{name} are one server: each region needs its own"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Local writes need each region's own single primary.
+    fn check_planes(&self) -> Result<(), String> {
+        let Some((keyspace, _)) = self.keyspaces.iter().find(|(_, keyspace)| keyspace.mode == Mode::ActiveActive)
+        else {
+            return Ok(());
+        };
+        match self.regions.iter().find(|(_, region)| region.url.is_empty()) {
+            Some((region, _)) => Err(format!(
+                "regions.{region}: keyspace {keyspace} is active-active, which needs a `url` here; a cluster serves \
+                 routed keyspaces only"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::str::FromStr for Config {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let place = error.span().map(|span| place_of(text, span.start)).unwrap_or_default();
+            // Only the message: the error's own display quotes the source line, and that may hold a password.
+            Error::new(ErrorKind::Config, format!("{place}{}", without_values(error.message())))
+        })?;
+        config.validate()
+    }
+}
+
+fn millis<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        text.parse::<Config>().map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_mistake_is_named_by_line_and_key() {
+        let message = refusal("[regions.eu]\nurl = \"redis://h:1\"\nconections = 2\n");
+        assert!(message.contains("line 3") && message.contains("conections"), "{message}");
+        let message = refusal("[regions.eu]\nurl = 5\n");
+        assert!(message.contains("line 2") && message.contains("string"), "{message}");
+        let message = refusal("[regions.eu]\nurl = \"http://x\"\n");
+        assert!(message.contains("regions.eu.url") && message.contains("redis://"), "{message}");
+        let message = refusal("local = \"mars\"\n[regions.eu]\nurl = \"redis://h:1\"\n");
+        assert!(message.contains("mars") && message.contains("eu"), "{message}");
+        assert!(refusal("").contains("no regions"));
+        let tls = refusal("[regions.eu]\nurl = \"rediss://h:1\"\n");
+        assert!(tls.contains("TLS"), "{tls}");
+    }
+
+    #[test]
+    fn secrets_appear_in_no_message_and_no_debug() {
+        let message = refusal("[regions.eu]\nurl = \"http://user:hunter2@h\"\n");
+        assert!(!message.contains("hunter2"), "{message}");
+        let message = refusal("[regions]\neu = \"redis://user:hunter2@h:1\"\n");
+        assert!(!message.contains("hunter2") && message.contains("line 2, regions.eu"), "{message}");
+        let message = refusal("[regions.eu]\nurl = \"redis://user:hunter2@h:1\" x\n");
+        assert!(!message.contains("hunter2"), "{message}");
+        let region = RegionConfig::new("redis://user:hunter2@h:1/0?password=hunter2");
+        assert!(!format!("{region:?}").contains("hunter2"), "{region:?}");
+    }
+
+    #[test]
+    fn two_regions_are_two_servers() {
+        let message = refusal("[regions.a]\nurl = \"redis://h:1\"\n[regions.b]\nurl = \"redis://u:p@h:1\"\n");
+        assert!(message.contains("regions.a and regions.b"), "{message}");
+    }
+
+    #[test]
+    fn environment_variables_fill_in() {
+        use super::text::substitute;
+        let lookup = |name: &str| (name == "PW").then(|| "s3".to_owned());
+        assert_eq!(substitute("redis://:${PW}@h", lookup), Ok("redis://:s3@h".to_owned()));
+        assert!(substitute("${NO}", lookup).is_err_and(|e| e.contains("NO")));
+        assert!(substitute("${PW", lookup).is_err());
+    }
+}

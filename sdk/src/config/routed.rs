@@ -1,0 +1,69 @@
+//! What the routed plane does when regions die.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{defaults, millis};
+
+/// What the routed plane does when regions die.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoutedConfig {
+    /// Whether the region that writes is left when it is unhealthy; default `automatic`.
+    pub failover: Failover,
+    /// Milliseconds without any answer after which a region that is down is left by writes; default 500. Shorter, and a
+    /// broken connection or a quick restart moves them to a region with other data.
+    #[serde(rename = "patience_ms", deserialize_with = "millis")]
+    pub patience: Duration,
+    /// Milliseconds within which every call ends, unless it says otherwise itself; default 1000.
+    #[serde(rename = "deadline_ms", deserialize_with = "millis")]
+    pub deadline: Duration,
+    /// Milliseconds between two probes of a node; default 200. A replica's staleness is known to about this much.
+    #[serde(rename = "probe_interval_ms", deserialize_with = "millis")]
+    pub probe_interval: Duration,
+    /// Milliseconds a probe may take, unless three times the node's mean latency is longer; default 200.
+    #[serde(rename = "probe_timeout_ms", deserialize_with = "millis")]
+    pub probe_timeout: Duration,
+}
+
+/// Whether the region that writes is left when it is unhealthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failover {
+    /// Each client goes to the next region by weight when its breakers and probes say so, and back when it recovers.
+    /// Fit for caches and data that can be rebuilt: the next region may not have what the last one wrote.
+    #[default]
+    Automatic,
+    /// Only [`Client::switch_to`](crate::Client::switch_to) moves the writer.
+    Manual,
+}
+
+impl Default for RoutedConfig {
+    fn default() -> Self {
+        Self {
+            failover: Failover::default(),
+            patience: defaults::PATIENCE,
+            deadline: defaults::DEADLINE,
+            probe_interval: defaults::PROBE_INTERVAL,
+            probe_timeout: defaults::PROBE_TIMEOUT,
+        }
+    }
+}
+
+impl RoutedConfig {
+    /// Checks what the types cannot. The message begins with the key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (key, value) in [
+            ("patience_ms", self.patience),
+            ("deadline_ms", self.deadline),
+            ("probe_interval_ms", self.probe_interval),
+            ("probe_timeout_ms", self.probe_timeout),
+        ] {
+            if value < Duration::from_millis(10) || value > Duration::from_secs(600) {
+                return Err(format!("{key}: expected 10 to 600000 milliseconds"));
+            }
+        }
+        Ok(())
+    }
+}

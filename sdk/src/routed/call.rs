@@ -1,0 +1,226 @@
+//! One call: plan, attempt, retry, until an answer or the deadline.
+
+use std::time::Duration;
+
+use redis::{RedisError, RedisResult, Value};
+
+use super::{
+    attempt::{Failed, Open},
+    failure::History,
+    link::{Answer, Work},
+    options::CallOptions,
+    plane::Core,
+    route::Route,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    resilience::{Admission, Attempted, Failure, Moment, Next, decide},
+    routing::{Access, Candidates, NodeIndex, Policy, Profile, RegionIndex, Request, Step},
+};
+
+/// How often a call that nobody could take looks again, each time after a longer wait: about 200 ms in all.
+const PASSES: u32 = 6;
+
+/// Added to each such wait, so that a short backoff does not use them up before a switch is noticed.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What a call is, as far as sending it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'c> {
+    pub(super) core: &'c Core,
+    pub(super) profile: &'c Profile,
+    pub(super) options: &'c CallOptions,
+    pub(super) home: Option<RegionIndex>,
+    pub(super) work: Work<'c>,
+    pub(super) access: Access,
+    pub(super) key: Option<&'c [u8]>,
+    pub(super) is_idempotent: bool,
+    /// The only node that can answer, for a cursor; otherwise the policy picks.
+    pub(super) only: Option<NodeIndex>,
+}
+
+/// What happened to a call so far.
+pub(super) struct Progress {
+    began: Moment,
+    pub(super) deadline: Moment,
+    passes: u32,
+    pub(super) attempts: u32,
+    pub(super) history: History,
+}
+
+/// How a pass over a plan ended.
+enum Pass {
+    Ended(RedisResult<(Answer, NodeIndex)>),
+    Again(Duration),
+}
+
+impl<'c> Call<'c> {
+    /// The answer, and the node that gave it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the answer, not the request: what was sent may be executed.
+    pub(super) async fn run(&self) -> RedisResult<(Answer, NodeIndex)> {
+        let began = self.core.clock.now();
+        let deadline = began.after(self.options.deadline.unwrap_or(self.core.config.deadline));
+        self.core.budget.deposit();
+        let mut progress = Progress { began, deadline, passes: 0, attempts: 0, history: History::default() };
+        loop {
+            match self.pass(&mut progress).await {
+                Pass::Ended(result) => return result,
+                Pass::Again(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Asks the policy with the plane as it is now.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Request<'_>, &Candidates<'_>) -> T) -> Result<T, Error> {
+        let mut request = match self.access {
+            Access::Read => Request::read(),
+            Access::Write => Request::write(),
+        };
+        request.key = self.key;
+        request.home = self.home;
+        request.max_staleness = self.options.max_staleness;
+        request.needs_primary = self.options.at_primary;
+        request.random = fastrand::u64(..);
+        let topology = self.core.topology.load();
+        let states = self.core.states(self.core.clock.now());
+        let states = states.get(..self.core.nodes.len()).unwrap_or_default();
+        let candidates = Candidates::new(&topology, states, self.core.active())
+            .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+        Ok(question(&request, &candidates))
+    }
+
+    /// Goes down one plan.
+    async fn pass(&self, progress: &mut Progress) -> Pass {
+        let route =
+            self.ask(|request, candidates| Route::new(self.profile.plan(request, candidates), self.only, candidates));
+        let mut route = match route {
+            Ok(route) => route,
+            Err(error) => return Pass::Ended(Err(error.into())),
+        };
+        if route.is_nowhere() {
+            return self.nowhere(&route, progress);
+        }
+        while let Some(open) = self.next_open(&mut route, progress) {
+            match self.attempt(open, &mut route, progress).await {
+                Ok((answer, index)) => return Pass::Ended(Ok(self.settle(answer, index, &mut route, progress).await)),
+                Err(failed) => {
+                    route.failed();
+                    match self.after(&failed, &route, progress) {
+                        Next::NextNode => {}
+                        Next::SameNodeAfter(wait) => return Pass::Again(wait),
+                        Next::ReturnError => return Pass::Ended(Err(self.give_up(failed, progress))),
+                    }
+                }
+            }
+        }
+        self.look_again(progress).unwrap_or_else(|| self.unavailable("no node takes this call", progress))
+    }
+
+    /// The next step whose node takes calls; notes those that do not.
+    pub(super) fn next_open(&self, route: &mut Route, progress: &mut Progress) -> Option<Open<'c>> {
+        loop {
+            let step = route.advance()?;
+            if let Some(open) = self.open(step, progress) {
+                return Some(open);
+            }
+        }
+    }
+
+    fn open(&self, step: Step, progress: &mut Progress) -> Option<Open<'c>> {
+        let node = self.core.node(step.node)?;
+        let now = self.core.clock.now();
+        let Some(link) = node.link().and_then(|link| link.as_deref().cloned()) else {
+            progress.history.note(&node.name, now.since(progress.began), "not connected");
+            return None;
+        };
+        match node.breaker.admit(now) {
+            Admission::Allowed(ticket) | Admission::Probe(ticket) => {
+                Some(Open { index: step.node, node, flight: node.depart(ticket, now), link })
+            }
+            Admission::Rejected { .. } => {
+                progress.history.note(&node.name, now.since(progress.began), "passed over: its last calls failed");
+                None
+            }
+        }
+    }
+
+    /// Whether another node of the route takes calls now.
+    pub(super) fn has_open(&self, route: &Route) -> bool {
+        let mut left = route.left().filter_map(|step| self.core.node(step.node));
+        left.any(|node| node.is_connected() && node.breaker.is_closed())
+    }
+
+    fn after(&self, failed: &Failed, route: &Route, progress: &Progress) -> Next {
+        let now = self.core.clock.now();
+        let attempted = Attempted {
+            failure: failed.diagnosis.failure,
+            is_idempotent: self.is_idempotent,
+            attempts: progress.attempts,
+            remaining: progress.deadline.since(now),
+            has_next_node: self.has_open(route),
+            is_stranded: failed.is_stranded,
+        };
+        decide(&attempted, &self.core.options.retry, &self.core.backoff, &self.core.budget, now, fastrand::u64(..))
+    }
+
+    /// A miss, or an answer that is too old, is asked again where the truth is, if the policy says so.
+    async fn settle(
+        &self,
+        answer: Answer,
+        index: NodeIndex,
+        route: &mut Route,
+        progress: &mut Progress,
+    ) -> (Answer, NodeIndex) {
+        let is_stale = route.plan().max_staleness().is_some_and(|bound| self.staleness(index) > Some(bound));
+        let Some(step) = route.better_than(index, is_miss(&answer), is_stale) else { return (answer, index) };
+        let Some(open) = self.open(step, progress) else { return (answer, index) };
+        // The copy's answer is better than none.
+        self.attempt(open, &mut Route::nothing_left(*route.plan()), progress).await.unwrap_or((answer, index))
+    }
+
+    fn staleness(&self, index: NodeIndex) -> Option<Duration> {
+        self.core.node(index)?.state(self.core.clock.now()).staleness
+    }
+
+    /// Waits for a node to come back or a region to take over, if there is time.
+    fn look_again(&self, progress: &mut Progress) -> Option<Pass> {
+        progress.passes += 1;
+        let wait = self.core.backoff.delay(progress.passes, fastrand::u64(..)) + PAUSE;
+        let is_worthwhile = progress.passes < PASSES && wait < progress.deadline.since(self.core.clock.now());
+        is_worthwhile.then_some(Pass::Again(wait))
+    }
+
+    /// The policy allows no node: for ever, or as long as copies are behind.
+    fn nowhere(&self, route: &Route, progress: &mut Progress) -> Pass {
+        let why = route.plan().emptied_by().map_or_else(|| "no reason given".to_owned(), |why| why.to_string());
+        self.unavailable(&format!("the policy allows no node: {why}"), progress)
+    }
+
+    fn unavailable(&self, message: &str, progress: &mut Progress) -> Pass {
+        let next_try = self.core.next_try(self.core.clock.now());
+        let error = std::mem::take(&mut progress.history).into_error(ErrorKind::Unavailable, message, next_try);
+        Pass::Ended(Err(error.into()))
+    }
+
+    fn give_up(&self, failed: Failed, progress: &mut Progress) -> RedisError {
+        let (kind, message) = match failed.diagnosis.failure {
+            // The application's own error, as the server gave it.
+            Failure::Answered => return failed.error,
+            Failure::MaybeApplied if self.access == Access::Write => (ErrorKind::MaybeApplied, "no answer came"),
+            Failure::MaybeApplied => (ErrorKind::Timeout, "no answer came"),
+            Failure::NotSent | Failure::Refused => (ErrorKind::Unavailable, "every node declined"),
+        };
+        let next_try = self.core.next_try(self.core.clock.now());
+        std::mem::take(&mut progress.history).into_error(kind, message, next_try).into()
+    }
+}
+
+fn is_miss(answer: &Answer) -> bool {
+    match answer {
+        Answer::One(Value::Nil) => true,
+        Answer::One(_) => false,
+        Answer::Many(values) => values.iter().any(|value| matches!(value, Value::Nil)),
+    }
+}

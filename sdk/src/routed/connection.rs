@@ -1,0 +1,218 @@
+//! The connection that callers hold: whatever speaks `redis::aio::ConnectionLike` works on it unchanged.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::join_all;
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, aio::ConnectionLike};
+
+use super::{
+    call::Call,
+    link::{Answer, Work},
+    options::CallOptions,
+    plane::Plane,
+    scan,
+};
+use crate::{
+    commands::{self, Placement, Refusal, of_cmd, of_pipeline},
+    error::{Error, ErrorKind},
+    routing::{Access, Explanation, NodeIndex, Policy, Profile, RegionIndex, Role},
+};
+
+/// A connection to a routed keyspace: every command goes to the node that the keyspace's policy picks at that moment.
+///
+/// Cheap to clone, never closed, and never to be replaced: it lives as long as the client. Implements
+/// [`redis::aio::ConnectionLike`], so that `redis::AsyncCommands`, `redis::cmd` and `redis::pipe` work on it, and crates
+/// that take such a connection.
+///
+/// A pipeline, or a transaction made with `.atomic()`, goes to one node as a whole. Reads, and writes that may be
+/// repeated, survive the death of a node within their deadline; another write whose answer did not come fails as
+/// [`ErrorKind::MaybeApplied`], which the crate's own retry logic takes for "do not retry". [`Error::of`] finds this
+/// library's error inside the crate's.
+///
+/// Not on this connection: WATCH, SELECT, SUBSCRIBE, MONITOR and everything else that changes the state of a connection
+/// others share, and commands that wait at the server. Their error names the call to use. Databases other than that of
+/// the node's URL are out of reach.
+///
+/// # Cancel safety
+/// Dropping a call's future gives up the answer, not the request: a write that was sent may be executed.
+#[derive(Clone)]
+pub struct Connection {
+    keyspace: Arc<RoutedKeyspace>,
+    options: Arc<CallOptions>,
+    home: Result<Option<RegionIndex>, Error>,
+}
+
+/// A routed keyspace of a client.
+#[derive(Debug)]
+pub(crate) struct RoutedKeyspace {
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) profile: Profile,
+}
+
+impl Connection {
+    pub(crate) fn new(keyspace: Arc<RoutedKeyspace>) -> Self {
+        Self { keyspace, options: Arc::default(), home: Ok(None) }
+    }
+
+    /// The same connection, whose calls ask for this.
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        let home = options.home.as_deref().map(|name| self.keyspace.plane.core.region(name)).transpose();
+        Self { keyspace: self.keyspace.clone(), options: Arc::new(options), home }
+    }
+
+    /// Replaces the keyspace's policy for every holder of a connection, from the next call on.
+    pub fn set_policy(&self, policy: impl Policy + 'static) {
+        self.keyspace.profile.swap(policy);
+    }
+
+    /// Where a command would go at this moment, with the reason for every node, kept or skipped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the options name an unknown home region.
+    pub fn explain(&self, cmd: &Cmd) -> Result<Explanation, Error> {
+        let command = of_cmd(cmd);
+        let key = command.keys().next();
+        let call = self.call(Work::One(cmd), access(command.access()), key, command.is_idempotent())?;
+        call.ask(|request, candidates| self.keyspace.profile.plan(request, candidates).explain(candidates))
+    }
+
+    fn call<'c>(
+        &'c self,
+        work: Work<'c>,
+        access: Access,
+        key: Option<&'c [u8]>,
+        is_idempotent: bool,
+    ) -> Result<Call<'c>, Error> {
+        Ok(Call {
+            core: &self.keyspace.plane.core,
+            profile: &self.keyspace.profile,
+            options: &self.options,
+            home: self.home.clone()?,
+            work,
+            access,
+            key,
+            is_idempotent: is_idempotent || access == Access::Read || self.options.is_idempotent,
+            only: None,
+        })
+    }
+
+    async fn send_one(&self, cmd: &Cmd) -> RedisResult<Value> {
+        let command = of_cmd(cmd);
+        if let Some(refusal) = command.refusal() {
+            return Err(refused(command.name(), refusal).into());
+        }
+        if command.blocking().is_some() {
+            let name = command.name().unwrap_or_default();
+            let text = format!("{name} waits at the server and would hold up every other call: use a `redis::Client`");
+            return Err(Error::new(ErrorKind::Refused, text).into());
+        }
+        let call =
+            self.call(Work::One(cmd), access(command.access()), command.keys().next(), command.is_idempotent())?;
+        match (command.placement(), scan::cursor_at(command.name())) {
+            (_, Some(cursor_at)) => scan::run(cmd, cursor_at, &call).await,
+            (Placement::Keyed | Placement::Anywhere | Placement::Writer, None) => one(call.run().await?.0),
+            (Placement::Cursor, None) => {
+                let name = command.name().unwrap_or_default();
+                let text =
+                    format!("{name} cannot be routed: its cursors belong to one node; use `connection.exclusive(key)`");
+                Err(Error::new(ErrorKind::Refused, text).into())
+            }
+            (Placement::EveryNode, None) => self.everywhere(command.name(), &call, |_| true).await,
+            (Placement::EveryPrimary, None) => {
+                self.everywhere(command.name(), &call, |role| role == Role::Primary).await
+            }
+        }
+    }
+
+    async fn send_many(&self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+        let batch = of_pipeline(pipeline);
+        if let Some((position, refusal)) = batch.refusal() {
+            let error = refused(None, refusal).within(format!("command {position} of the pipeline"));
+            return Err(error.into());
+        }
+        let key = batch.keys().next();
+        let work = Work::Many { pipeline, offset, count };
+        let call = self.call(work, access(batch.access()), key, batch.is_idempotent())?;
+        match call.run().await?.0 {
+            Answer::Many(values) => Ok(values),
+            Answer::One(value) => Ok(vec![value]),
+        }
+    }
+
+    /// SCRIPT LOAD and its like: at every node that is up and may run it. The first failure is the answer.
+    async fn everywhere(
+        &self,
+        name: Option<&str>,
+        call: &Call<'_>,
+        is_meant: impl Fn(Role) -> bool,
+    ) -> RedisResult<Value> {
+        let core = &self.keyspace.plane.core;
+        let nodes = (0..=u8::MAX).map(NodeIndex).zip(&core.nodes);
+        // A node that is away knows nothing of it when it returns: callers answer NOSCRIPT by loading again.
+        let meant = nodes.filter(|(_, node)| is_meant(node.role()) && node.is_connected());
+        let answers = join_all(meant.map(|(index, _)| async move {
+            let at = Call { only: Some(index), ..*call };
+            one(at.run().await?.0)
+        }));
+        let answers = answers.await.into_iter().collect::<RedisResult<Vec<_>>>()?;
+        let merge = if name == Some("SCRIPT EXISTS") { exists_everywhere } else { |first, _| first };
+        let nobody = || Error::new(ErrorKind::Unavailable, "no node is connected").into();
+        answers.into_iter().reduce(merge).ok_or_else(nobody)
+    }
+}
+
+/// A script that a node lacks would fail there, so it exists where it exists everywhere.
+fn exists_everywhere(first: Value, second: Value) -> Value {
+    match (first, second) {
+        (Value::Array(first), Value::Array(second)) => {
+            let pairs = first.into_iter().zip(second);
+            Value::Array(pairs.map(|(a, b)| if a == Value::Int(0) { a } else { b }).collect())
+        }
+        (first, _) => first,
+    }
+}
+
+const fn access(access: commands::Access) -> Access {
+    match access {
+        commands::Access::Read => Access::Read,
+        commands::Access::Write => Access::Write,
+    }
+}
+
+pub(super) fn one(answer: Answer) -> RedisResult<Value> {
+    match answer {
+        Answer::One(value) => Ok(value),
+        Answer::Many(_) => Err(Error::new(ErrorKind::Protocol, "several answers to one command").into()),
+    }
+}
+
+fn refused(name: Option<&str>, refusal: Refusal) -> Error {
+    let name = name.unwrap_or("this command");
+    Error::new(ErrorKind::Refused, format!("{name} cannot run on a routed connection: {}", refusal.instruction()))
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(self.send_one(cmd))
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(self.send_many(pipeline, offset, count))
+    }
+
+    fn get_db(&self) -> i64 {
+        0
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,322 @@
+//! A node: one server of a region as calls see it. Its connections, its health, and what is in flight there.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+use tokio::sync::Notify;
+
+use super::{
+    endpoint::Endpoint,
+    events::{Event, Events},
+    link::Link,
+};
+use crate::{
+    resilience::{Breaker, BreakerState, Diagnosis, Latency, Moment, Outcome, ResilienceOptions, Ticket, Transition},
+    routing::{Availability, NodeState, Role},
+};
+
+/// One server, or one cluster, of a region.
+pub(crate) struct Node {
+    pub(crate) name: Arc<str>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) breaker: Breaker,
+    pub(crate) latency: Latency,
+    lines: Vec<Line>,
+    turn: AtomicUsize,
+    in_flight: AtomicU32,
+    /// As of when a replica holds everything, in microseconds; [`UNKNOWN`] before it was seen.
+    fresh_as_of: AtomicU64,
+    is_syncing: AtomicBool,
+    takes_writes: AtomicBool,
+    role: AtomicU8,
+    was_up: AtomicBool,
+    /// When it last answered anything, in microseconds.
+    answered_at: AtomicU64,
+    /// Whether a first attempt to connect has ended, well or badly.
+    was_tried: AtomicBool,
+    events: Events,
+}
+
+/// A shared connection over time.
+pub(crate) struct Line {
+    link: ArcSwapOption<Link>,
+    lost: Notify,
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
+impl Node {
+    pub(crate) fn new(
+        name: Arc<str>,
+        endpoint: Endpoint,
+        role: Role,
+        lines: usize,
+        options: &ResilienceOptions,
+        events: Events,
+    ) -> Self {
+        let line = || Line { link: ArcSwapOption::empty(), lost: Notify::new() };
+        let node = Self {
+            name,
+            endpoint,
+            breaker: Breaker::new(&options.breaker),
+            latency: Latency::new(&options.latency),
+            lines: (0..lines.max(1)).map(|_| line()).collect(),
+            turn: AtomicUsize::new(0),
+            in_flight: AtomicU32::new(0),
+            fresh_as_of: AtomicU64::new(UNKNOWN),
+            is_syncing: AtomicBool::new(false),
+            takes_writes: AtomicBool::new(true),
+            role: AtomicU8::new(0),
+            was_up: AtomicBool::new(false),
+            answered_at: AtomicU64::new(0),
+            was_tried: AtomicBool::new(false),
+            events,
+        };
+        node.expect(role);
+        node
+    }
+
+    /// The role the topology gives it.
+    pub(crate) fn role(&self) -> Role {
+        if self.role.load(Ordering::Acquire) == 0 { Role::Primary } else { Role::Replica }
+    }
+
+    /// Gives it another role. Its connections are made anew, since each verifies the role.
+    pub(crate) fn expect(&self, role: Role) {
+        let code = u8::from(role == Role::Replica);
+        if self.role.swap(code, Ordering::AcqRel) != code {
+            self.fresh_as_of.store(UNKNOWN, Ordering::Release);
+            self.takes_writes.store(true, Ordering::Release);
+            self.disconnect("its role changed");
+        }
+    }
+
+    /// A connection for one call, if one is up.
+    pub(crate) fn link(&self) -> Option<Guard<Option<Arc<Link>>>> {
+        let turn = match self.lines.len() {
+            1 => 0,
+            count => self.turn.fetch_add(1, Ordering::Relaxed) % count,
+        };
+        // With several lines, one that is down must not fail a call that another could carry.
+        let order = self.lines.iter().skip(turn).chain(self.lines.iter().take(turn));
+        order.map(|line| line.link.load()).find(|link| link.is_some())
+    }
+
+    /// Whether there is a connection at all.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.lines.iter().any(|line| line.link.load().is_some())
+    }
+
+    /// An attempt to connect has ended.
+    pub(crate) fn tried(&self) {
+        self.was_tried.store(true, Ordering::Release);
+    }
+
+    /// Whether anything is known of it.
+    pub(crate) fn was_tried(&self) -> bool {
+        self.was_tried.load(Ordering::Acquire)
+    }
+
+    /// How many connections it keeps.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// A connection is up on this line: it answered, and has the right role.
+    pub(crate) fn connected(&self, line: usize, link: Link, now: Moment) {
+        if let Some(line) = self.lines.get(line) {
+            line.link.store(Some(Arc::new(link)));
+        }
+        self.breaker.close(now);
+        self.note_up();
+    }
+
+    /// Waits until the connection of this line has to be replaced.
+    pub(crate) async fn lost(&self, line: usize) {
+        if let Some(line) = self.lines.get(line) {
+            while line.link.load().is_some() {
+                line.lost.notified().await;
+            }
+        }
+    }
+
+    /// Drops every connection: each is made anew, and verified.
+    pub(crate) fn disconnect(&self, why: &str) {
+        for line in &self.lines {
+            if line.link.swap(None).is_some() {
+                line.lost.notify_one();
+            }
+        }
+        self.note_down(why);
+    }
+
+    /// Says once that it is down.
+    pub(crate) fn note_down(&self, why: &str) {
+        if self.was_up.swap(false, Ordering::AcqRel) {
+            self.events.publish(Event::NodeDown { node: self.name.clone(), why: why.to_owned() });
+        }
+    }
+
+    fn note_up(&self) {
+        if self.breaker.is_closed() && self.is_connected() && !self.was_up.swap(true, Ordering::AcqRel) {
+            self.events.publish(Event::NodeUp { node: self.name.clone() });
+        }
+    }
+
+    /// What the breaker's change means for listeners, and for the connections: behind a black hole, a new one comes
+    /// back sooner.
+    pub(crate) fn note(&self, transition: Option<Transition>) {
+        match transition {
+            Some(Transition::Opened { .. }) => self.disconnect("its calls fail"),
+            Some(Transition::Closed) => self.note_up(),
+            None => {}
+        }
+    }
+
+    /// A replica holds everything that was written before this moment.
+    pub(crate) fn set_fresh_as_of(&self, moment: Moment) {
+        self.fresh_as_of.store(moment.as_micros(), Ordering::Release);
+    }
+
+    /// Whether a replica is loading a full copy.
+    pub(crate) fn set_syncing(&self, is_syncing: bool) {
+        self.is_syncing.store(is_syncing, Ordering::Release);
+    }
+
+    /// Whether a primary took the last probe's write.
+    pub(crate) fn set_takes_writes(&self, takes_writes: bool) {
+        self.takes_writes.store(takes_writes, Ordering::Release);
+    }
+
+    /// Whether it could be the writer. A node that has just answered is not given up for a lost connection: it may be
+    /// back in a moment, and another region's data are other data.
+    pub(crate) fn is_writable(&self, now: Moment, patience: Duration) -> bool {
+        let is_up = || self.is_connected() && self.breaker.is_closed();
+        let answered_at = self.answered_at.load(Ordering::Acquire);
+        let is_recent = || answered_at != 0 && now.since(Moment::from_micros(answered_at)) < patience;
+        self.takes_writes.load(Ordering::Acquire) && (is_up() || is_recent())
+    }
+
+    /// It answered, by a call or a probe.
+    pub(crate) fn record_answer(&self, now: Moment, took: Duration) {
+        self.latency.record(now, took);
+        self.answered_at.store(now.as_micros(), Ordering::Release);
+    }
+
+    /// As policies see it.
+    pub(crate) fn state(&self, now: Moment) -> NodeState {
+        let mut state = NodeState::up()
+            .with_availability(self.availability(now))
+            .with_in_flight(self.in_flight.load(Ordering::Relaxed));
+        if let Some(latency) = self.latency.measured() {
+            state = state.with_latency(latency);
+        }
+        match self.role() {
+            Role::Primary => state = state.with_staleness(Duration::ZERO),
+            Role::Replica => {
+                let fresh_as_of = self.fresh_as_of.load(Ordering::Acquire);
+                if fresh_as_of != UNKNOWN {
+                    state = state.with_staleness(now.since(Moment::from_micros(fresh_as_of)));
+                }
+                if self.is_syncing.load(Ordering::Acquire) {
+                    state = state.syncing();
+                }
+            }
+        }
+        state
+    }
+
+    fn availability(&self, now: Moment) -> Availability {
+        if !self.is_connected() {
+            return Availability::Down;
+        }
+        if self.breaker.is_closed() {
+            return Availability::Up;
+        }
+        match self.breaker.state() {
+            BreakerState::Closed => Availability::Up,
+            BreakerState::HalfOpen => Availability::Probing,
+            BreakerState::Open { until } if now >= until => Availability::Probing,
+            BreakerState::Open { .. } => Availability::Down,
+        }
+    }
+
+    /// Takes up a call that was overtaken, to record how it ended.
+    pub(crate) fn resume(&self, ticket: Ticket, departed: Moment) -> Flight<'_> {
+        self.depart(ticket, departed)
+    }
+
+    /// Begins a call that the breaker admitted.
+    pub(crate) fn depart(&self, ticket: Ticket, now: Moment) -> Flight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Flight { node: self, ticket: Some(ticket), departed: now }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).field("role", &self.role()).finish_non_exhaustive()
+    }
+}
+
+/// A call under way at a node. Dropped before it landed, it teaches nothing: the caller gave it up.
+pub(crate) struct Flight<'n> {
+    pub(crate) node: &'n Node,
+    ticket: Option<Ticket>,
+    departed: Moment,
+}
+
+impl Flight<'_> {
+    /// When it was sent.
+    pub(crate) fn departed(&self) -> Moment {
+        self.departed
+    }
+
+    /// Somebody else answered first: what is left is to learn whether this node would have.
+    pub(crate) fn overtaken(mut self) -> Option<(Ticket, Moment)> {
+        self.ticket.take().map(|ticket| (ticket, self.departed))
+    }
+
+    /// It was answered.
+    pub(crate) fn answered(mut self, now: Moment) {
+        let took = now.since(self.departed);
+        let is_slow = self.node.latency.is_slow(took);
+        self.node.record_answer(now, took);
+        self.record(now, if is_slow { Outcome::Slow } else { Outcome::Success });
+    }
+
+    /// It failed.
+    pub(crate) fn failed(mut self, now: Moment, diagnosis: Diagnosis) {
+        use crate::resilience::Blame;
+        match diagnosis.blame {
+            Blame::Nobody => return self.answered(now),
+            Blame::Writes => self.node.set_takes_writes(false),
+            Blame::Node => {}
+        }
+        let outcome = if diagnosis.blame == Blame::Node { Outcome::Failure } else { Outcome::Ignored };
+        self.record(now, outcome);
+        if diagnosis.replaces_connection {
+            self.node.disconnect("its connection broke");
+        }
+    }
+
+    fn record(&mut self, now: Moment, outcome: Outcome) {
+        if let Some(ticket) = self.ticket.take() {
+            let transition = self.node.breaker.record(ticket, now, outcome);
+            self.node.note(transition);
+        }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.node.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,324 @@
+//! The plane: all nodes of all regions, which region writes at present, and the tasks that watch over them.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use archipelago_engine::RegionId;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    clock::Clock,
+    endpoint::{Endpoint, Server, Settings},
+    events::{Event, Events},
+    keeper::keep_connected,
+    node::Node,
+    probe::{Schedule, keep_probing},
+    watcher::keep_watching,
+};
+use crate::{
+    config::{Config, Failover, RoutedConfig},
+    error::{Error, ErrorKind},
+    resilience::{Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, ResilienceOptions, Selector, Switch},
+    routing::{Location, MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, RegionInfo, Topology},
+};
+
+/// The routed plane of one client. Dropped, it ends its tasks and connections.
+pub(crate) struct Plane {
+    pub(crate) core: Arc<Core>,
+}
+
+/// What calls and tasks share.
+pub(crate) struct Core {
+    /// Roles change; nodes and regions, and with them their indexes, do not.
+    pub(crate) topology: ArcSwap<Topology>,
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) clock: Clock,
+    pub(crate) events: Events,
+    pub(crate) budget: Budget,
+    pub(crate) backoff: Backoff,
+    pub(crate) options: ResilienceOptions,
+    pub(crate) config: RoutedConfig,
+    /// The region that [`RegionalPrimary`](crate::routing::RegionalPrimary) writes to: a switch is one store here.
+    active: AtomicU8,
+    selector: Mutex<Selector>,
+    /// Somebody met a server that is not what the topology says.
+    suspicion: Notify,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Plane {
+    /// Starts connecting; does not wait for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the regions are no topology.
+    pub(crate) fn start(config: &Config, local: &RegionId) -> Result<Self, Error> {
+        let refuse = |what: String| Error::new(ErrorKind::Config, what);
+        let places: BTreeMap<&str, RegionIndex> =
+            config.regions.keys().map(String::as_str).zip((0..=u8::MAX).map(RegionIndex)).collect();
+        let place = |name: &str| places.get(name).copied().unwrap_or(RegionIndex(u8::MAX));
+        let mut regions = Vec::new();
+        let mut infos = Vec::new();
+        let mut endpoints = Vec::new();
+        for (name, region) in &config.regions {
+            let id: RegionId = name.parse().map_err(|error| refuse(format!("regions.{name}: {error}")))?;
+            let info = RegionInfo::new(id).with_weight(region.weight);
+            regions.push(region.location.into_iter().fold(info, |info, at: Location| info.with_location(at)));
+            let settings = Settings::of(region);
+            let primary = if region.cluster.is_empty() {
+                Endpoint::Server(Server::new(&region.url, settings.clone()))
+            } else {
+                Endpoint::Cluster { nodes: region.cluster.clone().into(), settings: settings.clone() }
+            };
+            infos.push(NodeInfo::primary(format!("{name}/primary"), place(name)));
+            endpoints.push((primary, region.connections));
+            let replicas = region.replicas.iter().flat_map(|(at, urls)| urls.iter().map(move |url| (at, url)));
+            for (number, (at, url)) in replicas.enumerate() {
+                let node = format!("{name}/replica-{}@{at}", number + 1);
+                infos.push(NodeInfo::replica(node, place(name), place(at)));
+                endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), region.connections));
+            }
+        }
+        let topology = Topology::new(regions, infos, place(local.as_str()), 1)
+            .map_err(|error| refuse(format!("regions: {error}")))?;
+        let events = Events::new();
+        let options = config.resilience.clone();
+        let node = |(info, (endpoint, lines)): (&NodeInfo, (Endpoint, usize))| {
+            Arc::new(Node::new(info.name.clone(), endpoint, info.role, lines, &options, events.clone()))
+        };
+        let nodes: Vec<_> = topology.nodes().iter().zip(endpoints).map(node).collect();
+        let selector = Selector::new(&options.selector, topology.regions().len());
+        let core = Core {
+            active: AtomicU8::new(heaviest(&topology).0),
+            selector: Mutex::new(selector),
+            clock: Clock::new(),
+            budget: Budget::new(&options.budget),
+            backoff: Backoff::new(&options.backoff),
+            config: config.routed.clone(),
+            topology: ArcSwap::from_pointee(topology),
+            nodes,
+            events,
+            options,
+            suspicion: Notify::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        Self::run(Arc::new(core))
+    }
+
+    fn run(core: Arc<Core>) -> Result<Self, Error> {
+        let id =
+            getrandom::u64().map_err(|error| Error::new(ErrorKind::Unavailable, format!("no randomness: {error}")))?;
+        let schedule = Schedule {
+            interval: core.config.probe_interval,
+            timeout: core.config.probe_timeout,
+            key: format!("archipelago:heartbeat:{id:016x}").into(),
+        };
+        for node in &core.nodes {
+            for line in 0..node.lines() {
+                let keeper = keep_connected(node.clone(), line, core.clock, core.events.clone());
+                core.spawn(keeper);
+            }
+            let prober = keep_probing(node.clone(), schedule.clone(), core.clock);
+            core.spawn(prober);
+        }
+        core.spawn(keep_watching(core.clone()));
+        core.tasks.close();
+        Ok(Self { core })
+    }
+
+    /// Waits until a node is up that can answer something: one is enough.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] after `limit`.
+    pub(crate) async fn ready(&self, limit: Duration) -> Result<(), Error> {
+        let any_up = async {
+            while !self.core.is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let up = tokio::time::timeout(limit, any_up).await;
+        up.map_err(|_| {
+            Error::new(ErrorKind::Unavailable, format!("no node of any region can be reached within {limit:?}"))
+        })
+    }
+
+    /// Ends the tasks and closes the connections.
+    pub(crate) async fn shut_down(&self) {
+        self.core.stop.cancel();
+        self.core.tasks.wait().await;
+        for node in &self.core.nodes {
+            node.disconnect("the client was shut down");
+        }
+    }
+}
+
+impl Core {
+    /// The region that writes at present.
+    pub(crate) fn active(&self) -> RegionIndex {
+        RegionIndex(self.active.load(Ordering::Acquire))
+    }
+
+    /// Every node as policies see it, in the topology's order. Only the first entries, as many as there are nodes.
+    pub(crate) fn states(&self, now: Moment) -> [NodeState; MAX_NODES] {
+        let mut states = [NodeState::up(); MAX_NODES];
+        for (state, node) in states.iter_mut().zip(&self.nodes) {
+            *state = node.state(now);
+        }
+        states
+    }
+
+    pub(crate) fn node(&self, index: NodeIndex) -> Option<&Arc<Node>> {
+        self.nodes.get(index.as_usize())
+    }
+
+    /// Whether calls have somewhere to go: the region that writes is up, or all that can be known is known and any is.
+    fn is_ready(&self) -> bool {
+        let topology = self.topology.load();
+        let active = topology.primary_of(self.active()).and_then(|index| self.node(index));
+        active.is_some_and(|node| node.is_connected())
+            || self.were_all_tried() && self.nodes.iter().any(|node| node.is_connected())
+    }
+
+    fn were_all_tried(&self) -> bool {
+        self.nodes.iter().all(|node| node.was_tried())
+    }
+
+    /// A server is not what the topology says, or no more: look now, not at the next turn.
+    pub(crate) fn suspect(&self) {
+        self.suspicion.notify_one();
+    }
+
+    /// Waits for a suspicion.
+    pub(crate) async fn suspected(&self) {
+        self.suspicion.notified().await;
+    }
+
+    /// Runs a short task of the plane's.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
+    }
+
+    /// Feeds the selector with what is known of each region's primary.
+    pub(crate) fn look(&self) {
+        // Before every node was tried, the nearest would be the first to be healthy, and take the writes from the one
+        // that is preferred.
+        if self.config.failover == Failover::Manual || !self.were_all_tried() {
+            return;
+        }
+        let now = self.clock.now();
+        let health: Vec<_> = self.regions().map(|region| self.health(now, region)).collect();
+        let switch = self.selector.lock().unwrap_or_else(PoisonError::into_inner).observe(now, &health);
+        self.carry_out(switch);
+    }
+
+    /// When to try again while no region is healthy.
+    pub(crate) fn next_try(&self, now: Moment) -> Option<Duration> {
+        let next = self.selector.lock().unwrap_or_else(PoisonError::into_inner).next_try();
+        next.map(|next| next.since(now))
+    }
+
+    /// Lets another region write, if it is healthy; it stays until released.
+    pub(crate) fn switch_to(&self, name: &str) -> Result<(), Error> {
+        let region = self.region(name)?;
+        let now = self.clock.now();
+        let health: Vec<_> = self.regions().map(|region| self.health(now, region)).collect();
+        let switch = {
+            let mut selector = self.selector.lock().unwrap_or_else(PoisonError::into_inner);
+            let observed = selector.observe(now, &health);
+            selector.switch_to(now, region.as_usize()).map(|switch| [observed, switch])
+        };
+        let switches =
+            switch.map_err(|refusal| Error::new(ErrorKind::Unavailable, format!("region {name}: {refusal}")))?;
+        switches.into_iter().for_each(|switch| self.carry_out(switch));
+        Ok(())
+    }
+
+    /// Lets another region write whatever its health, for so long.
+    pub(crate) fn force(&self, name: &str, duration: Duration) -> Result<(), Error> {
+        let region = self.region(name)?;
+        let now = self.clock.now();
+        let forced =
+            self.selector.lock().unwrap_or_else(PoisonError::into_inner).force(now, region.as_usize(), duration);
+        self.carry_out(forced.map_err(|refusal| Error::new(ErrorKind::Config, format!("region {name}: {refusal}")))?);
+        Ok(())
+    }
+
+    /// Ends a manual choice.
+    pub(crate) fn release(&self) {
+        let now = self.clock.now();
+        let switch = self.selector.lock().unwrap_or_else(PoisonError::into_inner).release(now);
+        self.carry_out(switch);
+    }
+
+    /// A region by name.
+    pub(crate) fn region(&self, name: &str) -> Result<RegionIndex, Error> {
+        let topology = self.topology.load();
+        topology.region_named(name).ok_or_else(|| {
+            let known: Vec<_> = topology.regions().iter().map(|region| region.id.as_str()).collect();
+            Error::new(ErrorKind::Config, format!("unknown region {name:?}, known: {}", known.join(", ")))
+        })
+    }
+
+    fn regions(&self) -> impl Iterator<Item = RegionIndex> + use<> {
+        (0..=u8::MAX).take(self.topology.load().regions().len()).map(RegionIndex)
+    }
+
+    fn health(&self, now: Moment, region: RegionIndex) -> RegionHealth {
+        let topology = self.topology.load();
+        let primary = topology.primary_of(region).and_then(|index| self.node(index));
+        RegionHealth {
+            is_healthy: primary.is_some_and(|node| node.is_writable(now, self.config.patience)),
+            latency: primary.map_or(Duration::MAX, |node| node.latency.mean()),
+            weight: topology.region(region).map_or(0, |region| region.weight),
+        }
+    }
+
+    fn carry_out(&self, switch: Option<Switch>) {
+        let Some(switch) = switch else { return };
+        let Some(to) = u8::try_from(switch.to).ok().map(RegionIndex) else { return };
+        let before = RegionIndex(self.active.swap(to.0, Ordering::AcqRel));
+        let topology = self.topology.load();
+        let names = (topology.region(before), topology.region(to));
+        let (Some(from), Some(to)) = names else { return };
+        if from.id == to.id {
+            return;
+        }
+        let (from, to) = (from.id.clone(), to.id.clone());
+        self.events.publish(Event::Switched { from: from.clone(), to: to.clone(), reason: switch.reason });
+        if switch.reason == SwitchReason::Startup {
+            return; // nothing was written anywhere yet
+        }
+        // Regions hold data of their own: what the one before took, the next has only where somebody copied it.
+        self.events.publish(Event::MayLack { from, to });
+    }
+}
+
+/// Where writes go until the health of the regions is known: the heaviest, of equal ones the first by name.
+fn heaviest(topology: &Topology) -> RegionIndex {
+    let weighed = (0..=u8::MAX).map(RegionIndex).zip(topology.regions());
+    let best = weighed.reduce(|best, next| if next.1.weight > best.1.weight { next } else { best });
+    best.map_or(RegionIndex(0), |(index, _)| index)
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Plane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plane").field("nodes", &self.core.nodes).finish_non_exhaustive()
+    }
+}
