@@ -36,6 +36,7 @@ pub mod exec;
 mod handles;
 mod inspect;
 mod keyspace;
+pub mod promotion;
 mod redis;
 pub mod resilience;
 mod routed;

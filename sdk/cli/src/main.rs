@@ -2,6 +2,7 @@
 
 mod commands;
 mod output;
+mod writers;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -31,6 +32,10 @@ enum Command {
     Inspect(Named),
     /// Prints the physical keys of one key.
     Key(Named),
+    /// Lets a replica become the writer of its region's data; clients follow within a second.
+    Promote(writers::Promote),
+    /// Keeps what an old writer took after it was cut off, then lets it follow the present one.
+    Rejoin(writers::Rejoin),
 }
 
 #[derive(Debug, Args)]

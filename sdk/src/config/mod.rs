@@ -15,7 +15,7 @@ pub(crate) use self::text::{is_keyspace_name, names, without_credentials};
 pub use self::{
     keyspace::{HistoryCheck, KeyspaceConfig, Mode},
     region::RegionConfig,
-    routed::{Failover, RoutedConfig},
+    routed::{Failover, Fenced, RoutedConfig},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -34,6 +34,8 @@ pub mod defaults {
     pub const PATIENCE: Duration = Duration::from_millis(500);
     /// Within which every routed call ends.
     pub const DEADLINE: Duration = Duration::from_secs(1);
+    /// How long a majority's confirmation lets a fenced client write.
+    pub const FENCE_LEASE: Duration = Duration::from_secs(2);
     /// Between two probes of a node.
     pub const PROBE_INTERVAL: Duration = Duration::from_millis(200);
     /// How long a probe may take. Longer than a slow answer: three late ones in a row take a node out.

@@ -19,6 +19,13 @@ pub struct RoutedConfig {
     /// Milliseconds within which every call ends, unless it says otherwise itself; default 1000.
     #[serde(rename = "deadline_ms", deserialize_with = "millis")]
     pub deadline: Duration,
+    /// Who may write while regions are cut off from each other; default `majority` with three regions or more, else
+    /// `none`.
+    pub fence: Option<Fenced>,
+    /// Milliseconds that the confirmation of a majority lasts under `fence = "majority"`; default 2000. Shorter stops
+    /// writes at short interruptions, longer lets a client that is cut off write longer.
+    #[serde(rename = "lease_ms", deserialize_with = "millis")]
+    pub lease: Duration,
     /// Milliseconds between two probes of a node; default 200. A replica's staleness is known to about this much.
     #[serde(rename = "probe_interval_ms", deserialize_with = "millis")]
     pub probe_interval: Duration,
@@ -39,12 +46,25 @@ pub enum Failover {
     Manual,
 }
 
+/// Who may write while regions are cut off from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fenced {
+    /// Whoever reaches a writer. After an unplanned promotion a client that is cut off with the old writer goes on
+    /// writing to it, and what it writes there is lost to the others.
+    None,
+    /// Whoever reads the topology record from a majority of regions: see [`promotion`](crate::promotion).
+    Majority,
+}
+
 impl Default for RoutedConfig {
     fn default() -> Self {
         Self {
             failover: Failover::default(),
             patience: defaults::PATIENCE,
             deadline: defaults::DEADLINE,
+            fence: None,
+            lease: defaults::FENCE_LEASE,
             probe_interval: defaults::PROBE_INTERVAL,
             probe_timeout: defaults::PROBE_TIMEOUT,
         }
@@ -52,11 +72,19 @@ impl Default for RoutedConfig {
 }
 
 impl RoutedConfig {
+    /// The fence of a configuration with so many regions.
+    #[must_use]
+    pub fn fence(&self, regions: usize) -> Fenced {
+        let default = if regions >= 3 { Fenced::Majority } else { Fenced::None };
+        self.fence.unwrap_or(default)
+    }
+
     /// Checks what the types cannot. The message begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         for (key, value) in [
             ("patience_ms", self.patience),
             ("deadline_ms", self.deadline),
+            ("lease_ms", self.lease),
             ("probe_interval_ms", self.probe_interval),
             ("probe_timeout_ms", self.probe_timeout),
         ] {

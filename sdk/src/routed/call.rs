@@ -102,6 +102,10 @@ impl<'c> Call<'c> {
         if route.is_nowhere() {
             return self.nowhere(&route, progress);
         }
+        if self.access == Access::Write && !self.core.may_write(self.core.clock.now()) {
+            let fenced = "writes stop: the topology record cannot be confirmed by a majority of regions";
+            return self.look_again(progress).unwrap_or_else(|| self.unavailable(fenced, progress));
+        }
         while let Some(open) = self.next_open(&mut route, progress) {
             match self.attempt(open, &mut route, progress).await {
                 Ok((answer, index)) => return Pass::Ended(Ok(self.settle(answer, index, &mut route, progress).await)),
@@ -132,7 +136,7 @@ impl<'c> Call<'c> {
         let node = self.core.node(step.node)?;
         let now = self.core.clock.now();
         let Some(link) = node.link().and_then(|link| link.as_deref().cloned()) else {
-            progress.history.note(&node.name, now.since(progress.began), "not connected");
+            progress.history.note(&node.name, now.since(progress.began), node.trouble());
             return None;
         };
         match node.breaker.admit(now) {

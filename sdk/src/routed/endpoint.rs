@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
     cluster::ClusterClientBuilder, io::tcp::TcpSettings,
 };
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::link::Link;
 use crate::{
     config::{RegionConfig, without_credentials},
+    promotion::KEY,
     routing::Role,
 };
 
@@ -39,6 +40,13 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
 }
 
+/// A node as it was found.
+pub(crate) struct Seen {
+    pub(crate) link: Link,
+    /// `None` when it does not tell.
+    pub(crate) role: Option<Role>,
+}
+
 /// Why a node could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
@@ -46,8 +54,14 @@ pub(crate) enum ConnectError {
     #[error("{0}")]
     Redis(#[from] RedisError),
     /// The server is up, and not what the topology says.
-    #[error("{0}")]
-    WrongRole(String),
+    #[error("{what}")]
+    WrongRole {
+        what: String,
+        /// What it is, if it tells.
+        found: Option<Role>,
+        /// Its copy of the topology record, which may say why.
+        copy: Option<Vec<u8>>,
+    },
     /// No answer in time.
     #[error("no connection within {0:?}")]
     Late(Duration),
@@ -80,6 +94,14 @@ impl Settings {
 impl Server {
     pub(crate) fn new(url: &str, settings: Settings) -> Self {
         Self { url: url.into(), settings }
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> Option<(String, u16)> {
+        match self.info().ok()?.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host.clone(), *port)),
+            _ => None,
+        }
     }
 
     /// What an exclusive connection connects to.
@@ -124,8 +146,26 @@ impl Endpoint {
         }
     }
 
+    /// Connects, whatever role the server has, for an operator's command.
+    pub(crate) async fn look(&self) -> Result<Seen, ConnectError> {
+        match self {
+            Self::Server(server) => {
+                let limit = server.settings.connect_timeout;
+                let connecting = async {
+                    let mut link = Link::Shared(open(server.info()?).await?);
+                    let role = role_of(&mut link).await?;
+                    Ok(Seen { link, role })
+                };
+                tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
+            }
+            Self::Cluster { .. } => {
+                let (link, _) = self.connect(Role::Primary).await?;
+                Ok(Seen { link, role: Some(Role::Primary) })
+            }
+        }
+    }
+
     /// The server alone; a cluster has none.
-    #[expect(dead_code, reason = "for exclusive connections")]
     pub(crate) const fn server(&self) -> Option<&Server> {
         match self {
             Self::Server(server) => Some(server),
@@ -143,8 +183,8 @@ async fn open(info: ConnectionInfo) -> Result<redis::aio::MultiplexedConnection,
     Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
 }
 
-/// Asks for the role: ROLE, or INFO where an access list does not allow it.
-async fn verify(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
+/// Asks for the role: ROLE, or INFO where an access list does not allow it. `None` when it does not tell.
+async fn role_of(link: &mut Link) -> Result<Option<Role>, RedisError> {
     let found = match link.send_one(&redis::cmd("ROLE")).await {
         Ok(Value::Array(parts)) => match parts.first() {
             Some(Value::BulkString(name)) => String::from_utf8_lossy(name).into_owned(),
@@ -157,18 +197,28 @@ async fn verify(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
                 redis::from_redis_value(link.send_one(info.arg("replication")).await?).map_err(RedisError::from)?;
             info.lines().find_map(|line| line.strip_prefix("role:")).unwrap_or_default().trim().to_owned()
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
-    match (expected, found.as_str()) {
-        (Role::Primary, "master") | (Role::Replica, "slave" | "replica") => Ok(()),
-        (Role::Primary, "slave" | "replica") => {
-            Err(ConnectError::WrongRole("it is a replica, a primary was expected".to_owned()))
-        }
-        (Role::Replica, "master") => {
-            Err(ConnectError::WrongRole("it says that it is a primary, a replica was expected".to_owned()))
-        }
-        (Role::Primary | Role::Replica, _) => Err(ConnectError::WrongRole("it does not tell its role".to_owned())),
+    Ok(match found.as_str() {
+        "master" => Some(Role::Primary),
+        "slave" | "replica" => Some(Role::Replica),
+        _ => None,
+    })
+}
+
+async fn verify(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
+    let found = role_of(link).await?;
+    if found == Some(expected) {
+        return Ok(());
     }
+    let what = match found {
+        Some(Role::Primary) => "it says that it is a primary, a replica was expected",
+        Some(Role::Replica) => "it is a replica, a primary was expected",
+        None => "it does not tell its role",
+    };
+    let copy = link.send_one(redis::cmd("GET").arg(KEY)).await.ok();
+    let copy = copy.and_then(|copy| redis::from_redis_value(copy).ok()).flatten();
+    Err(ConnectError::WrongRole { what: what.to_owned(), found, copy })
 }
 
 impl fmt::Debug for Endpoint {

@@ -49,6 +49,24 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+    /// Another server of a region writes, by the topology record.
+    Promoted {
+        /// The region whose data it holds.
+        region: RegionId,
+        /// The node that wrote before.
+        from: Arc<str>,
+        /// The node that writes now.
+        to: Arc<str>,
+        /// The topology's epoch from now on.
+        epoch: u64,
+    },
+    /// A copy of the topology record cannot be read; it is not followed.
+    UnreadableTopology {
+        /// The node that has it.
+        node: Arc<str>,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Writes go to a region that holds data of its own: what was written before may not be there.
     MayLack {
         /// The region that took the writes before.
@@ -70,6 +88,10 @@ impl fmt::Display for Event {
             Self::NodeDown { node, why } => write!(f, "{node} is down: {why}"),
             Self::WrongRole { node, what } => write!(f, "{node} is not used: {what}"),
             Self::Switched { from, to, reason } => write!(f, "writes go to {to} instead of {from}: {reason:?}"),
+            Self::Promoted { region, from, to, epoch } => {
+                write!(f, "{to} writes {region}'s data instead of {from}, by epoch {epoch}")
+            }
+            Self::UnreadableTopology { node, why } => write!(f, "the topology record of {node} is not followed: {why}"),
             Self::MayLack { from, to } => write!(f, "{to} may lack what was written at {from}"),
             Self::Missed { count } => write!(f, "{count} events were missed: this listener did not keep up"),
         }
@@ -94,6 +116,8 @@ impl Events {
             Event::NodeDown { .. }
             | Event::WrongRole { .. }
             | Event::Switched { .. }
+            | Event::Promoted { .. }
+            | Event::UnreadableTopology { .. }
             | Event::MayLack { .. }
             | Event::Missed { .. } => tracing::warn!(%event, "routed plane"),
         }

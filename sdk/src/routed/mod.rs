@@ -7,8 +7,10 @@ mod connection;
 mod endpoint;
 mod events;
 mod failure;
+mod follow;
 mod keeper;
 mod link;
+mod map;
 mod node;
 mod options;
 mod plane;
@@ -18,4 +20,10 @@ mod scan;
 mod watcher;
 
 pub use self::{connection::Connection, events::Event, options::CallOptions};
-pub(crate) use self::{connection::RoutedKeyspace, plane::Plane};
+pub(crate) use self::{
+    connection::RoutedKeyspace,
+    endpoint::Seen,
+    link::{Answer, Link, Work},
+    map::Map,
+    plane::Plane,
+};

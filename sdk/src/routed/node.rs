@@ -36,7 +36,15 @@ pub(crate) struct Node {
     is_syncing: AtomicBool,
     takes_writes: AtomicBool,
     role: AtomicU8,
+    /// What the server last said it was: 0 unknown, else 1 more than the code of the role.
+    seen_role: AtomicU8,
+    /// Ends the keeper's pause.
+    hurry: Notify,
+    /// A connection came up.
+    came_up: Notify,
     was_up: AtomicBool,
+    /// Why there is no connection, if anything is known.
+    trouble: ArcSwapOption<String>,
     /// When it last answered anything, in microseconds.
     answered_at: AtomicU64,
     /// Whether a first attempt to connect has ended, well or badly.
@@ -74,7 +82,11 @@ impl Node {
             is_syncing: AtomicBool::new(false),
             takes_writes: AtomicBool::new(true),
             role: AtomicU8::new(0),
+            seen_role: AtomicU8::new(0),
+            hurry: Notify::new(),
+            came_up: Notify::new(),
             was_up: AtomicBool::new(false),
+            trouble: ArcSwapOption::empty(),
             answered_at: AtomicU64::new(0),
             was_tried: AtomicBool::new(false),
             events,
@@ -85,17 +97,38 @@ impl Node {
 
     /// The role the topology gives it.
     pub(crate) fn role(&self) -> Role {
-        if self.role.load(Ordering::Acquire) == 0 { Role::Primary } else { Role::Replica }
+        role_of(self.role.load(Ordering::Acquire))
     }
 
     /// Gives it another role. Its connections are made anew, since each verifies the role.
     pub(crate) fn expect(&self, role: Role) {
-        let code = u8::from(role == Role::Replica);
+        let code = code_of(role);
         if self.role.swap(code, Ordering::AcqRel) != code {
             self.fresh_as_of.store(UNKNOWN, Ordering::Release);
             self.takes_writes.store(true, Ordering::Release);
             self.disconnect("its role changed");
+            self.hurry.notify_one();
         }
+    }
+
+    /// What the server says it is.
+    pub(crate) fn see_role(&self, role: Role) {
+        self.seen_role.store(code_of(role) + 1, Ordering::Release);
+    }
+
+    /// What the server last said it was.
+    pub(crate) fn seen_role(&self) -> Option<Role> {
+        self.seen_role.load(Ordering::Acquire).checked_sub(1).map(role_of)
+    }
+
+    /// Waits so long, or until there is reason to try again at once.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
+    }
+
+    /// Waits so long, or until a connection came up.
+    pub(crate) async fn until_up(&self, pause: Duration) {
+        let _ = tokio::time::timeout(pause, self.came_up.notified()).await;
     }
 
     /// A connection for one call, if one is up.
@@ -136,6 +169,13 @@ impl Node {
         }
         self.breaker.close(now);
         self.note_up();
+        self.came_up.notify_one();
+    }
+
+    /// Why it has no connection.
+    pub(crate) fn trouble(&self) -> String {
+        let why = self.trouble.load();
+        why.as_deref().map_or_else(|| "not connected yet".to_owned(), |why| format!("not connected: {why}"))
     }
 
     /// Waits until the connection of this line has to be replaced.
@@ -159,6 +199,7 @@ impl Node {
 
     /// Says once that it is down.
     pub(crate) fn note_down(&self, why: &str) {
+        self.trouble.store(Some(Arc::new(why.to_owned())));
         if self.was_up.swap(false, Ordering::AcqRel) {
             self.events.publish(Event::NodeDown { node: self.name.clone(), why: why.to_owned() });
         }
@@ -258,6 +299,17 @@ impl Node {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Flight { node: self, ticket: Some(ticket), departed: now }
     }
+}
+
+const fn code_of(role: Role) -> u8 {
+    match role {
+        Role::Primary => 0,
+        Role::Replica => 1,
+    }
+}
+
+const fn role_of(code: u8) -> Role {
+    if code == 0 { Role::Primary } else { Role::Replica }
 }
 
 impl fmt::Debug for Node {

@@ -4,6 +4,7 @@
 mod cluster;
 mod commands;
 mod faults;
+mod promotion;
 mod roles;
 mod staleness;
 mod world;

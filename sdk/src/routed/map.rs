@@ -1,0 +1,74 @@
+//! From configuration to nodes: who they are, and where.
+
+use std::collections::BTreeMap;
+
+use archipelago_engine::RegionId;
+
+use super::endpoint::{Endpoint, Server, Settings};
+use crate::{
+    config::Config,
+    error::{Error, ErrorKind},
+    routing::{Location, NodeInfo, RegionIndex, RegionInfo, Role, Topology},
+};
+
+/// The nodes as configured, and how to reach each.
+pub(crate) struct Map {
+    pub(crate) topology: Topology,
+    /// For each node: where it is, and how many shared connections it gets.
+    pub(crate) endpoints: Vec<(Endpoint, usize)>,
+}
+
+impl Map {
+    /// The map that a configuration describes, seen from a region.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the regions are no topology.
+    pub(crate) fn of(config: &Config, local: &str) -> Result<Self, Error> {
+        let refuse = |what: String| Error::new(ErrorKind::Config, what);
+        let places: BTreeMap<&str, RegionIndex> =
+            config.regions.keys().map(String::as_str).zip((0..=u8::MAX).map(RegionIndex)).collect();
+        let place = |name: &str| places.get(name).copied().unwrap_or(RegionIndex(u8::MAX));
+        let (mut regions, mut nodes, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, region) in &config.regions {
+            let id: RegionId = name.parse().map_err(|error| refuse(format!("regions.{name}: {error}")))?;
+            let info = RegionInfo::new(id).with_weight(region.weight);
+            regions.push(region.location.into_iter().fold(info, |info, at: Location| info.with_location(at)));
+            let settings = Settings::of(region);
+            let primary = if region.cluster.is_empty() {
+                Endpoint::Server(Server::new(&region.url, settings.clone()))
+            } else {
+                Endpoint::Cluster { nodes: region.cluster.clone().into(), settings: settings.clone() }
+            };
+            nodes.push(NodeInfo::primary(format!("{name}/primary"), place(name)));
+            endpoints.push((primary, region.connections));
+            // Numbered within the place where they stand: the names are in the topology record, and a replica that is
+            // added elsewhere must not rename them.
+            let replicas = region.replicas.iter().flat_map(|(at, urls)| (1..).zip(urls).map(move |url| (at, url)));
+            for (at, (number, url)) in replicas {
+                let node = format!("{name}/replica-{number}@{at}");
+                nodes.push(NodeInfo::replica(node, place(name), place(at)));
+                endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), region.connections));
+            }
+        }
+        let topology = Topology::new(regions, nodes, place(local), 0);
+        let topology = topology.map_err(|error| refuse(format!("regions: {error}")))?;
+        Ok(Self { topology, endpoints })
+    }
+}
+
+/// The same topology with other writers: who wrote before is a replica now. Nodes that are not known are left out.
+pub(super) fn with_writers(topology: &Topology, epoch: u64, writers: &BTreeMap<String, String>) -> Option<Topology> {
+    let mut nodes = topology.nodes().to_vec();
+    for (region, writer) in writers {
+        let known = topology.region_named(region).zip(topology.node_named(writer));
+        let Some((region, writer)) =
+            known.filter(|(region, writer)| topology.node(*writer).is_some_and(|node| node.region == *region))
+        else {
+            continue;
+        };
+        for (index, node) in nodes.iter_mut().enumerate().filter(|(_, node)| node.region == region) {
+            node.role = if index == writer.as_usize() { Role::Primary } else { Role::Replica };
+        }
+    }
+    Topology::new(topology.regions().to_vec(), nodes, topology.local(), epoch).ok()
+}
