@@ -10,6 +10,7 @@ use crate::{
     config::{Config, KeyspaceConfig, Mode, names},
     error::{Error, ErrorKind},
     redis::{RedisRegion, RedisStore},
+    resilience::RetryPolicy,
     routed::{Plane, RoutedKeyspace},
     routing::Profile,
     store::{Store, embedded::Embedded},
@@ -27,6 +28,7 @@ pub struct Builder {
     links: Links,
     local_only: bool,
     any_local: bool,
+    retry: Option<Arc<dyn RetryPolicy>>,
 }
 
 /// What this process does about links.
@@ -78,6 +80,13 @@ impl Builder {
     pub const fn sync_daemon(mut self) -> Self {
         self.links = Links::Drive;
         self.any_local = true;
+        self
+    }
+
+    /// What follows a failed attempt of a routed call, instead of [`StandardRetry`](crate::resilience::StandardRetry).
+    /// Whether a repetition is safe stays the client's own decision.
+    pub fn retry_policy(mut self, policy: impl RetryPolicy + 'static) -> Self {
+        self.retry = Some(Arc::new(policy));
         self
     }
 
@@ -141,8 +150,10 @@ impl Builder {
             chosen.map(|(name, keyspace)| (name.clone(), keyspace.clone())).collect::<BTreeMap<_, _>>()
         };
         let (active_active, routed) = (of_mode(Mode::ActiveActive), of_mode(Mode::Routed));
-        let (regions, plane) =
-            tokio::join!(self.start_regions(&config, &active_active, &local), start_plane(&config, &routed, &local),);
+        let (regions, plane) = tokio::join!(
+            self.start_regions(&config, &active_active, &local),
+            start_plane(&config, &routed, &local, self.retry.clone()),
+        );
         let (regions, missing) = regions?;
         let islands = active_active.iter().map(|(name, keyspace)| {
             let store = |region: &Arc<RedisRegion>| -> (RegionId, Arc<dyn Store>) {
@@ -250,11 +261,12 @@ async fn start_plane(
     config: &Config,
     keyspaces: &BTreeMap<String, KeyspaceConfig>,
     local: &RegionId,
+    retry: Option<Arc<dyn RetryPolicy>>,
 ) -> Result<Routed, Error> {
     if keyspaces.is_empty() {
         return Ok(Routed::default());
     }
-    let plane = Arc::new(Plane::start(config, local)?);
+    let plane = Arc::new(Plane::start(config, local, retry)?);
     let built = keyspaces.iter().map(|(name, keyspace)| {
         let routing = keyspace.routing.clone().unwrap_or_default();
         let policy = routing

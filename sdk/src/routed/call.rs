@@ -166,7 +166,7 @@ impl<'c> Call<'c> {
             has_next_node: self.has_open(route),
             is_stranded: failed.is_stranded,
         };
-        decide(&attempted, &self.core.options.retry, &self.core.backoff, &self.core.budget, now, fastrand::u64(..))
+        decide(&*self.core.retry, &attempted, &self.core.budget, now, fastrand::u64(..))
     }
 
     /// A miss, or an answer that is too old, is asked again where the truth is, if the policy says so.

@@ -30,7 +30,9 @@ use crate::{
     config::{Config, Failover, Fenced, RoutedConfig},
     error::{Error, ErrorKind},
     promotion::Fence,
-    resilience::{Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, ResilienceOptions, Selector, Switch},
+    resilience::{
+        Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, RetryPolicy, Selector, StandardRetry, Switch,
+    },
     routing::{MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, Topology},
 };
 
@@ -48,7 +50,7 @@ pub(crate) struct Core {
     pub(crate) events: Events,
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
-    pub(crate) options: ResilienceOptions,
+    pub(crate) retry: Arc<dyn RetryPolicy>,
     pub(crate) config: RoutedConfig,
     /// The region that [`RegionalPrimary`](crate::routing::RegionalPrimary) writes to: a switch is one store here.
     active: AtomicU8,
@@ -67,7 +69,7 @@ impl Plane {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the regions are no topology.
-    pub(crate) fn start(config: &Config, local: &RegionId) -> Result<Self, Error> {
+    pub(crate) fn start(config: &Config, local: &RegionId, retry: Option<Arc<dyn RetryPolicy>>) -> Result<Self, Error> {
         let Map { topology, endpoints } = Map::of(config, local.as_str())?;
         let events = Events::new();
         let options = config.resilience.clone();
@@ -85,11 +87,11 @@ impl Plane {
             clock: Clock::new(),
             budget: Budget::new(&options.budget),
             backoff: Backoff::new(&options.backoff),
+            retry: retry.unwrap_or_else(|| Arc::new(StandardRetry::new(&options.retry, &options.backoff))),
             config: config.routed.clone(),
             topology: ArcSwap::from_pointee(topology),
             nodes,
             events,
-            options,
             ledger: Mutex::new(Ledger::new(fence)),
             writes_until: AtomicU64::new(writes_until.as_micros()),
             suspicion: Notify::new(),
