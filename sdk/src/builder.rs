@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use crate::{
     client::{Client, Inner, Keyspace},
     config::{Config, KeyspaceConfig, Mode, names},
+    dial::{CredentialsProvider, Dialer, Provider},
     error::{Error, ErrorKind},
     redis::{RedisRegion, RedisStore},
     routed::{Plane, RoutedKeyspace},
@@ -24,6 +25,7 @@ pub struct Builder {
     file: Option<PathBuf>,
     embedded: Option<Embedded>,
     local: Option<String>,
+    credentials: Option<Provider>,
     links: Links,
     local_only: bool,
     any_local: bool,
@@ -64,6 +66,13 @@ impl Builder {
     /// The local region. Without it `ARCHIPELAGO_REGION`, then the configuration's `local`, then the only region.
     pub fn local_region(mut self, name: impl Into<String>) -> Self {
         self.local = Some(name.into());
+        self
+    }
+
+    /// Asks for user and password at every connection, instead of the configuration: for tokens that are short-lived.
+    /// See [`CredentialsProvider`]; what it leaves open stays as configured.
+    pub fn credentials(mut self, provider: impl CredentialsProvider + 'static) -> Self {
+        self.credentials = Some(Provider(Arc::new(provider)));
         self
     }
 
@@ -141,8 +150,11 @@ impl Builder {
             chosen.map(|(name, keyspace)| (name.clone(), keyspace.clone())).collect::<BTreeMap<_, _>>()
         };
         let (active_active, routed) = (of_mode(Mode::ActiveActive), of_mode(Mode::Routed));
-        let (regions, plane) =
-            tokio::join!(self.start_regions(&config, &active_active, &local), start_plane(&config, &routed, &local),);
+        let dialers = self.dialers(&config).await?;
+        let (regions, plane) = tokio::join!(
+            self.start_regions(&config, &active_active, &local, &dialers),
+            start_plane(&config, &routed, &local, &dialers),
+        );
         let (regions, missing) = regions?;
         let islands = active_active.iter().map(|(name, keyspace)| {
             let store = |region: &Arc<RedisRegion>| -> (RegionId, Arc<dyn Store>) {
@@ -155,17 +167,29 @@ impl Builder {
         self.finish(local, &active_active, islands, regions, missing, plane?)
     }
 
+    /// How each region's servers are reached, for both planes.
+    async fn dialers(&self, config: &Config) -> Result<BTreeMap<String, Dialer>, Error> {
+        let mut dialers = BTreeMap::new();
+        for (name, region) in &config.regions {
+            let dialer = Dialer::new(parse_region(name)?, region, self.credentials.clone()).await?;
+            dialers.insert(name.clone(), dialer);
+        }
+        Ok(dialers)
+    }
+
     /// The regions of the active-active keyspaces, and those that could not be reached. Without such a keyspace none.
     async fn start_regions(
         &self,
         config: &Config,
         keyspaces: &BTreeMap<String, KeyspaceConfig>,
         local: &RegionId,
+        dialers: &BTreeMap<String, Dialer>,
     ) -> Result<(Vec<Arc<RedisRegion>>, Vec<(RegionId, Error)>), Error> {
         let mut regions = Vec::new();
-        for (name, region) in &config.regions {
+        for (name, dialer) in dialers {
+            let Some(region) = config.regions.get(name) else { continue };
             if !keyspaces.is_empty() && (!self.local_only || *name == local.as_str()) {
-                regions.push(RedisRegion::start(parse_region(name)?, region.clone(), keyspaces)?);
+                regions.push(RedisRegion::start(region.clone(), dialer, keyspaces)?);
             }
         }
         let mut missing = Vec::new();
@@ -250,11 +274,12 @@ async fn start_plane(
     config: &Config,
     keyspaces: &BTreeMap<String, KeyspaceConfig>,
     local: &RegionId,
+    dialers: &BTreeMap<String, Dialer>,
 ) -> Result<Routed, Error> {
     if keyspaces.is_empty() {
         return Ok(Routed::default());
     }
-    let plane = Arc::new(Plane::start(config, local)?);
+    let plane = Arc::new(Plane::start(config, local, dialers)?);
     let built = keyspaces.iter().map(|(name, keyspace)| {
         let routing = keyspace.routing.clone().unwrap_or_default();
         let policy = routing

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     clock::Clock,
-    endpoint::ConnectError,
+    endpoint::{ConnectError, Connected},
     events::{Event, Events},
     node::Node,
 };
+use crate::dial::DialError;
 
 /// Between attempts to connect: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -15,32 +16,53 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// Connects, waits until the connection is lost, and begins again. Never gives up.
 pub(crate) async fn keep_connected(node: Arc<Node>, line: usize, clock: Clock, events: Events) {
     let mut pause = PAUSES.0;
-    let mut last_role = None;
+    let mut said = None;
+    let mut moves = node.endpoint.moves();
     loop {
+        moves.look();
         let connecting = node.endpoint.connect(node.role()).await;
         node.tried();
         match connecting {
-            Ok((link, round_trip)) => {
+            Ok(Connected { link, round_trip, at }) => {
                 // A distant node's first probe must not be late by what was assumed of it.
                 node.record_answer(clock.now(), round_trip);
                 node.connected(line, link, clock.now());
                 pause = PAUSES.0;
-                last_role = None;
-                node.lost(line).await;
+                said = None;
+                tokio::select! {
+                    () = node.lost(line) => {}
+                    () = moves.away_from(at.as_ref()) => node.disconnect("the Sentinels name another primary"),
+                }
             }
             Err(error) => {
                 node.note_down(&error.to_string());
-                if let ConnectError::WrongRole(what) = &error
-                    && last_role.as_ref() != Some(what)
-                {
-                    // Said once, not at every attempt.
-                    events.publish(Event::WrongRole { node: node.name.clone(), what: what.clone() });
-                    last_role = Some(what.clone());
+                // Said once, not at every attempt.
+                let event = event_of(&node, &error);
+                if event.is_some() && event != said {
+                    event.clone().into_iter().for_each(|event| events.publish(event));
+                    said = event;
                 }
                 tracing::debug!(node = %node.name, %error, "cannot connect");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
+                // Word of a new primary ends the wait.
+                if tokio::time::timeout(pause, moves.news()).await.is_ok() {
+                    pause = PAUSES.0;
+                } else {
+                    pause = (pause * 2).min(PAUSES.1);
+                }
             }
         }
+    }
+}
+
+/// What somebody has to do something about: waiting does not help.
+fn event_of(node: &Node, error: &ConnectError) -> Option<Event> {
+    let node = node.name.clone();
+    match error {
+        ConnectError::WrongRole(what) => Some(Event::WrongRole { node, what: what.clone() }),
+        ConnectError::Dial(DialError::Denied(what) | DialError::Unprepared(what)) => {
+            Some(Event::AccessDenied { node, what: what.clone() })
+        }
+        ConnectError::Dial(DialError::NotFound(what)) => Some(Event::NotFound { node, what: what.clone() }),
+        ConnectError::Dial(DialError::Redis(_) | DialError::Malformed | DialError::Late(_)) => None,
     }
 }

@@ -36,7 +36,10 @@ pub(crate) struct Node {
     is_syncing: AtomicBool,
     takes_writes: AtomicBool,
     role: AtomicU8,
-    was_up: AtomicBool,
+    /// What listeners were told last: [`NOTHING`], [`UP`] or [`DOWN`].
+    said: AtomicU8,
+    /// Why it is down; of use only while it is.
+    why_down: ArcSwapOption<String>,
     /// When it last answered anything, in microseconds.
     answered_at: AtomicU64,
     /// Whether a first attempt to connect has ended, well or badly.
@@ -51,6 +54,10 @@ pub(crate) struct Line {
 }
 
 const UNKNOWN: u64 = u64::MAX;
+
+const NOTHING: u8 = 0;
+const UP: u8 = 1;
+const DOWN: u8 = 2;
 
 impl Node {
     pub(crate) fn new(
@@ -74,7 +81,8 @@ impl Node {
             is_syncing: AtomicBool::new(false),
             takes_writes: AtomicBool::new(true),
             role: AtomicU8::new(0),
-            was_up: AtomicBool::new(false),
+            said: AtomicU8::new(NOTHING),
+            why_down: ArcSwapOption::empty(),
             answered_at: AtomicU64::new(0),
             was_tried: AtomicBool::new(false),
             events,
@@ -159,13 +167,19 @@ impl Node {
 
     /// Says once that it is down.
     pub(crate) fn note_down(&self, why: &str) {
-        if self.was_up.swap(false, Ordering::AcqRel) {
+        self.why_down.store(Some(Arc::new(why.to_owned())));
+        if self.said.swap(DOWN, Ordering::AcqRel) != DOWN {
             self.events.publish(Event::NodeDown { node: self.name.clone(), why: why.to_owned() });
         }
     }
 
+    /// Why it is not connected.
+    pub(crate) fn why_down(&self) -> String {
+        self.why_down.load().as_ref().map_or_else(|| "not tried yet".to_owned(), |why| why.to_string())
+    }
+
     fn note_up(&self) {
-        if self.breaker.is_closed() && self.is_connected() && !self.was_up.swap(true, Ordering::AcqRel) {
+        if self.breaker.is_closed() && self.is_connected() && self.said.swap(UP, Ordering::AcqRel) != UP {
             self.events.publish(Event::NodeUp { node: self.name.clone() });
         }
     }

@@ -18,18 +18,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     clock::Clock,
-    endpoint::{Endpoint, Server, Settings},
+    endpoint::Endpoint,
     events::{Event, Events},
     keeper::keep_connected,
+    listener::keep_hearing,
     node::Node,
     probe::{Schedule, keep_probing},
     watcher::keep_watching,
 };
 use crate::{
     config::{Config, Failover, RoutedConfig},
+    dial::{Dialer, Server},
     error::{Error, ErrorKind},
     resilience::{Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, ResilienceOptions, Selector, Switch},
-    routing::{Location, MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, RegionInfo, Topology},
+    routing::{Location, MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, RegionInfo, Role, Topology},
 };
 
 /// The routed plane of one client. Dropped, it ends its tasks and connections.
@@ -62,7 +64,7 @@ impl Plane {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the regions are no topology.
-    pub(crate) fn start(config: &Config, local: &RegionId) -> Result<Self, Error> {
+    pub(crate) fn start(config: &Config, local: &RegionId, dialers: &BTreeMap<String, Dialer>) -> Result<Self, Error> {
         let refuse = |what: String| Error::new(ErrorKind::Config, what);
         let places: BTreeMap<&str, RegionIndex> =
             config.regions.keys().map(String::as_str).zip((0..=u8::MAX).map(RegionIndex)).collect();
@@ -74,19 +76,18 @@ impl Plane {
             let id: RegionId = name.parse().map_err(|error| refuse(format!("regions.{name}: {error}")))?;
             let info = RegionInfo::new(id).with_weight(region.weight);
             regions.push(region.location.into_iter().fold(info, |info, at: Location| info.with_location(at)));
-            let settings = Settings::of(region);
-            let primary = if region.cluster.is_empty() {
-                Endpoint::Server(Server::new(&region.url, settings.clone()))
-            } else {
-                Endpoint::Cluster { nodes: region.cluster.clone().into(), settings: settings.clone() }
-            };
+            let Some(dialer) = dialers.get(name) else { return Err(refuse(format!("regions.{name}: no dialer"))) };
+            let primary = Server::primary_of(region, dialer);
+            let watched = primary.as_ref().map(Server::replicas).unwrap_or_default();
+            let cluster = || Endpoint::Cluster { nodes: region.cluster.clone().into(), dialer: dialer.clone() };
             infos.push(NodeInfo::primary(format!("{name}/primary"), place(name)));
-            endpoints.push((primary, region.connections));
-            let replicas = region.replicas.iter().flat_map(|(at, urls)| urls.iter().map(move |url| (at, url)));
-            for (number, (at, url)) in replicas.enumerate() {
+            endpoints.push((primary.map_or_else(cluster, Endpoint::Server), region.connections));
+            let named = region.replicas.iter().flat_map(|(at, urls)| urls.iter().map(move |url| (at, url)));
+            let replicas = named.map(|(at, url)| (at, Server::at(url, dialer.clone())));
+            for (number, (at, server)) in replicas.chain(watched.into_iter().map(|server| (name, server))).enumerate() {
                 let node = format!("{name}/replica-{}@{at}", number + 1);
                 infos.push(NodeInfo::replica(node, place(name), place(at)));
-                endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), region.connections));
+                endpoints.push((Endpoint::Server(server), region.connections));
             }
         }
         let topology = Topology::new(regions, infos, place(local.as_str()), 1)
@@ -129,6 +130,13 @@ impl Plane {
                 let keeper = keep_connected(node.clone(), line, core.clock, core.events.clone());
                 core.spawn(keeper);
             }
+            // The primary's Sentinels are those of the replicas, too.
+            let sentinel = node.endpoint.server().and_then(Server::sentinel);
+            for number in 0..sentinel.map_or(0, |sentinel| sentinel.count()) {
+                if node.role() == Role::Primary {
+                    core.spawn(keep_hearing(node.clone(), number, core.events.clone()));
+                }
+            }
             let prober = keep_probing(node.clone(), schedule.clone(), core.clock);
             core.spawn(prober);
         }
@@ -149,7 +157,10 @@ impl Plane {
         };
         let up = tokio::time::timeout(limit, any_up).await;
         up.map_err(|_| {
-            Error::new(ErrorKind::Unavailable, format!("no node of any region can be reached within {limit:?}"))
+            let why: Vec<_> =
+                self.core.nodes.iter().map(|node| format!("{}: {}", node.name, node.why_down())).collect();
+            let what = format!("no node of any region can be reached within {limit:?}: {}", why.join("; "));
+            Error::new(ErrorKind::Unavailable, what)
         })
     }
 

@@ -13,6 +13,7 @@ use super::{
     clock::Clock,
     link::{Answer, Link, Work},
     node::Node,
+    role::role_of,
 };
 use crate::{
     resilience::{Blame, Diagnosis, Moment},
@@ -95,14 +96,19 @@ async fn probe_primary(node: &Node, link: &mut Link, schedule: &Schedule, now: M
             node.set_takes_writes(is_back);
             Ok(())
         }
+        // Not allowed to write heartbeats: whether it takes writes is seen by its role, and by the writes themselves.
+        Err(error) if error.code() == Some("NOPERM") => {
+            let is_primary = role_of(link).await? == Some(Role::Primary);
+            node.set_takes_writes(is_primary);
+            if !is_primary {
+                node.disconnect("it is a replica, a primary was expected");
+            }
+            Ok(())
+        }
         Err(error) => {
             node.set_takes_writes(false);
-            // Full, or not allowed to write heartbeats: it may still serve reads. Anything else is a failure.
+            // Full, say: it may still serve reads. Anything else is a failure.
             match Diagnosis::of_call(&error).blame {
-                Blame::Nobody if error.code() == Some("NOPERM") => {
-                    node.set_takes_writes(true);
-                    Ok(())
-                }
                 Blame::Nobody | Blame::Writes if error.code() != Some("READONLY") => Ok(()),
                 Blame::Nobody | Blame::Writes | Blame::Node => Err(error),
             }
@@ -115,13 +121,10 @@ async fn probe_replica(node: &Node, link: &mut Link, schedule: &Schedule) -> Res
     pipeline.cmd("GET").arg(&*schedule.key);
     pipeline.cmd("INFO").arg("replication");
     let [heartbeat, info] = answers(link, &pipeline).await?;
-    let heartbeat = heartbeat.extract_error()?;
-    let info: String = match info.extract_error() {
-        Ok(info) => redis::from_redis_value(info).map_err(RedisError::from)?,
-        // Where an access list hides INFO, the heartbeat alone tells.
-        Err(error) if error.code() == Some("NOPERM") => String::new(),
-        Err(error) => return Err(error),
-    };
+    // Where an access list hides one of them, the other alone tells.
+    let heartbeat = allowed(heartbeat)?.unwrap_or(Value::Nil);
+    let info = allowed(info)?.map(redis::from_redis_value::<String>).transpose().map_err(RedisError::from)?;
+    let info = info.unwrap_or_default();
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     if field("role") == Some("master") {
         // The keeper says so and waits until it is a replica again.
@@ -139,6 +142,15 @@ async fn answers<const N: usize>(link: &mut Link, pipeline: &Pipeline) -> Result
     let work = Work::Many { pipeline, offset: 0, count: N };
     let Answer::Many(values) = link.send(work).await? else { return Err(misshapen()) };
     values.try_into().map_err(|_| misshapen())
+}
+
+/// An answer; `None` where an access list forbids the question.
+fn allowed(answer: Value) -> Result<Option<Value>, RedisError> {
+    match answer.extract_error() {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.code() == Some("NOPERM") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn misshapen() -> RedisError {
