@@ -304,3 +304,149 @@ impl fmt::Debug for Sentinel {
         write!(f, "{:?} at {}", self.master, nodes.join(", "))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic")]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::config::RegionConfig;
+
+    fn address(text: &str) -> Address {
+        let (host, port) = text.rsplit_once(':').unwrap();
+        Address { host: host.to_owned(), port: port.parse().unwrap() }
+    }
+
+    fn replica(address: &str, flags: &str) -> Value {
+        let (ip, port) = address.rsplit_once(':').unwrap();
+        let fields = ["name", "x", "ip", ip, "port", port, "flags", flags];
+        Value::Array(fields.iter().map(|field| Value::BulkString(field.as_bytes().to_vec())).collect())
+    }
+
+    #[test]
+    fn only_replicas_that_are_well_count_in_the_order_of_their_addresses() {
+        let answer = Value::Array(vec![
+            replica("10.0.0.3:6379", "slave"),
+            replica("10.0.0.1:6380", "slave"),
+            replica("10.0.0.1:6379", "slave"),
+            replica("10.0.0.4:6379", "s_down,slave"),
+            replica("10.0.0.5:6379", "slave,disconnected"),
+            replica("10.0.0.6:6379", "o_down,slave"),
+            replica("10.0.0.7:99999", "slave"),
+            replica("10.0.0.8:6379", "slave"),
+        ]);
+        let found = healthy(answer, &[address("10.0.0.8:6379")]).unwrap();
+        assert_eq!(found, ["10.0.0.1:6379", "10.0.0.1:6380", "10.0.0.3:6379"].map(address));
+        assert!(healthy(Value::Int(1), &[]).is_err());
+        let many = Value::Array((1..1000).map(|port| replica(&format!("10.0.0.1:{port}"), "slave")).collect());
+        assert_eq!(healthy(many, &[]).unwrap().len(), MOST_REPLICAS);
+    }
+
+    #[test]
+    fn a_slot_keeps_its_replica_and_shares_it_with_none() {
+        let [a, b, c] = ["h:1", "h:2", "h:3"].map(address);
+        let mut claims = vec![None, None];
+        let all = [a.clone(), b.clone(), c.clone()];
+        assert_eq!(claim(&mut claims, 1, &all), Some(a.clone()));
+        assert_eq!(claim(&mut claims, 0, &all), Some(b.clone()));
+        // By rank the second slot would now come to what the first one has.
+        assert_eq!(claim(&mut claims, 1, &all[1..]), Some(c.clone()));
+        assert_eq!(claim(&mut claims, 0, &all), Some(b.clone()), "kept");
+        assert_eq!(claim(&mut claims, 1, &all[1..2]), None, "the only one is taken");
+        assert_eq!(claim(&mut claims, 7, &all), None);
+    }
+
+    #[test]
+    fn a_switch_is_read_for_the_own_master_only() {
+        let message = "mymaster 10.0.0.1 6379 10.0.0.2 6380";
+        assert_eq!(moved_to(message, "mymaster"), Some(address("10.0.0.2:6380")));
+        assert_eq!(moved_to(message, "other"), None);
+        for broken in ["", "mymaster", "mymaster 10.0.0.1 6379 10.0.0.2", "mymaster a b c 65536", "mymaster    "] {
+            assert_eq!(moved_to(broken, "mymaster"), None, "{broken:?}");
+        }
+    }
+
+    async fn dialer() -> Dialer {
+        let config = RegionConfig { connect_timeout: Duration::from_millis(400), ..RegionConfig::default() };
+        Dialer::new("us".parse().unwrap(), &config, None).await.unwrap()
+    }
+
+    fn sentinel(nodes: &[&TcpListener]) -> Sentinel {
+        let nodes = nodes.iter().map(|node| format!("redis://{}", node.local_addr().unwrap())).collect();
+        let config = SentinelConfig { master: "m".to_owned(), nodes, replicas: 0 };
+        Sentinel::new(&config, std::iter::empty())
+    }
+
+    /// Counts connections, and answers whoever asks where the primary is; silent ones say nothing.
+    fn serve(listener: TcpListener, is_silent: bool) -> Arc<AtomicU32> {
+        let count = Arc::new(AtomicU32::new(0));
+        tokio::spawn({
+            let count = count.clone();
+            async move {
+                let mut kept = Vec::new();
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    count.fetch_add(1, Ordering::Relaxed);
+                    if is_silent {
+                        kept.push(stream);
+                        continue;
+                    }
+                    tokio::spawn(async move {
+                        let mut buffer = [0; 4096];
+                        loop {
+                            let read = stream.read(&mut buffer).await.unwrap_or_default();
+                            let Some(text) = buffer.get(..read).filter(|text| !text.is_empty()) else { return };
+                            let text = String::from_utf8_lossy(text);
+                            let mut answer = "+OK\r\n".repeat(text.matches("SETINFO").count());
+                            if text.contains("SENTINEL") {
+                                answer.push_str("*2\r\n$8\r\n10.0.0.1\r\n$4\r\n6379\r\n");
+                            }
+                            stream.write_all(answer.as_bytes()).await.unwrap();
+                        }
+                    });
+                }
+            }
+        });
+        count
+    }
+
+    async fn listener() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_silent_first_sentinel_costs_the_first_connect_only() {
+        let (silent, speaking) = (listener().await, listener().await);
+        let (sentinel, dialer) = (sentinel(&[&silent, &speaking]), dialer().await);
+        let (silent, speaking) = (serve(silent, true), serve(speaking, false));
+        for _ in 0..5 {
+            assert_eq!(sentinel.primary(&dialer).await.unwrap(), address("10.0.0.1:6379"));
+        }
+        assert_eq!((silent.load(Ordering::Relaxed), speaking.load(Ordering::Relaxed)), (1, 5));
+        // What it said did not hold: the next one has the word, and the one after it.
+        sentinel.doubt();
+        sentinel.primary(&dialer).await.unwrap();
+        assert_eq!((silent.load(Ordering::Relaxed), speaking.load(Ordering::Relaxed)), (2, 6));
+    }
+
+    #[tokio::test]
+    async fn with_many_dead_ones_each_attempt_asks_others() {
+        let (first, last) = (listener().await, listener().await);
+        let dead = format!("redis://{}", first.local_addr().unwrap());
+        drop(first);
+        let mut sentinel = sentinel(&[&last]);
+        for _ in 0..5 {
+            sentinel.nodes.insert(0, dead.clone());
+        }
+        let (dialer, _served) = (dialer().await, serve(last, false));
+        let error = sentinel.primary(&dialer).await.unwrap_err();
+        assert!(matches!(&error, DialError::NotFound(what) if what.contains("refused")), "{error}");
+        assert_eq!(sentinel.primary(&dialer).await.unwrap(), address("10.0.0.1:6379"));
+    }
+}
