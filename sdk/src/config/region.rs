@@ -27,7 +27,7 @@ use crate::routing::Location;
 /// | their write probes; without, a primary that refuses writes is noticed at the next write | `+set +get ~archipelago:heartbeat:*` |
 /// | a bound on their replicas' staleness | `+get ~archipelago:heartbeat:*`; `+info` to know a full copy under way |
 /// | their regions with `cluster` | `+cluster\|slots` |
-/// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time ~{KEYSPACE:*` |
+/// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -125,16 +125,15 @@ impl Dialer {
     /// An error of a connection's first steps, in words that help: the crate's do not say who was refused where.
     pub(crate) fn understood(&self, error: RedisError, user: &str) -> DialError {
         let region = &self.inner.region;
-        let is_refused = error.kind() == redis::ErrorKind::AuthenticationFailed || error.code() == Some("WRONGPASS");
-        if is_refused {
-            let what = "its password is wrong, or it is unknown or disabled";
-            return DialError::Denied(format!("region {region} does not let user {user} in: {what}"));
+        match refusal(&error) {
+            Some(Refusal::Wrong) => DialError::Denied(format!(
+                "region {region} does not let user {user} in: its password is wrong, or it is unknown or disabled"
+            )),
+            Some(Refusal::Missing) => DialError::Denied(format!(
+                "region {region} asks for a password, and none is configured for user {user}"
+            )),
+            None => DialError::Redis(error),
         }
-        if error.code() == Some("NOAUTH") {
-            let what = "asks for a password, and none is configured";
-            return DialError::Denied(format!("region {region} {what} for user {user}"));
-        }
-        DialError::Redis(error)
     }
 
     /// As whom these log in: one and the same.
@@ -180,6 +179,25 @@ impl Dialer {
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
         self.inner.tls.secure(info).await.map_err(DialError::Unprepared)
     }
+}
+
+/// How a login fails.
+enum Refusal {
+    /// By its user or password.
+    Wrong,
+    /// For want of a password.
+    Missing,
+}
+
+/// Whether a login was refused. A cluster's client wraps what its nodes said into a text.
+fn refusal(error: &RedisError) -> Option<Refusal> {
+    let within = error.detail().unwrap_or_default();
+    let is_wrong = error.kind() == redis::ErrorKind::AuthenticationFailed
+        || error.code() == Some("WRONGPASS")
+        || within.contains("AuthenticationFailed")
+        || within.contains("WRONGPASS");
+    let is_missing = error.code() == Some("NOAUTH") || within.contains("NOAUTH");
+    if is_wrong { Some(Refusal::Wrong) } else { is_missing.then_some(Refusal::Missing) }
 }
 
 /// A crate's cluster client takes these apart from the addresses.
