@@ -32,8 +32,8 @@ use crate::routing::Location;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegionConfig {
-    /// `redis://[user:password@]host:port[/db]`. `${NAME}` stands for an
-    /// environment variable, here and in every other address, user and password.
+    /// `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS with the feature `tls`. `${NAME}` stands for an
+    /// environment variable, here and in every other address, user, password and path.
     pub url: String,
     /// The Sentinels that know where the primary is.
     pub sentinel: Option<SentinelConfig>,

@@ -51,7 +51,13 @@ impl Endpoint {
                 let connected = timeout(limit, connect_to_server(server, role)).await.unwrap_or_else(|_| late());
                 match &connected {
                     Ok(connected) => server.verified(connected.at.as_ref()),
-                    Err(_) => server.doubt(),
+                    Err(ConnectError::WrongRole(_) | ConnectError::Dial(DialError::Redis(_) | DialError::Late(_))) => {
+                        server.doubt();
+                    }
+                    // Whoever says "there is none" is not doubted, nor is a place for what keeps us out of it.
+                    Err(ConnectError::Dial(
+                        DialError::NotFound(_) | DialError::Denied(_) | DialError::Unprepared(_) | DialError::Malformed,
+                    )) => {}
                 }
                 connected
             }

@@ -195,7 +195,10 @@ async fn a_provider_is_asked_at_every_connection() {
 /// The crate connects to a cluster's nodes by itself, with the password it was given first.
 #[tokio::test]
 async fn a_clusters_nodes_get_the_new_password_too() {
-    let more = vec![("user".to_owned(), "app on >hunter2 +@all ~*".to_owned())];
+    let more = vec![(
+        "user".to_owned(),
+        "app on >hunter2 +get +set ~name ~archipelago:heartbeat:* +ping +cluster|slots".to_owned(),
+    )];
     let cluster = Cluster::start(Program::Redis, Options { more, ..Options::default() }, 0).await.unwrap();
     let nodes = cluster.urls().iter().map(|url| format!("\"{url}\"")).collect::<Vec<_>>().join(", ");
     let secret = Arc::new(Mutex::new("hunter2".to_owned()));
