@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use crate::{
     client::{Client, Inner, Keyspace},
     config::{Config, KeyspaceConfig, Mode, names},
+    dial::{CredentialsProvider, Dialer, Provider, dialers},
     error::{Error, ErrorKind},
     redis::{RedisRegion, RedisStore},
     resilience::RetryPolicy,
@@ -25,6 +26,7 @@ pub struct Builder {
     file: Option<PathBuf>,
     embedded: Option<Embedded>,
     local: Option<String>,
+    credentials: Option<Provider>,
     links: Links,
     local_only: bool,
     any_local: bool,
@@ -66,6 +68,13 @@ impl Builder {
     /// The local region. Without it `ARCHIPELAGO_REGION`, then the configuration's `local`, then the only region.
     pub fn local_region(mut self, name: impl Into<String>) -> Self {
         self.local = Some(name.into());
+        self
+    }
+
+    /// Asks for user and password at every connection, instead of the configuration: for tokens that are short-lived.
+    /// See [`CredentialsProvider`]; what it leaves open stays as configured.
+    pub fn credentials(mut self, provider: impl CredentialsProvider + 'static) -> Self {
+        self.credentials = Some(Provider(Arc::new(provider)));
         self
     }
 
@@ -150,9 +159,10 @@ impl Builder {
             chosen.map(|(name, keyspace)| (name.clone(), keyspace.clone())).collect::<BTreeMap<_, _>>()
         };
         let (active_active, routed) = (of_mode(Mode::ActiveActive), of_mode(Mode::Routed));
+        let dialers = dialers(&config, self.credentials.as_ref()).await?;
         let (regions, plane) = tokio::join!(
-            self.start_regions(&config, &active_active, &local),
-            start_plane(&config, &routed, &local, self.retry.clone()),
+            self.start_regions(&config, &active_active, &local, &dialers),
+            start_plane(&config, &routed, &local, &dialers, self.retry.clone()),
         );
         let (regions, missing) = regions?;
         let islands = active_active.iter().map(|(name, keyspace)| {
@@ -172,11 +182,13 @@ impl Builder {
         config: &Config,
         keyspaces: &BTreeMap<String, KeyspaceConfig>,
         local: &RegionId,
+        dialers: &BTreeMap<String, Dialer>,
     ) -> Result<(Vec<Arc<RedisRegion>>, Vec<(RegionId, Error)>), Error> {
         let mut regions = Vec::new();
-        for (name, region) in &config.regions {
+        for (name, dialer) in dialers {
+            let Some(region) = config.regions.get(name) else { continue };
             if !keyspaces.is_empty() && (!self.local_only || *name == local.as_str()) {
-                regions.push(RedisRegion::start(parse_region(name)?, region.clone(), keyspaces)?);
+                regions.push(RedisRegion::start(region.clone(), dialer, keyspaces)?);
             }
         }
         let mut missing = Vec::new();
@@ -261,12 +273,13 @@ async fn start_plane(
     config: &Config,
     keyspaces: &BTreeMap<String, KeyspaceConfig>,
     local: &RegionId,
+    dialers: &BTreeMap<String, Dialer>,
     retry: Option<Arc<dyn RetryPolicy>>,
 ) -> Result<Routed, Error> {
     if keyspaces.is_empty() {
         return Ok(Routed::default());
     }
-    let plane = Arc::new(Plane::start(config, local, retry)?);
+    let plane = Arc::new(Plane::start(config, local, dialers, retry)?);
     let built = keyspaces.iter().map(|(name, keyspace)| {
         let routing = keyspace.routing.clone().unwrap_or_default();
         let policy = routing

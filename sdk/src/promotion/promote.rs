@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    dial::Address,
     error::{Error, ErrorKind},
     routing::{NodeIndex, RegionIndex, Role},
 };
@@ -133,7 +134,7 @@ pub async fn promote(
     let (mut paused_ms, mut behind) = (None, None);
     if old != new {
         // Asked before anything changes: a server without a host and a port cannot be followed.
-        servers.address(new)?;
+        servers.address(new).await?;
         if options.force {
             behind = Some(how_far_behind(&mut servers, old, new).await?);
             record_unplanned(&mut servers, region, &next, &mut watch).await?;
@@ -360,7 +361,7 @@ async fn point_others(
     is_forced: bool,
     watch: &mut impl FnMut(Step),
 ) -> Result<Followers, Error> {
-    let (host, port) = servers.address(new)?;
+    let Address { host, port } = servers.address(new).await?;
     let is_of_region = |index: NodeIndex| servers.map.topology.node(index).is_some_and(|node| node.region == region);
     let others: Vec<_> = servers.all().filter(|index| *index != new && is_of_region(*index)).collect();
     let (mut following, mut not_following) = (Vec::new(), Vec::new());

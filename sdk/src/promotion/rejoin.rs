@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::servers::{Servers, refuse};
 use crate::{
     config::Config,
+    dial::Address,
     error::{Error, ErrorKind},
     routed::{Answer, Link, Work},
     routing::{NodeIndex, Role},
@@ -106,7 +107,7 @@ pub async fn rejoin(
         }
         found = compared?;
     }
-    let (host, port) = servers.address(writer)?;
+    let Address { host, port } = servers.address(writer).await?;
     let _: String = servers.ask(node, redis::cmd("REPLICAOF").arg(&host).arg(port)).await?;
     let _: Result<String, Error> = servers.ask(node, redis::cmd("CLIENT").arg("UNPAUSE")).await;
     let (compared, kept) = found;

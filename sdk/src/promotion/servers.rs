@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::{Config, Fenced},
+    dial::{Address, dialers},
     error::{Error, ErrorKind},
     routed::{Link, Map, Seen},
     routing::{NodeIndex, RegionIndex, Role},
@@ -50,7 +51,7 @@ impl Servers {
     /// Connects to every node and reads every copy.
     pub(super) async fn connect(config: &Config) -> Result<Self, Error> {
         let local = config.regions.keys().next().map(String::as_str).unwrap_or_default();
-        let map = Map::of(config, local)?;
+        let map = Map::of(config, local, &dialers(config, None).await?)?;
         let connecting = map.endpoints.iter().map(|(endpoint, _)| async move {
             match endpoint.look().await {
                 Ok(Seen { link, role }) => Ok(Connected { link, role }),
@@ -140,12 +141,14 @@ impl Servers {
     }
 
     /// Host and port of a node, as other servers are told to reach it.
-    pub(super) fn address(&self, index: NodeIndex) -> Result<(String, u16), Error> {
-        let endpoint = self.map.endpoints.get(index.as_usize()).map(|(endpoint, _)| endpoint);
-        let address = endpoint.and_then(|endpoint| endpoint.server()?.address());
-        address.ok_or_else(|| {
-            refuse(format!("{}: only a server with a host and a port can be followed", self.name(index)))
-        })
+    pub(super) async fn address(&self, index: NodeIndex) -> Result<Address, Error> {
+        let unfit = || refuse(format!("{}: only a server with a host and a port can be followed", self.name(index)));
+        let server = self.map.endpoints.get(index.as_usize()).and_then(|(endpoint, _)| endpoint.server());
+        let server = server.filter(|server| server.sentinel().is_none()).ok_or_else(|| {
+            refuse(format!("{}: Sentinels or a cluster choose the writer there, ask them", self.name(index)))
+        })?;
+        let info = server.info().await.map_err(|_| unfit())?;
+        Address::of(&info).ok_or_else(unfit)
     }
 
     /// Writes the record to every region's copy but that of `moving`; how many took it.

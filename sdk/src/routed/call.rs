@@ -136,7 +136,7 @@ impl<'c> Call<'c> {
         let node = self.core.node(step.node)?;
         let now = self.core.clock.now();
         let Some(link) = node.link().and_then(|link| link.as_deref().cloned()) else {
-            progress.history.note(&node.name, now.since(progress.began), node.trouble());
+            progress.history.note(&node.name, now.since(progress.began), format!("not connected: {}", node.why_down()));
             return None;
         };
         match node.breaker.admit(now) {

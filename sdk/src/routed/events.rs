@@ -40,6 +40,46 @@ pub enum Event {
         /// What it is, and what it should be.
         what: String,
     },
+    /// A server does not let the user in or lets it do too little, or the credentials or certificates cannot be read. The
+    /// node is not used; attempts go on.
+    AccessDenied {
+        /// The node.
+        node: Arc<str>,
+        /// Who is refused where, or what is missing.
+        what: String,
+    },
+    /// No Sentinel says where a server is. Attempts go on.
+    NotFound {
+        /// The node.
+        node: Arc<str>,
+        /// What each Sentinel said.
+        what: String,
+    },
+    /// A Sentinel says that the primary is another server now. The node's connections are made anew.
+    Moved {
+        /// The node.
+        node: Arc<str>,
+        /// The Sentinel.
+        sentinel: String,
+        /// The primary's address.
+        to: String,
+    },
+    /// A Sentinel can be heard.
+    SentinelUp {
+        /// The node it watches.
+        node: Arc<str>,
+        /// The Sentinel.
+        sentinel: String,
+    },
+    /// A Sentinel cannot be heard. A connection that is up stays.
+    SentinelDown {
+        /// The node it watches.
+        node: Arc<str>,
+        /// The Sentinel.
+        sentinel: String,
+        /// What was seen.
+        why: String,
+    },
     /// Another region takes the writes.
     Switched {
         /// The region before.
@@ -87,6 +127,11 @@ impl fmt::Display for Event {
             Self::NodeUp { node } => write!(f, "{node} is up"),
             Self::NodeDown { node, why } => write!(f, "{node} is down: {why}"),
             Self::WrongRole { node, what } => write!(f, "{node} is not used: {what}"),
+            Self::AccessDenied { node, what } => write!(f, "{node} is not used: {what}"),
+            Self::NotFound { node, what } => write!(f, "{node} is not found: {what}"),
+            Self::Moved { node, sentinel, to } => write!(f, "{node} is {to} now, says Sentinel {sentinel}"),
+            Self::SentinelUp { node, sentinel } => write!(f, "{node}: Sentinel {sentinel} is up"),
+            Self::SentinelDown { node, sentinel, why } => write!(f, "{node}: Sentinel {sentinel} is down: {why}"),
             Self::Switched { from, to, reason } => write!(f, "writes go to {to} instead of {from}: {reason:?}"),
             Self::Promoted { region, from, to, epoch } => {
                 write!(f, "{to} writes {region}'s data instead of {from}, by epoch {epoch}")
@@ -112,9 +157,13 @@ impl Events {
     /// Publishes to the log and to every listener. Never waits.
     pub(crate) fn publish(&self, event: Event) {
         match &event {
-            Event::NodeUp { .. } => tracing::info!(%event, "routed plane"),
+            Event::NodeUp { .. } | Event::SentinelUp { .. } => tracing::info!(%event, "routed plane"),
             Event::NodeDown { .. }
             | Event::WrongRole { .. }
+            | Event::AccessDenied { .. }
+            | Event::NotFound { .. }
+            | Event::Moved { .. }
+            | Event::SentinelDown { .. }
             | Event::Switched { .. }
             | Event::Promoted { .. }
             | Event::UnreadableTopology { .. }

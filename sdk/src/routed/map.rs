@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use archipelago_engine::RegionId;
 
-use super::endpoint::{Endpoint, Server, Settings};
+use super::endpoint::Endpoint;
 use crate::{
     config::Config,
+    dial::{Dialer, Server},
     error::{Error, ErrorKind},
     routing::{Location, NodeInfo, RegionIndex, RegionInfo, Role, Topology},
 };
@@ -23,7 +24,7 @@ impl Map {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the regions are no topology.
-    pub(crate) fn of(config: &Config, local: &str) -> Result<Self, Error> {
+    pub(crate) fn of(config: &Config, local: &str, dialers: &BTreeMap<String, Dialer>) -> Result<Self, Error> {
         let refuse = |what: String| Error::new(ErrorKind::Config, what);
         let places: BTreeMap<&str, RegionIndex> =
             config.regions.keys().map(String::as_str).zip((0..=u8::MAX).map(RegionIndex)).collect();
@@ -33,21 +34,22 @@ impl Map {
             let id: RegionId = name.parse().map_err(|error| refuse(format!("regions.{name}: {error}")))?;
             let info = RegionInfo::new(id).with_weight(region.weight);
             regions.push(region.location.into_iter().fold(info, |info, at: Location| info.with_location(at)));
-            let settings = Settings::of(region);
-            let primary = if region.cluster.is_empty() {
-                Endpoint::Server(Server::new(&region.url, settings.clone()))
-            } else {
-                Endpoint::Cluster { nodes: region.cluster.clone().into(), settings: settings.clone() }
-            };
+            let Some(dialer) = dialers.get(name) else { return Err(refuse(format!("regions.{name}: no dialer"))) };
+            let primary = Server::primary_of(region, dialer);
+            let watched = primary.as_ref().map(Server::replicas).unwrap_or_default();
+            let cluster = || Endpoint::Cluster { nodes: region.cluster.clone().into(), dialer: dialer.clone() };
             nodes.push(NodeInfo::primary(format!("{name}/primary"), place(name)));
-            endpoints.push((primary, region.connections));
+            endpoints.push((primary.map_or_else(cluster, Endpoint::Server), region.connections));
+            let named = region.replicas.iter().flat_map(|(at, urls)| urls.iter().map(move |url| (at, url)));
+            let replicas = named.map(|(at, url)| (at, Server::at(url, dialer.clone())));
             // Numbered within the place where they stand: the names are in the topology record, and a replica that is
             // added elsewhere must not rename them.
-            let replicas = region.replicas.iter().flat_map(|(at, urls)| (1..).zip(urls).map(move |url| (at, url)));
-            for (at, (number, url)) in replicas {
+            let mut numbers = BTreeMap::new();
+            for (at, server) in replicas.chain(watched.into_iter().map(|server| (name, server))) {
+                let number = numbers.entry(at).and_modify(|number| *number += 1).or_insert(1);
                 let node = format!("{name}/replica-{number}@{at}");
                 nodes.push(NodeInfo::replica(node, place(name), place(at)));
-                endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), region.connections));
+                endpoints.push((Endpoint::Server(server), region.connections));
             }
         }
         let topology = Topology::new(regions, nodes, place(local), 0);

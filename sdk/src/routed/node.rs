@@ -42,9 +42,10 @@ pub(crate) struct Node {
     hurry: Notify,
     /// A connection came up.
     came_up: Notify,
-    was_up: AtomicBool,
-    /// Why there is no connection, if anything is known.
-    trouble: ArcSwapOption<String>,
+    /// What listeners were told last: [`NOTHING`], [`UP`] or [`DOWN`].
+    said: AtomicU8,
+    /// Why it is down; of use only while it is.
+    why_down: ArcSwapOption<String>,
     /// When it last answered anything, in microseconds.
     answered_at: AtomicU64,
     /// Whether a first attempt to connect has ended, well or badly.
@@ -59,6 +60,10 @@ pub(crate) struct Line {
 }
 
 const UNKNOWN: u64 = u64::MAX;
+
+const NOTHING: u8 = 0;
+const UP: u8 = 1;
+const DOWN: u8 = 2;
 
 impl Node {
     pub(crate) fn new(
@@ -85,8 +90,8 @@ impl Node {
             seen_role: AtomicU8::new(0),
             hurry: Notify::new(),
             came_up: Notify::new(),
-            was_up: AtomicBool::new(false),
-            trouble: ArcSwapOption::empty(),
+            said: AtomicU8::new(NOTHING),
+            why_down: ArcSwapOption::empty(),
             answered_at: AtomicU64::new(0),
             was_tried: AtomicBool::new(false),
             events,
@@ -121,9 +126,9 @@ impl Node {
         self.seen_role.load(Ordering::Acquire).checked_sub(1).map(role_of)
     }
 
-    /// Waits so long, or until there is reason to try again at once.
-    pub(crate) async fn pause(&self, pause: Duration) {
-        let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
+    /// Waits until there is reason to try again at once.
+    pub(crate) async fn hurried(&self) {
+        self.hurry.notified().await;
     }
 
     /// Waits so long, or until a connection came up.
@@ -172,12 +177,6 @@ impl Node {
         self.came_up.notify_one();
     }
 
-    /// Why it has no connection.
-    pub(crate) fn trouble(&self) -> String {
-        let why = self.trouble.load();
-        why.as_deref().map_or_else(|| "not connected yet".to_owned(), |why| format!("not connected: {why}"))
-    }
-
     /// Waits until the connection of this line has to be replaced.
     pub(crate) async fn lost(&self, line: usize) {
         if let Some(line) = self.lines.get(line) {
@@ -199,14 +198,19 @@ impl Node {
 
     /// Says once that it is down.
     pub(crate) fn note_down(&self, why: &str) {
-        self.trouble.store(Some(Arc::new(why.to_owned())));
-        if self.was_up.swap(false, Ordering::AcqRel) {
+        self.why_down.store(Some(Arc::new(why.to_owned())));
+        if self.said.swap(DOWN, Ordering::AcqRel) != DOWN {
             self.events.publish(Event::NodeDown { node: self.name.clone(), why: why.to_owned() });
         }
     }
 
+    /// Why it is not connected.
+    pub(crate) fn why_down(&self) -> String {
+        self.why_down.load().as_ref().map_or_else(|| "not tried yet".to_owned(), |why| why.to_string())
+    }
+
     fn note_up(&self) {
-        if self.breaker.is_closed() && self.is_connected() && !self.was_up.swap(true, Ordering::AcqRel) {
+        if self.breaker.is_closed() && self.is_connected() && self.said.swap(UP, Ordering::AcqRel) != UP {
             self.events.publish(Event::NodeUp { node: self.name.clone() });
         }
     }

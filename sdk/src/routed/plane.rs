@@ -1,6 +1,7 @@
 //! The plane: all nodes of all regions, which region writes at present, and the tasks that watch over them.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::Future,
     sync::{
@@ -21,6 +22,7 @@ use super::{
     events::{Event, Events},
     follow::Ledger,
     keeper::keep_connected,
+    listener::keep_hearing,
     map::Map,
     node::Node,
     probe::{Schedule, keep_probing},
@@ -28,12 +30,13 @@ use super::{
 };
 use crate::{
     config::{Config, Failover, Fenced, RoutedConfig},
+    dial::{Dialer, Server},
     error::{Error, ErrorKind},
     promotion::Fence,
     resilience::{
         Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, RetryPolicy, Selector, StandardRetry, Switch,
     },
-    routing::{MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, Topology},
+    routing::{MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, Role, Topology},
 };
 
 /// The routed plane of one client. Dropped, it ends its tasks and connections.
@@ -69,8 +72,13 @@ impl Plane {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the regions are no topology.
-    pub(crate) fn start(config: &Config, local: &RegionId, retry: Option<Arc<dyn RetryPolicy>>) -> Result<Self, Error> {
-        let Map { topology, endpoints } = Map::of(config, local.as_str())?;
+    pub(crate) fn start(
+        config: &Config,
+        local: &RegionId,
+        dialers: &BTreeMap<String, Dialer>,
+        retry: Option<Arc<dyn RetryPolicy>>,
+    ) -> Result<Self, Error> {
+        let Map { topology, endpoints } = Map::of(config, local.as_str(), dialers)?;
         let events = Events::new();
         let options = config.resilience.clone();
         let node = |(info, (endpoint, lines)): (&NodeInfo, (Endpoint, usize))| {
@@ -114,6 +122,13 @@ impl Plane {
                 let keeper = keep_connected(core.clone(), index, node.clone(), line);
                 core.spawn(keeper);
             }
+            // The primary's Sentinels are those of the replicas, too.
+            let sentinel = node.endpoint.server().and_then(Server::sentinel);
+            for number in 0..sentinel.map_or(0, |sentinel| sentinel.count()) {
+                if node.role() == Role::Primary {
+                    core.spawn(keep_hearing(node.clone(), number, core.events.clone()));
+                }
+            }
             let prober = keep_probing(core.clone(), index, node.clone(), schedule.clone());
             core.spawn(prober);
         }
@@ -134,9 +149,10 @@ impl Plane {
         };
         let up = tokio::time::timeout(limit, any_up).await;
         up.map_err(|_| {
-            let why: Vec<_> = self.core.nodes.iter().map(|node| format!("{} {}", node.name, node.trouble())).collect();
-            let text = format!("no node of any region can be reached within {limit:?}: {}", why.join("; "));
-            Error::new(ErrorKind::Unavailable, text)
+            let why: Vec<_> =
+                self.core.nodes.iter().map(|node| format!("{}: {}", node.name, node.why_down())).collect();
+            let what = format!("no node of any region can be reached within {limit:?}: {}", why.join("; "));
+            Error::new(ErrorKind::Unavailable, what)
         })
     }
 

@@ -13,6 +13,7 @@ use super::{
     link::{Answer, Link, Work},
     node::Node,
     plane::Core,
+    role::role_of,
 };
 use crate::{
     promotion,
@@ -110,14 +111,19 @@ impl Prober<'_> {
                 node.set_takes_writes(is_back);
                 Ok(())
             }
+            // Not allowed to write heartbeats: whether it takes writes is seen by its role, and by the writes themselves.
+            Err(error) if error.code() == Some("NOPERM") => {
+                let is_primary = role_of(link).await? == Some(Role::Primary);
+                node.set_takes_writes(is_primary);
+                if !is_primary {
+                    node.disconnect("it is a replica, a primary was expected");
+                }
+                Ok(())
+            }
             Err(error) => {
                 node.set_takes_writes(false);
-                // Full, or not allowed to write heartbeats: it may still serve reads. Anything else is a failure.
+                // Full, say: it may still serve reads. Anything else is a failure.
                 match Diagnosis::of_call(&error).blame {
-                    Blame::Nobody if error.code() == Some("NOPERM") => {
-                        node.set_takes_writes(true);
-                        Ok(())
-                    }
                     Blame::Nobody | Blame::Writes if error.code() != Some("READONLY") => Ok(()),
                     Blame::Nobody | Blame::Writes | Blame::Node => Err(error),
                 }
@@ -144,13 +150,10 @@ impl Prober<'_> {
         pipeline.cmd("GET").arg(promotion::KEY);
         let [heartbeat, info, copy] = answers(link, &pipeline).await?;
         self.hear(link, now, copy).await?;
-        let heartbeat = heartbeat?;
-        let info: String = match info {
-            Ok(info) => redis::from_redis_value(info).map_err(RedisError::from)?,
-            // Where an access list hides INFO, the heartbeat alone tells.
-            Err(error) if error.code() == Some("NOPERM") => String::new(),
-            Err(error) => return Err(error),
-        };
+        // Where an access list hides one of them, the other alone tells.
+        let heartbeat = allowed(heartbeat)?.unwrap_or(Value::Nil);
+        let info = allowed(info)?.map(redis::from_redis_value::<String>).transpose().map_err(RedisError::from)?;
+        let info = info.unwrap_or_default();
         let field =
             |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         if field("role") == Some("master") {
@@ -188,6 +191,15 @@ async fn answers<const N: usize>(link: &mut Link, pipeline: &Pipeline) -> Result
         said.extend(values.into_iter().map(Value::extract_error));
     }
     said.try_into().map_err(|_| misshapen())
+}
+
+/// An answer; `None` where an access list forbids the question.
+fn allowed(answer: Said) -> Result<Option<Value>, RedisError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.code() == Some("NOPERM") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn misshapen() -> RedisError {

@@ -1,10 +1,14 @@
 //! The routed plane on real servers: commands, faults, roles, failover.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed test may panic")]
 
+mod access;
 mod cluster;
 mod commands;
 mod faults;
 mod promotion;
 mod roles;
+mod said;
+mod sentinel;
 mod staleness;
+mod tls;
 mod world;
