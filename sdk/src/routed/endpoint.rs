@@ -49,7 +49,7 @@ pub(crate) enum ConnectError {
     #[error("{0}")]
     WrongRole(String),
     /// No answer in time.
-    #[error("no connection within {0:?}")]
+    #[error("no answer within {0:?}")]
     Late(Duration),
 }
 
@@ -125,7 +125,6 @@ impl Endpoint {
     }
 
     /// The server alone; a cluster has none.
-    #[expect(dead_code, reason = "for exclusive connections")]
     pub(crate) const fn server(&self) -> Option<&Server> {
         match self {
             Self::Server(server) => Some(server),
@@ -144,7 +143,7 @@ async fn open(info: ConnectionInfo) -> Result<redis::aio::MultiplexedConnection,
 }
 
 /// Asks for the role: ROLE, or INFO where an access list does not allow it.
-async fn verify(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
+pub(super) async fn verify(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
     let found = match link.send_one(&redis::cmd("ROLE")).await {
         Ok(Value::Array(parts)) => match parts.first() {
             Some(Value::BulkString(name)) => String::from_utf8_lossy(name).into_owned(),

@@ -1,21 +1,26 @@
 //! The routed plane: any command of Redis, at the node a policy picks, while regions come and go.
 
 mod attempt;
+mod blocking;
 mod call;
 mod clock;
 mod connection;
 mod endpoint;
 mod events;
+mod exclusive;
 mod failure;
 mod keeper;
+mod lease;
 mod link;
 mod node;
 mod options;
 mod plane;
+mod pool;
 mod probe;
 mod route;
 mod scan;
+mod traces;
 mod watcher;
 
-pub use self::{connection::Connection, events::Event, options::CallOptions};
+pub use self::{connection::Connection, events::Event, exclusive::Exclusive, options::CallOptions};
 pub(crate) use self::{connection::RoutedKeyspace, plane::Plane};

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,10 @@ use super::{
     endpoint::Endpoint,
     events::{Event, Events},
     link::Link,
+    pool::Pool,
 };
 use crate::{
+    error::Error,
     resilience::{Breaker, BreakerState, Diagnosis, Latency, Moment, Outcome, ResilienceOptions, Ticket, Transition},
     routing::{Availability, NodeState, Role},
 };
@@ -30,12 +32,14 @@ pub(crate) struct Node {
     pub(crate) latency: Latency,
     lines: Vec<Line>,
     turn: AtomicUsize,
+    /// Connections for one borrower at a time.
+    pub(super) pool: Pool,
     in_flight: AtomicU32,
     /// As of when a replica holds everything, in microseconds; [`UNKNOWN`] before it was seen.
     fresh_as_of: AtomicU64,
     is_syncing: AtomicBool,
     takes_writes: AtomicBool,
-    role: AtomicU8,
+    role: Expected,
     was_up: AtomicBool,
     /// When it last answered anything, in microseconds.
     answered_at: AtomicU64,
@@ -52,18 +56,41 @@ pub(crate) struct Line {
 
 const UNKNOWN: u64 = u64::MAX;
 
+/// The role that the topology gives a node, shared with whatever connects to it.
+#[derive(Clone, Default)]
+pub(crate) struct Expected {
+    is_replica: Arc<AtomicBool>,
+}
+
+impl Expected {
+    pub(crate) fn get(&self) -> Role {
+        role_of(self.is_replica.load(Ordering::Acquire))
+    }
+
+    /// Answers the role before.
+    fn replace(&self, role: Role) -> Role {
+        role_of(self.is_replica.swap(role == Role::Replica, Ordering::AcqRel))
+    }
+}
+
+const fn role_of(is_replica: bool) -> Role {
+    if is_replica { Role::Replica } else { Role::Primary }
+}
+
 impl Node {
     pub(crate) fn new(
         name: Arc<str>,
         endpoint: Endpoint,
         role: Role,
-        lines: usize,
+        (lines, exclusive): (usize, usize),
         options: &ResilienceOptions,
         events: Events,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let expected = Expected::default();
         let line = || Line { link: ArcSwapOption::empty(), lost: Notify::new() };
         let node = Self {
             name,
+            pool: Pool::new(endpoint.clone(), expected.clone(), exclusive)?,
             endpoint,
             breaker: Breaker::new(&options.breaker),
             latency: Latency::new(&options.latency),
@@ -73,25 +100,24 @@ impl Node {
             fresh_as_of: AtomicU64::new(UNKNOWN),
             is_syncing: AtomicBool::new(false),
             takes_writes: AtomicBool::new(true),
-            role: AtomicU8::new(0),
+            role: expected,
             was_up: AtomicBool::new(false),
             answered_at: AtomicU64::new(0),
             was_tried: AtomicBool::new(false),
             events,
         };
         node.expect(role);
-        node
+        Ok(node)
     }
 
     /// The role the topology gives it.
     pub(crate) fn role(&self) -> Role {
-        if self.role.load(Ordering::Acquire) == 0 { Role::Primary } else { Role::Replica }
+        self.role.get()
     }
 
     /// Gives it another role. Its connections are made anew, since each verifies the role.
     pub(crate) fn expect(&self, role: Role) {
-        let code = u8::from(role == Role::Replica);
-        if self.role.swap(code, Ordering::AcqRel) != code {
+        if self.role.replace(role) != role {
             self.fresh_as_of.store(UNKNOWN, Ordering::Release);
             self.takes_writes.store(true, Ordering::Release);
             self.disconnect("its role changed");
@@ -112,6 +138,11 @@ impl Node {
     /// Whether there is a connection at all.
     pub(crate) fn is_connected(&self) -> bool {
         self.lines.iter().any(|line| line.link.load().is_some())
+    }
+
+    /// Whether it takes calls: connected, and trusted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_connected() && self.breaker.is_closed()
     }
 
     /// An attempt to connect has ended.
@@ -154,7 +185,14 @@ impl Node {
                 line.lost.notify_one();
             }
         }
+        self.pool.purge();
         self.note_down(why);
+    }
+
+    /// Drops every connection for good; lent ones when they come back.
+    pub(crate) fn close(&self, why: &str) {
+        self.disconnect(why);
+        self.pool.close();
     }
 
     /// Says once that it is down.
@@ -290,6 +328,12 @@ impl Flight<'_> {
         let is_slow = self.node.latency.is_slow(took);
         self.node.record_answer(now, took);
         self.record(now, if is_slow { Outcome::Slow } else { Outcome::Success });
+    }
+
+    /// It was answered after it had waited at the server, as it asked to: how long says nothing about the node.
+    pub(crate) fn waited(mut self, now: Moment) {
+        self.node.answered_at.store(now.as_micros(), Ordering::Release);
+        self.record(now, Outcome::Success);
     }
 
     /// It failed.

@@ -81,22 +81,23 @@ impl Plane {
                 Endpoint::Cluster { nodes: region.cluster.clone().into(), settings: settings.clone() }
             };
             infos.push(NodeInfo::primary(format!("{name}/primary"), place(name)));
-            endpoints.push((primary, region.connections));
+            let counts = (region.connections, region.exclusive_connections);
+            endpoints.push((primary, counts));
             let replicas = region.replicas.iter().flat_map(|(at, urls)| urls.iter().map(move |url| (at, url)));
             for (number, (at, url)) in replicas.enumerate() {
                 let node = format!("{name}/replica-{}@{at}", number + 1);
                 infos.push(NodeInfo::replica(node, place(name), place(at)));
-                endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), region.connections));
+                endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), counts));
             }
         }
         let topology = Topology::new(regions, infos, place(local.as_str()), 1)
             .map_err(|error| refuse(format!("regions: {error}")))?;
         let events = Events::new();
         let options = config.resilience.clone();
-        let node = |(info, (endpoint, lines)): (&NodeInfo, (Endpoint, usize))| {
-            Arc::new(Node::new(info.name.clone(), endpoint, info.role, lines, &options, events.clone()))
+        let node = |(info, (endpoint, counts)): (&NodeInfo, (Endpoint, (usize, usize)))| {
+            Node::new(info.name.clone(), endpoint, info.role, counts, &options, events.clone()).map(Arc::new)
         };
-        let nodes: Vec<_> = topology.nodes().iter().zip(endpoints).map(node).collect();
+        let nodes = topology.nodes().iter().zip(endpoints).map(node).collect::<Result<_, _>>()?;
         let selector = Selector::new(&options.selector, topology.regions().len());
         let core = Core {
             active: AtomicU8::new(heaviest(&topology).0),
@@ -158,7 +159,7 @@ impl Plane {
         self.core.stop.cancel();
         self.core.tasks.wait().await;
         for node in &self.core.nodes {
-            node.disconnect("the client was shut down");
+            node.close("the client was shut down");
         }
     }
 }
@@ -204,7 +205,17 @@ impl Core {
         self.suspicion.notified().await;
     }
 
-    /// Runs a short task of the plane's.
+    /// Whether the client was shut down.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until the client is shut down.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Runs a task of the plane's.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }

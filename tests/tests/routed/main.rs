@@ -1,8 +1,10 @@
 //! The routed plane on real servers: commands, faults, roles, failover.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed test may panic")]
 
+mod blocking;
 mod cluster;
 mod commands;
+mod exclusive;
 mod faults;
 mod roles;
 mod staleness;
