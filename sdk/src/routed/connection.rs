@@ -9,10 +9,12 @@ use super::{
     blocking,
     call::Call,
     exclusive::Exclusive,
+    flights::Flights,
     link::{Answer, Work},
     options::CallOptions,
     plane::Plane,
     scan,
+    values::Loaded,
 };
 use crate::{
     commands::{self, Placement, Refusal, of_cmd, of_pipeline},
@@ -44,8 +46,8 @@ use crate::{
 /// command had popped when its future was dropped is lost, as with every client: the server forgets it when it sends it.
 #[derive(Clone)]
 pub struct Connection {
-    keyspace: Arc<RoutedKeyspace>,
-    options: Arc<CallOptions>,
+    pub(super) keyspace: Arc<RoutedKeyspace>,
+    pub(super) options: Arc<CallOptions>,
     home: Result<Option<RegionIndex>, Error>,
 }
 
@@ -54,6 +56,13 @@ pub struct Connection {
 pub(crate) struct RoutedKeyspace {
     pub(crate) plane: Arc<Plane>,
     pub(crate) profile: Profile,
+    pub(super) loads: Flights<Loaded>,
+}
+
+impl RoutedKeyspace {
+    pub(crate) fn new(plane: Arc<Plane>, profile: Profile) -> Self {
+        Self { plane, profile, loads: Flights::default() }
+    }
 }
 
 impl Connection {
@@ -118,7 +127,7 @@ impl Connection {
         Ok(Exclusive::new(lease, self.keyspace.clone(), deadline))
     }
 
-    fn call<'c>(
+    pub(super) fn call<'c>(
         &'c self,
         work: Work<'c>,
         access: Access,

@@ -82,9 +82,14 @@ impl Server {
         Self { url: url.into(), settings }
     }
 
-    /// What an exclusive connection connects to.
+    /// What a connection that is not shared connects to.
     pub(crate) fn info(&self) -> Result<ConnectionInfo, RedisError> {
         self.settings.info(&self.url)
+    }
+
+    /// Within which a connection is made.
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.settings.connect_timeout
     }
 }
 
@@ -121,6 +126,14 @@ impl Endpoint {
                 };
                 tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
             }
+        }
+    }
+
+    /// Every server that is named: in a cluster each hears what is published at any other.
+    pub(crate) fn servers(&self) -> Vec<Server> {
+        match self {
+            Self::Server(server) => vec![server.clone()],
+            Self::Cluster { nodes, settings } => nodes.iter().map(|url| Server::new(url, settings.clone())).collect(),
         }
     }
 

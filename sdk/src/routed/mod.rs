@@ -9,6 +9,7 @@ mod endpoint;
 mod events;
 mod exclusive;
 mod failure;
+mod flights;
 mod keeper;
 mod lease;
 mod link;
@@ -19,8 +20,16 @@ mod pool;
 mod probe;
 mod route;
 mod scan;
+mod subscription;
 mod traces;
+mod values;
 mod watcher;
 
-pub use self::{connection::Connection, events::Event, exclusive::Exclusive, options::CallOptions};
+pub use self::{
+    connection::Connection,
+    events::Event,
+    exclusive::Exclusive,
+    options::CallOptions,
+    subscription::{Message, Received, Subscribe, Subscription},
+};
 pub(crate) use self::{connection::RoutedKeyspace, plane::Plane};

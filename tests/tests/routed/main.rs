@@ -8,4 +8,6 @@ mod exclusive;
 mod faults;
 mod roles;
 mod staleness;
+mod subscribe;
+mod values;
 mod world;
