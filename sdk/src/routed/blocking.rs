@@ -8,7 +8,6 @@ use super::{
     call::Call,
     connection::one,
     lease::{Lease, Turn},
-    node::Node,
     plane::Core,
 };
 use crate::{commands::Blocking, resilience::Moment, routing::Access};
@@ -27,7 +26,7 @@ pub(super) async fn run(call: &Call<'_>, blocking: Blocking) -> RedisResult<Valu
     let limit = progress.deadline.since(call.core.clock.now());
     let turn =
         Turn { core: call.core, lease: &lease, work: call.work, access: call.access, blocking: Some(blocking), limit };
-    one(turn.take(lost(call.core, &lease.node, || is_still_meant(call, &lease))).await?)
+    one(turn.take(lost(call.core, &lease, || is_still_meant(call, &lease))).await?)
 }
 
 /// Whether the plan still gives this node. Asked for writes only: reads may wait at any node, and the nearest changes.
@@ -45,7 +44,8 @@ fn is_still_meant(call: &Call<'_>, lease: &Lease) -> bool {
 /// A timer cannot tell: a command that waits for ever may be answered tomorrow. So the node is watched, whose prober
 /// notices a paused server within its timeout and three failures. A node that is back within the plane's patience is not
 /// given up: one broken connection of it need not be this one.
-pub(super) async fn lost(core: &Core, node: &Node, is_still_meant: impl Fn() -> bool) -> &'static str {
+pub(super) async fn lost(core: &Core, lease: &Lease, is_still_meant: impl Fn() -> bool) -> &'static str {
+    let node = &lease.node;
     let watch = async {
         let mut away_since: Option<Moment> = None;
         loop {
@@ -72,5 +72,6 @@ pub(super) async fn lost(core: &Core, node: &Node, is_still_meant: impl Fn() -> 
         biased;
         () = core.stopped() => "the client was shut down",
         why = watch => why,
+        () = lease.moved() => "another server of the cluster owns the key",
     }
 }

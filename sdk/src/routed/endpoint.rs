@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
     cluster::ClusterClientBuilder, io::tcp::TcpSettings,
 };
 
 use tokio::time::Instant;
 
-use super::link::Link;
+use super::{link::Link, slots::Address};
 use crate::{
     config::{RegionConfig, without_credentials},
     routing::Role,
@@ -28,6 +28,8 @@ pub(crate) enum Endpoint {
 #[derive(Clone)]
 pub(crate) struct Server {
     url: Arc<str>,
+    /// Where it is instead, for a server of a cluster that another of its servers named.
+    address: Option<Address>,
     settings: Settings,
 }
 
@@ -79,12 +81,39 @@ impl Settings {
 
 impl Server {
     pub(crate) fn new(url: &str, settings: Settings) -> Self {
-        Self { url: url.into(), settings }
+        Self { url: url.into(), address: None, settings }
+    }
+
+    /// Another server, that is reached in the same way.
+    pub(crate) fn elsewhere(&self, address: Address) -> Self {
+        Self { address: Some(address), ..self.clone() }
     }
 
     /// What a connection that is not shared connects to.
     pub(crate) fn info(&self) -> Result<ConnectionInfo, RedisError> {
-        self.settings.info(&self.url)
+        let info = self.settings.info(&self.url)?;
+        let Some(Address { host, port }) = self.address.clone() else { return Ok(info) };
+        let address = match info.addr().clone() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+            }
+            ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_) => ConnectionAddr::Tcp(host, port),
+            // The crate may add another kind; a cluster's servers are reached by TCP.
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        Ok(info.set_addr(address))
+    }
+
+    /// Connects and verifies the role. Also measures a round trip.
+    pub(crate) async fn connect(&self, role: Role) -> Result<(Link, Duration), ConnectError> {
+        let limit = self.settings.connect_timeout;
+        let connecting = async {
+            let mut link = Link::Shared(open(self.info()?).await?);
+            let asked = Instant::now();
+            verify(&mut link, role).await?;
+            Ok((link, asked.elapsed()))
+        };
+        tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
     }
 
     /// Within which a connection is made.
@@ -99,16 +128,7 @@ impl Endpoint {
     /// Also measures a round trip.
     pub(crate) async fn connect(&self, role: Role) -> Result<(Link, Duration), ConnectError> {
         match self {
-            Self::Server(server) => {
-                let limit = server.settings.connect_timeout;
-                let connecting = async {
-                    let mut link = Link::Shared(open(server.info()?).await?);
-                    let asked = Instant::now();
-                    verify(&mut link, role).await?;
-                    Ok((link, asked.elapsed()))
-                };
-                tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
-            }
+            Self::Server(server) => server.connect(role).await,
             Self::Cluster { nodes, settings } => {
                 let limit = settings.connect_timeout;
                 let connecting = async {
@@ -129,19 +149,16 @@ impl Endpoint {
         }
     }
 
+    /// Whether its data are spread over servers that it names itself.
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster { .. })
+    }
+
     /// Every server that is named: in a cluster each hears what is published at any other.
     pub(crate) fn servers(&self) -> Vec<Server> {
         match self {
             Self::Server(server) => vec![server.clone()],
             Self::Cluster { nodes, settings } => nodes.iter().map(|url| Server::new(url, settings.clone())).collect(),
-        }
-    }
-
-    /// The server alone; a cluster has none.
-    pub(crate) const fn server(&self) -> Option<&Server> {
-        match self {
-            Self::Server(server) => Some(server),
-            Self::Cluster { .. } => None,
         }
     }
 }

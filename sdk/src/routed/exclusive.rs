@@ -25,6 +25,8 @@ use crate::{
 /// It stays with its node. When that node dies, or is no primary any more, each call fails, and so does everything else
 /// that was under way on it: borrow again and begin from the start. Nothing is repeated here.
 ///
+/// In a cluster it leads to the server that owned the key when it was borrowed.
+///
 /// Each call ends by the deadline of the connection it was borrowed from; a command that waits at the server, by the time
 /// it asks for besides.
 ///
@@ -54,7 +56,7 @@ impl Exclusive {
         let core = &self.keyspace.plane.core;
         let Needs { access, blocking } = needs;
         let turn = Turn { core, lease: &self.lease, work, access, blocking, limit: self.deadline };
-        turn.take(lost(core, &self.lease.node, || true)).await
+        turn.take(lost(core, &self.lease, || true)).await
     }
 }
 

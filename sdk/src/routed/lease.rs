@@ -17,6 +17,7 @@ use super::{
     node::{Flight, Node},
     plane::Core,
     pool::{LendError, Lent},
+    slots::{self, Address},
     traces::{Mark, Traces},
 };
 use crate::{
@@ -26,12 +27,17 @@ use crate::{
     routing::{Access, NodeIndex},
 };
 
+/// Between two looks at who owns the key of a command that waits in a cluster.
+const OWNER_LOOK: Duration = Duration::from_secs(1);
+
 /// A connection of one node, until dropped. Then it goes back to the node's pool, or is closed if it is not as it was.
 pub(super) struct Lease {
     pub(super) index: NodeIndex,
     pub(super) node: Arc<Node>,
     /// Empty only while it is being dropped.
     lent: Option<Lent>,
+    /// In a cluster.
+    owned: Option<Owned>,
     traces: Mutex<Traces>,
 }
 
@@ -67,14 +73,15 @@ impl Call<'_> {
         if !node.is_open() {
             return Err("passed over: not connected, or its last calls failed".to_owned());
         }
-        if node.endpoint.server().is_none() {
-            return Err("a cluster lends no connections".to_owned());
-        }
         let limit = progress.deadline.since(self.core.clock.now());
-        match node.pool.lend(limit, node.latency.attempt_timeout()).await {
-            Ok(lent) => Ok(Lease::new(index, node.clone(), lent)),
+        match lend(node, self.key, limit).await {
+            Ok((lent, owned)) => {
+                Ok(Lease { index, node: node.clone(), lent: Some(lent), owned, traces: Mutex::default() })
+            }
             Err(error) => {
-                if let LendError::Connect(ConnectError::WrongRole(what)) = &error {
+                if let LendError::Connect(ConnectError::WrongRole(what)) = &error
+                    && !node.endpoint.is_cluster()
+                {
                     // The shared connections lead there, too.
                     node.disconnect(what);
                     self.core.suspect();
@@ -229,9 +236,47 @@ impl Turn<'_> {
     }
 }
 
+/// What a connection to a server of a cluster was lent for: a key, and the server that owned it then.
+#[derive(Clone)]
+struct Owned {
+    key: Vec<u8>,
+    owner: Address,
+}
+
+/// Lends at the node's server, or at the one of its cluster that owns the key.
+async fn lend(node: &Node, key: Option<&[u8]>, limit: Duration) -> Result<(Lent, Option<Owned>), LendError> {
+    let servers = node.endpoint.servers();
+    let server = servers.first().ok_or(LendError::NoOwner)?;
+    let patience = node.latency.attempt_timeout();
+    if !node.endpoint.is_cluster() {
+        return Ok((node.pools.of(server, None)?.lend(limit, patience).await?, None));
+    }
+    let key = key.ok_or(LendError::NoKey)?;
+    let lending = async {
+        let owner = owner_at(node, key).await?.ok_or(LendError::NoOwner)?;
+        let pool = node.pools.of(server, Some(owner.clone()))?;
+        Ok((pool.lend(limit, patience).await?, Some(Owned { key: key.to_vec(), owner })))
+    };
+    tokio::time::timeout(limit, lending).await.map_err(|_| ConnectError::Late(limit))?
+}
+
+async fn owner_at(node: &Node, key: &[u8]) -> Result<Option<Address>, ConnectError> {
+    let Some(mut link) = node.link().and_then(|link| link.as_deref().cloned()) else { return Ok(None) };
+    Ok(slots::owner(&mut link, key).await?)
+}
+
 impl Lease {
-    fn new(index: NodeIndex, node: Arc<Node>, lent: Lent) -> Self {
-        Self { index, node, lent: Some(lent), traces: Mutex::default() }
+    /// Returns once another server of the cluster owns the key.
+    pub(super) async fn moved(&self) {
+        let Some(Owned { key, owner }) = &self.owned else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(OWNER_LOOK).await;
+            if let Ok(Some(now)) = owner_at(&self.node, key).await
+                && now != *owner
+            {
+                return;
+            }
+        }
     }
 
     fn link(&self) -> Result<Link, RedisError> {

@@ -20,6 +20,7 @@ mod pool;
 mod probe;
 mod route;
 mod scan;
+mod slots;
 mod subscription;
 mod traces;
 mod values;

@@ -16,10 +16,9 @@ use super::{
     endpoint::Endpoint,
     events::{Event, Events},
     link::Link,
-    pool::Pool,
+    pool::Pools,
 };
 use crate::{
-    error::Error,
     resilience::{Breaker, BreakerState, Diagnosis, Latency, Moment, Outcome, ResilienceOptions, Ticket, Transition},
     routing::{Availability, NodeState, Role},
 };
@@ -33,7 +32,7 @@ pub(crate) struct Node {
     lines: Vec<Line>,
     turn: AtomicUsize,
     /// Connections for one borrower at a time.
-    pub(super) pool: Pool,
+    pub(super) pools: Pools,
     in_flight: AtomicU32,
     /// As of when a replica holds everything, in microseconds; [`UNKNOWN`] before it was seen.
     fresh_as_of: AtomicU64,
@@ -57,7 +56,7 @@ pub(crate) struct Line {
 const UNKNOWN: u64 = u64::MAX;
 
 /// The role that the topology gives a node, shared with whatever connects to it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Expected {
     is_replica: Arc<AtomicBool>,
 }
@@ -85,12 +84,12 @@ impl Node {
         (lines, exclusive): (usize, usize),
         options: &ResilienceOptions,
         events: Events,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let expected = Expected::default();
         let line = || Line { link: ArcSwapOption::empty(), lost: Notify::new() };
         let node = Self {
             name,
-            pool: Pool::new(endpoint.clone(), expected.clone(), exclusive)?,
+            pools: Pools::new(expected.clone(), exclusive),
             endpoint,
             breaker: Breaker::new(&options.breaker),
             latency: Latency::new(&options.latency),
@@ -107,7 +106,7 @@ impl Node {
             events,
         };
         node.expect(role);
-        Ok(node)
+        node
     }
 
     /// The role the topology gives it.
@@ -185,14 +184,14 @@ impl Node {
                 line.lost.notify_one();
             }
         }
-        self.pool.purge();
+        self.pools.purge();
         self.note_down(why);
     }
 
     /// Drops every connection for good; lent ones when they come back.
     pub(crate) fn close(&self, why: &str) {
         self.disconnect(why);
-        self.pool.close();
+        self.pools.close();
     }
 
     /// Says once that it is down.

@@ -95,9 +95,9 @@ impl Plane {
         let events = Events::new();
         let options = config.resilience.clone();
         let node = |(info, (endpoint, counts)): (&NodeInfo, (Endpoint, (usize, usize)))| {
-            Node::new(info.name.clone(), endpoint, info.role, counts, &options, events.clone()).map(Arc::new)
+            Arc::new(Node::new(info.name.clone(), endpoint, info.role, counts, &options, events.clone()))
         };
-        let nodes = topology.nodes().iter().zip(endpoints).map(node).collect::<Result<_, _>>()?;
+        let nodes: Vec<_> = topology.nodes().iter().zip(endpoints).map(node).collect();
         let selector = Selector::new(&options.selector, topology.regions().len());
         let core = Core {
             active: AtomicU8::new(heaviest(&topology).0),

@@ -1,6 +1,12 @@
-//! The pool of a node: connections that are lent to one borrower at a time.
+//! The pools of a node: connections that are lent to one borrower at a time.
 
-use std::{fmt, pin::pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use deadpool::{
     Runtime,
@@ -8,18 +14,18 @@ use deadpool::{
 };
 
 use super::{
-    endpoint::{ConnectError, Endpoint, verify},
+    endpoint::{ConnectError, Server, verify},
     link::Link,
     node::Expected,
+    slots::Address,
 };
-use crate::error::{Error, ErrorKind};
 
 /// A lent connection. Dropped, it goes back.
 pub(super) type Lent = Object<Maker>;
 
 /// Makes a node's connections, and looks at each before it is lent again.
 pub(super) struct Maker {
-    endpoint: Endpoint,
+    server: Server,
     role: Expected,
 }
 
@@ -28,13 +34,71 @@ impl managed::Manager for Maker {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Link, ConnectError> {
-        let (link, _) = self.endpoint.connect(self.role.get()).await?;
+        let (link, _) = self.server.connect(self.role.get()).await?;
         Ok(link)
     }
 
     /// A server that was a primary when the connection was made may be a replica by now.
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<ConnectError> {
         Ok(verify(link, self.role.get()).await?)
+    }
+}
+
+/// A pool for each server of a node: one, unless it is a cluster.
+#[derive(Debug)]
+pub(super) struct Pools {
+    role: Expected,
+    size: usize,
+    /// By the server's address, where it has one of its own.
+    pools: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    pools: BTreeMap<Option<Address>, Arc<Pool>>,
+    is_closed: bool,
+}
+
+/// Servers of a cluster that are remembered at a time: as many as have slots, and some that had.
+const LARGEST: usize = 1024;
+
+impl Pools {
+    pub(super) fn new(role: Expected, size: usize) -> Self {
+        Self { role, size, pools: Mutex::default() }
+    }
+
+    /// The pool of a server.
+    pub(super) fn of(&self, server: &Server, address: Option<Address>) -> Result<Arc<Pool>, LendError> {
+        let mut known = self.known();
+        if known.is_closed {
+            return Err(LendError::Closed);
+        }
+        if let Some(pool) = known.pools.get(&address) {
+            return Ok(pool.clone());
+        }
+        if known.pools.len() >= LARGEST {
+            known.pools.clear(); // lent connections are closed when they come back
+        }
+        let server = address.clone().map_or_else(|| server.clone(), |address| server.elsewhere(address));
+        let pool = Arc::new(Pool::new(server, self.role.clone(), self.size)?);
+        known.pools.insert(address, pool.clone());
+        Ok(pool)
+    }
+
+    /// Closes the idle connections: something is wrong with the node.
+    pub(super) fn purge(&self) {
+        self.known().pools.values().for_each(|pool| drop(pool.inner.retain(|_, _| false)));
+    }
+
+    /// Closes the idle connections now and the others when they come back; lends no more.
+    pub(super) fn close(&self) {
+        let mut known = self.known();
+        known.is_closed = true;
+        known.pools.values().for_each(|pool| pool.inner.close());
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,24 +116,29 @@ pub(super) enum LendError {
     /// The node has none to give.
     #[error("no exclusive connection: {0}")]
     Connect(#[from] ConnectError),
+    /// A cluster has a server for each slot, and none for no key.
+    #[error("a cluster lends a connection for a key; this call has none")]
+    NoKey,
+    /// The cluster names no server.
+    #[error("the cluster does not say which server owns the key")]
+    NoOwner,
     /// The client was shut down.
     #[error("the client was shut down")]
     Closed,
 }
 
 impl Pool {
-    /// # Errors
-    /// None that can happen: the builder's one is for timeouts without a runtime.
-    pub(super) fn new(endpoint: Endpoint, role: Expected, size: usize) -> Result<Self, Error> {
+    fn new(server: Server, role: Expected, size: usize) -> Result<Self, LendError> {
         let config = managed::PoolConfig {
             max_size: size.max(1),
             timeouts: Timeouts::new(),
             // The one used last is the least likely to have been closed by the server for idling.
             queue_mode: QueueMode::Lifo,
         };
-        let builder = managed::Pool::builder(Maker { endpoint, role }).config(config).runtime(Runtime::Tokio1);
-        let inner = builder.build().map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
-        Ok(Self { inner })
+        let builder = managed::Pool::builder(Maker { server, role }).config(config).runtime(Runtime::Tokio1);
+        // It fails for timeouts without a runtime, which there is.
+        let inner = builder.build();
+        inner.map(|inner| Self { inner }).map_err(|_| LendError::Closed)
     }
 
     /// Lends a connection whose role has just been verified, within `limit`. An idle one that does not answer within
@@ -98,16 +167,6 @@ impl Pool {
         } else {
             LendError::Connect(ConnectError::Late(limit))
         }
-    }
-
-    /// Closes the idle ones: something is wrong with the node.
-    pub(super) fn purge(&self) {
-        drop(self.inner.retain(|_, _| false));
-    }
-
-    /// Closes the idle ones now and the others when they come back; lends no more.
-    pub(super) fn close(&self) {
-        self.inner.close();
     }
 }
 

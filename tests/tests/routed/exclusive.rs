@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use archipelago::{CallOptions, Client, Connection, Error, ErrorKind, Exclusive, testing::poll};
+use archipelago::{
+    CallOptions, Client, Connection, Error, ErrorKind, Exclusive,
+    testing::{
+        poll,
+        servers::{Cluster, Options, Program},
+    },
+};
 use redis::{AsyncCommands, RedisError, RedisResult, aio::transaction_async};
 
 use crate::world::World;
@@ -215,4 +221,32 @@ async fn after_shutdown_nothing_is_lent_and_nothing_is_sent() {
         (clients.lines().count() == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_it_leads_to_the_server_that_owns_the_key() {
+    let mut cluster = Cluster::start(Program::Redis, Options::default(), 1).await.unwrap();
+    let urls = cluster.urls().iter().map(|url| format!("\"{url}\"")).collect::<Vec<_>>().join(", ");
+    let text = format!("[regions.us]\ncluster = [{urls}]\n[keyspaces.profiles]\nmode = \"routed\"");
+    let client = Client::builder().config(text.parse().unwrap()).build().await.unwrap();
+    let connection = client.connection("profiles").unwrap();
+    for key in ["a", "b", "c", "d", "{a}e"] {
+        assert_eq!(increment(&connection, key).await.unwrap(), 1, "{key}");
+    }
+    let popping = tokio::spawn({
+        let mut connection = connection.clone();
+        async move { connection.blpop::<_, Option<(String, String)>>("queue", 0.0).await }
+    });
+    let _: i64 = connection.clone().rpush("queue", "job").await.unwrap();
+    assert_eq!(popping.await.unwrap().unwrap().unwrap().1, "job");
+    let mut news = client.subscribe("profiles").channels(["news"]).start().await.unwrap();
+    let _: i64 = connection.clone().publish("news", "hello").await.unwrap();
+    assert!(futures_util::StreamExt::next(&mut news).await.is_some());
+    // A primary dies; its replica takes over, and so do new borrowers.
+    cluster.nodes_mut()[0].kill();
+    for key in ["a", "b", "c", "d", "{a}e"] {
+        let value = poll::until("a transaction", || async { increment(&connection, key).await.ok() }).await;
+        assert!(value >= 1, "{key}");
+    }
+    client.shut_down().await;
 }
