@@ -56,6 +56,6 @@ pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
-pub use routed::{CallOptions, Connection, Event};
+pub use routed::{CallOptions, Connection, Event, Exclusive, Message, Received, Subscribe, Subscription};
 pub use store::embedded::Embedded;
 pub use sync::{SkewReport, skew};

@@ -46,6 +46,8 @@ pub mod defaults {
     pub const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
     /// Shared connections to a node; each carries any number of concurrent calls.
     pub const CONNECTIONS: usize = 1;
+    /// Connections to a node that are lent to one borrower at a time.
+    pub const EXCLUSIVE_CONNECTIONS: usize = 16;
     /// How long to wait for a connection, handshake included.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
     /// How long to wait for an answer. Shorter turns slow answers into "maybe applied"; longer holds callers up.

@@ -57,6 +57,10 @@ pub struct RegionConfig {
     pub tls: Option<TlsConfig>,
     /// Shared connections to each node; default 1. More help when one socket is the bottleneck.
     pub connections: usize,
+    /// Connections to each node that are lent to one borrower at a time, for transactions with WATCH and for commands
+    /// that wait at the server; default 16. Each is made when it is first needed. The next borrower waits for one to come
+    /// back, up to its deadline.
+    pub exclusive_connections: usize,
     /// Milliseconds to wait for a connection; default 2000.
     #[serde(rename = "connect_timeout_ms", deserialize_with = "millis")]
     pub connect_timeout: Duration,
@@ -80,6 +84,7 @@ impl Default for RegionConfig {
             password_file: None,
             tls: None,
             connections: defaults::CONNECTIONS,
+            exclusive_connections: defaults::EXCLUSIVE_CONNECTIONS,
             connect_timeout: defaults::CONNECT_TIMEOUT,
             response_timeout: defaults::RESPONSE_TIMEOUT,
         }
@@ -143,8 +148,10 @@ impl RegionConfig {
         if !self.cluster.is_empty() && !self.replicas.is_empty() {
             return Err("replicas: a cluster knows its own; name none".into());
         }
-        if !(1..=1024).contains(&self.connections) {
-            return Err(format!("connections: expected 1 to 1024, found {}", self.connections));
+        for (key, count) in [("connections", self.connections), ("exclusive_connections", self.exclusive_connections)] {
+            if !(1..=1024).contains(&count) {
+                return Err(format!("{key}: expected 1 to 1024, found {count}"));
+            }
         }
         for (key, value) in
             [("connect_timeout_ms", self.connect_timeout), ("response_timeout_ms", self.response_timeout)]
@@ -180,6 +187,7 @@ impl fmt::Debug for RegionConfig {
             .field("password_file", &self.password_file)
             .field("tls", &self.tls)
             .field("connections", &self.connections)
+            .field("exclusive_connections", &self.exclusive_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish_non_exhaustive()

@@ -24,11 +24,15 @@ pub(crate) struct Server {
 enum Place {
     /// At one address.
     Fixed(Arc<str>),
+    /// Where another server says that it is.
+    Named(Address, IsTls),
     /// Where the Sentinels say that the primary is.
     Primary(Arc<Sentinel>),
     /// Where the Sentinels say that there is a replica: one for each slot.
     Replica(Arc<Sentinel>, usize),
 }
+
+type IsTls = bool;
 
 /// A connection, not verified yet.
 pub(crate) struct Opened {
@@ -43,6 +47,16 @@ impl Server {
     /// The server at this address.
     pub(crate) fn at(url: &str, dialer: Dialer) -> Self {
         Self { place: Place::Fixed(url.into()), dialer }
+    }
+
+    /// Another server, that is reached in the same way.
+    pub(crate) fn elsewhere(&self, address: Address) -> Self {
+        let is_tls = match &self.place {
+            Place::Fixed(url) => url.starts_with("rediss://"),
+            Place::Named(_, is_tls) => *is_tls,
+            Place::Primary(sentinel) | Place::Replica(sentinel, _) => sentinel.is_tls(),
+        };
+        Self { place: Place::Named(address, is_tls), dialer: self.dialer.clone() }
     }
 
     /// A region's primary; `None` for a cluster.
@@ -65,7 +79,7 @@ impl Server {
     /// Who says where it is, if that can change.
     pub(crate) fn sentinel(&self) -> Option<&Arc<Sentinel>> {
         match &self.place {
-            Place::Fixed(_) => None,
+            Place::Fixed(_) | Place::Named(..) => None,
             Place::Primary(sentinel) | Place::Replica(sentinel, _) => Some(sentinel),
         }
     }
@@ -78,6 +92,7 @@ impl Server {
     pub(crate) async fn info(&self) -> Result<ConnectionInfo, DialError> {
         let (sentinel, found) = match &self.place {
             Place::Fixed(url) => return self.dialer.info(url).await,
+            Place::Named(address, is_tls) => return self.dialer.info_at(address, *is_tls).await,
             Place::Primary(sentinel) => (sentinel, sentinel.primary(&self.dialer).await?),
             Place::Replica(sentinel, slot) => (sentinel, sentinel.replica(&self.dialer, *slot).await?),
         };
@@ -168,6 +183,7 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Fixed(url) => f.write_str(&without_credentials(url)),
+            Place::Named(address, _) => address.fmt(f),
             Place::Primary(sentinel) => write!(f, "the primary of {sentinel:?}"),
             Place::Replica(sentinel, slot) => write!(f, "replica {} of {sentinel:?}", slot + 1),
         }

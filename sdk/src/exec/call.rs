@@ -158,6 +158,7 @@ fn failed(error: &Error) -> Failure {
         | ErrorKind::Refused
         | ErrorKind::Server
         | ErrorKind::Serialization
+        | ErrorKind::Load
         | ErrorKind::NotConverged
         | ErrorKind::Protocol => "ERR",
     };

@@ -218,13 +218,13 @@ fn poll_end(
     }
 }
 
-fn no_answer(patience: Duration) -> RedisError {
+pub(super) fn no_answer(patience: Duration) -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")).into()
 }
 
 /// A pipeline carries its errors among its answers. If the node declined all of it, nothing was done; if it declined a
 /// part, the caller sees which, unless all of it may be repeated.
-fn refusal_among(answer: &Answer, is_idempotent: bool) -> Option<(RedisError, Diagnosis)> {
+pub(super) fn refusal_among(answer: &Answer, is_idempotent: bool) -> Option<(RedisError, Diagnosis)> {
     let Answer::Many(values) = answer else { return None };
     let mut declined = 0;
     let mut found = None;

@@ -61,22 +61,7 @@ impl Endpoint {
         let limit = self.dialer().connect_timeout();
         let late = || Err(DialError::Late(limit).into());
         match self {
-            Self::Server(server) => {
-                let connected = timeout(limit, connect_to_server(server, role)).await.unwrap_or_else(|_| late());
-                match &connected {
-                    Ok(connected) => server.verified(connected.at.as_ref()),
-                    Err(
-                        ConnectError::WrongRole { .. } | ConnectError::Dial(DialError::Redis(_) | DialError::Late(_)),
-                    ) => {
-                        server.doubt();
-                    }
-                    // Whoever says "there is none" is not doubted, nor is a place for what keeps us out of it.
-                    Err(ConnectError::Dial(
-                        DialError::NotFound(_) | DialError::Denied(_) | DialError::Unprepared(_) | DialError::Malformed,
-                    )) => {}
-                }
-                connected
-            }
+            Self::Server(server) => connect_to(server, role).await,
             Self::Cluster { nodes, dialer } => {
                 timeout(limit, connect_to_cluster(nodes, dialer)).await.unwrap_or_else(|_| late())
             }
@@ -118,6 +103,19 @@ impl Endpoint {
         }
     }
 
+    /// Whether its data are spread over servers that it names itself.
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster { .. })
+    }
+
+    /// Every server that is named: in a cluster each hears what is published at any other.
+    pub(crate) fn servers(&self) -> Vec<Server> {
+        match self {
+            Self::Server(server) => vec![server.clone()],
+            Self::Cluster { nodes, dialer } => nodes.iter().map(|url| Server::at(url, dialer.clone())).collect(),
+        }
+    }
+
     fn dialer(&self) -> &Dialer {
         match self {
             Self::Server(server) => server.dialer(),
@@ -132,6 +130,30 @@ fn shared() -> AsyncConnectionConfig {
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024)
+}
+
+/// Connects to one server within its region's time, and verifies its role.
+pub(super) async fn connect_to(server: &Server, role: Role) -> Result<Connected, ConnectError> {
+    let limit = server.dialer().connect_timeout();
+    let late = || Err(DialError::Late(limit).into());
+    let connected = timeout(limit, connect_to_server(server, role)).await.unwrap_or_else(|_| late());
+    match &connected {
+        Ok(connected) => server.verified(connected.at.as_ref()),
+        Err(ConnectError::WrongRole { .. } | ConnectError::Dial(DialError::Redis(_) | DialError::Late(_))) => {
+            server.doubt();
+        }
+        // Whoever says "there is none" is not doubted, nor is a place for what keeps us out of it.
+        Err(ConnectError::Dial(
+            DialError::NotFound(_) | DialError::Denied(_) | DialError::Unprepared(_) | DialError::Malformed,
+        )) => {}
+    }
+    connected
+}
+
+/// Verifies the role of a server once more.
+pub(super) async fn verify_again(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
+    let found = role_of(link).await.map_err(DialError::Redis)?;
+    verify(link, expected, found).await
 }
 
 async fn connect_to_server(server: &Server, expected: Role) -> Result<Connected, ConnectError> {

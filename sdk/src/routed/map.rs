@@ -15,8 +15,8 @@ use crate::{
 /// The nodes as configured, and how to reach each.
 pub(crate) struct Map {
     pub(crate) topology: Topology,
-    /// For each node: where it is, and how many shared connections it gets.
-    pub(crate) endpoints: Vec<(Endpoint, usize)>,
+    /// For each node: where it is, and how many connections it gets, shared and exclusive.
+    pub(crate) endpoints: Vec<(Endpoint, (usize, usize))>,
 }
 
 impl Map {
@@ -39,7 +39,8 @@ impl Map {
             let watched = primary.as_ref().map(Server::replicas).unwrap_or_default();
             let cluster = || Endpoint::Cluster { nodes: region.cluster.clone().into(), dialer: dialer.clone() };
             nodes.push(NodeInfo::primary(format!("{name}/primary"), place(name)));
-            endpoints.push((primary.map_or_else(cluster, Endpoint::Server), region.connections));
+            let counts = (region.connections, region.exclusive_connections);
+            endpoints.push((primary.map_or_else(cluster, Endpoint::Server), counts));
             let named = region.replicas.iter().flat_map(|(at, urls)| urls.iter().map(move |url| (at, url)));
             let replicas = named.map(|(at, url)| (at, Server::at(url, dialer.clone())));
             // Numbered within the place where they stand: the names are in the topology record, and a replica that is
@@ -49,7 +50,7 @@ impl Map {
                 let number = numbers.entry(at).and_modify(|number| *number += 1).or_insert(1);
                 let node = format!("{name}/replica-{number}@{at}");
                 nodes.push(NodeInfo::replica(node, place(name), place(at)));
-                endpoints.push((Endpoint::Server(server), region.connections));
+                endpoints.push((Endpoint::Server(server), counts));
             }
         }
         let topology = Topology::new(regions, nodes, place(local), 0);

@@ -16,6 +16,7 @@ use super::{
     endpoint::Endpoint,
     events::{Event, Events},
     link::Link,
+    pool::Pools,
 };
 use crate::{
     resilience::{Breaker, BreakerState, Diagnosis, Latency, Moment, Outcome, ResilienceOptions, Ticket, Transition},
@@ -30,13 +31,15 @@ pub(crate) struct Node {
     pub(crate) latency: Latency,
     lines: Vec<Line>,
     turn: AtomicUsize,
+    /// Connections for one borrower at a time.
+    pub(super) pools: Pools,
     in_flight: AtomicU32,
     /// As of when a replica holds everything, in microseconds; [`UNKNOWN`] before it was seen.
     fresh_as_of: AtomicU64,
     is_syncing: AtomicBool,
     takes_writes: AtomicBool,
-    role: AtomicU8,
-    /// What the server last said it was: 0 unknown, else 1 more than the code of the role.
+    role: Expected,
+    /// What the server last said it was: 0 for unknown, 1 for a primary, 2 for a replica.
     seen_role: AtomicU8,
     /// Ends the keeper's pause.
     hurry: Notify,
@@ -64,19 +67,41 @@ const UNKNOWN: u64 = u64::MAX;
 const NOTHING: u8 = 0;
 const UP: u8 = 1;
 const DOWN: u8 = 2;
+/// The role that the topology gives a node, shared with whatever connects to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expected {
+    is_replica: Arc<AtomicBool>,
+}
+
+impl Expected {
+    pub(crate) fn get(&self) -> Role {
+        role_of(self.is_replica.load(Ordering::Acquire))
+    }
+
+    /// Answers the role before.
+    fn replace(&self, role: Role) -> Role {
+        role_of(self.is_replica.swap(role == Role::Replica, Ordering::AcqRel))
+    }
+}
+
+const fn role_of(is_replica: bool) -> Role {
+    if is_replica { Role::Replica } else { Role::Primary }
+}
 
 impl Node {
     pub(crate) fn new(
         name: Arc<str>,
         endpoint: Endpoint,
         role: Role,
-        lines: usize,
+        (lines, exclusive): (usize, usize),
         options: &ResilienceOptions,
         events: Events,
     ) -> Self {
+        let expected = Expected::default();
         let line = || Line { link: ArcSwapOption::empty(), lost: Notify::new() };
         let node = Self {
             name,
+            pools: Pools::new(expected.clone(), exclusive),
             endpoint,
             breaker: Breaker::new(&options.breaker),
             latency: Latency::new(&options.latency),
@@ -86,7 +111,7 @@ impl Node {
             fresh_as_of: AtomicU64::new(UNKNOWN),
             is_syncing: AtomicBool::new(false),
             takes_writes: AtomicBool::new(true),
-            role: AtomicU8::new(0),
+            role: expected,
             seen_role: AtomicU8::new(0),
             hurry: Notify::new(),
             came_up: Notify::new(),
@@ -102,13 +127,12 @@ impl Node {
 
     /// The role the topology gives it.
     pub(crate) fn role(&self) -> Role {
-        role_of(self.role.load(Ordering::Acquire))
+        self.role.get()
     }
 
     /// Gives it another role. Its connections are made anew, since each verifies the role.
     pub(crate) fn expect(&self, role: Role) {
-        let code = code_of(role);
-        if self.role.swap(code, Ordering::AcqRel) != code {
+        if self.role.replace(role) != role {
             self.fresh_as_of.store(UNKNOWN, Ordering::Release);
             self.takes_writes.store(true, Ordering::Release);
             self.disconnect("its role changed");
@@ -118,12 +142,12 @@ impl Node {
 
     /// What the server says it is.
     pub(crate) fn see_role(&self, role: Role) {
-        self.seen_role.store(code_of(role) + 1, Ordering::Release);
+        self.seen_role.store(1 + u8::from(role == Role::Replica), Ordering::Release);
     }
 
     /// What the server last said it was.
     pub(crate) fn seen_role(&self) -> Option<Role> {
-        self.seen_role.load(Ordering::Acquire).checked_sub(1).map(role_of)
+        self.seen_role.load(Ordering::Acquire).checked_sub(1).map(|code| role_of(code == 1))
     }
 
     /// Waits until there is reason to try again at once.
@@ -150,6 +174,11 @@ impl Node {
     /// Whether there is a connection at all.
     pub(crate) fn is_connected(&self) -> bool {
         self.lines.iter().any(|line| line.link.load().is_some())
+    }
+
+    /// Whether it takes calls: connected, and trusted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_connected() && self.breaker.is_closed()
     }
 
     /// An attempt to connect has ended.
@@ -193,7 +222,14 @@ impl Node {
                 line.lost.notify_one();
             }
         }
+        self.pools.purge();
         self.note_down(why);
+    }
+
+    /// Drops every connection for good; lent ones when they come back.
+    pub(crate) fn close(&self, why: &str) {
+        self.disconnect(why);
+        self.pools.close();
     }
 
     /// Says once that it is down.
@@ -305,17 +341,6 @@ impl Node {
     }
 }
 
-const fn code_of(role: Role) -> u8 {
-    match role {
-        Role::Primary => 0,
-        Role::Replica => 1,
-    }
-}
-
-const fn role_of(code: u8) -> Role {
-    if code == 0 { Role::Primary } else { Role::Replica }
-}
-
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("name", &self.name).field("role", &self.role()).finish_non_exhaustive()
@@ -346,6 +371,12 @@ impl Flight<'_> {
         let is_slow = self.node.latency.is_slow(took);
         self.node.record_answer(now, took);
         self.record(now, if is_slow { Outcome::Slow } else { Outcome::Success });
+    }
+
+    /// It was answered after it had waited at the server, as it asked to: how long says nothing about the node.
+    pub(crate) fn waited(mut self, now: Moment) {
+        self.node.answered_at.store(now.as_micros(), Ordering::Release);
+        self.record(now, Outcome::Success);
     }
 
     /// It failed.

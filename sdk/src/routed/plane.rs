@@ -81,8 +81,8 @@ impl Plane {
         let Map { topology, endpoints } = Map::of(config, local.as_str(), dialers)?;
         let events = Events::new();
         let options = config.resilience.clone();
-        let node = |(info, (endpoint, lines)): (&NodeInfo, (Endpoint, usize))| {
-            Arc::new(Node::new(info.name.clone(), endpoint, info.role, lines, &options, events.clone()))
+        let node = |(info, (endpoint, counts)): (&NodeInfo, (Endpoint, (usize, usize)))| {
+            Arc::new(Node::new(info.name.clone(), endpoint, info.role, counts, &options, events.clone()))
         };
         let nodes: Vec<_> = topology.nodes().iter().zip(endpoints).map(node).collect();
         let is_fenced = config.routed.fence(topology.regions().len()) == Fenced::Majority;
@@ -161,7 +161,7 @@ impl Plane {
         self.core.stop.cancel();
         self.core.tasks.wait().await;
         for node in &self.core.nodes {
-            node.disconnect("the client was shut down");
+            node.close("the client was shut down");
         }
     }
 }
@@ -216,7 +216,17 @@ impl Core {
         self.suspicion.notified().await;
     }
 
-    /// Runs a short task of the plane's.
+    /// Whether the client was shut down.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until the client is shut down.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Runs a task of the plane's.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }

@@ -2,13 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed test may panic")]
 
 mod access;
+mod blocking;
 mod cluster;
 mod commands;
+mod exclusive;
 mod faults;
 mod promotion;
 mod roles;
 mod said;
 mod sentinel;
 mod staleness;
+mod subscribe;
 mod tls;
+mod values;
 mod world;
