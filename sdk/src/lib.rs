@@ -34,6 +34,7 @@ pub mod config;
 mod error;
 pub mod exec;
 mod handles;
+pub mod homes;
 mod inspect;
 mod keyspace;
 mod redis;
