@@ -1,10 +1,17 @@
 //! What finding a user's home costs: kept, looked up, refused before the lookup, and behind proxies.
 //!
-//! The database has 65,536 networks in the layout of a City database, some 16 MB; regions are four. Two shared cores:
+//! The database has 57,000 networks with records of a City database, each its own; there are four regions. Medians on
+//! two shared cores with other work on them:
 //!
 //! | | |
 //! |---|---|
-//! FIGURES
+//! | kept answer | 0.16 to 0.18 µs, pinned 0.20 µs |
+//! | looked up, 1,000 addresses (warm) | 1.9 µs |
+//! | looked up, 1,000,000 addresses (cold) | 3.0 µs |
+//! | looked up and kept, the cache full | 4.5 µs |
+//! | private address: rules only | 0.08 µs |
+//! | `X-Forwarded-For` of three entries, three trusted networks | 0.20 µs |
+//! | `Forwarded` of three elements, the same | 0.75 µs |
 #![allow(
     missing_docs,
     clippy::unwrap_used,
