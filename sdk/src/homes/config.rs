@@ -226,7 +226,7 @@ impl Default for CacheConfig {
 
 impl HomesConfig {
     /// The resolver that this describes, over these regions: [`Topology::regions`](crate::routing::Topology::regions).
-    /// Opens no database: an address is looked up in one that is given to it, or by [`HomesConfig::open`].
+    /// Opens no database: an address is looked up in one that is given to it, or by `open` (feature `homes`).
     ///
     /// # Errors
     /// [`HomesError`], naming the key.

@@ -32,6 +32,7 @@
 //! ```
 
 mod address;
+pub mod assignment;
 pub mod config;
 mod country;
 #[cfg(feature = "homes")]
