@@ -1,17 +1,19 @@
 //! What finding a user's home costs: kept, looked up, refused before the lookup, and behind proxies.
 //!
-//! The database has 57,000 networks with records of a City database, each its own; there are four regions. Medians on
-//! two shared cores with other work on them:
+//! The database has 57,000 networks with records of a City database, each its own; there are four regions. Medians of
+//! three runs on two shared cores that had three to five times as much to do; the lower ends are the nearer to the truth:
 //!
 //! | | |
 //! |---|---|
-//! | kept answer | 0.16 to 0.18 µs, pinned 0.20 µs |
-//! | looked up, 1,000 addresses (warm) | 1.9 µs |
-//! | looked up, 1,000,000 addresses (cold) | 3.0 µs |
-//! | looked up and kept, the cache full | 4.5 µs |
-//! | private address: rules only | 0.08 µs |
+//! | kept answer | 0.16 to 0.29 µs, pinned 0.20 to 0.30 µs |
+//! | looked up, 1,000 addresses (warm) | 1.4 to 1.9 µs |
+//! | looked up, 1,000,000 addresses (cold) | 2.0 to 3.1 µs |
+//! | looked up and kept, the cache full | 4.5 to 9.3 µs |
+//! | private address: rules only | 0.08 to 0.11 µs |
 //! | `X-Forwarded-For` of three entries, three trusted networks | 0.20 µs |
-//! | `Forwarded` of three elements, the same | 0.75 µs |
+//! | `Forwarded` of three elements, the same | 0.77 µs |
+//!
+//! Keeping an answer in a full cache costs more than looking it up: `cache.entries` pays where users come back.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
