@@ -35,6 +35,7 @@ mod dial;
 mod error;
 pub mod exec;
 mod handles;
+pub mod homes;
 mod inspect;
 mod keyspace;
 pub mod promotion;
