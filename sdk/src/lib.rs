@@ -53,6 +53,6 @@ pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
-pub use routed::{CallOptions, Connection, Event};
+pub use routed::{CallOptions, Connection, Event, NodeReport};
 pub use store::embedded::Embedded;
 pub use sync::{SkewReport, skew};

@@ -9,9 +9,9 @@ use redis::{
 
 use tokio::time::Instant;
 
-use super::link::Link;
+use super::{embedded::EmbeddedServer, link::Link};
 use crate::{
-    config::{RegionConfig, without_credentials},
+    config::{RegionConfig, defaults, without_credentials},
     routing::Role,
 };
 
@@ -22,6 +22,8 @@ pub(crate) enum Endpoint {
     Server(Server),
     /// A Redis Cluster, by some of its nodes.
     Cluster { nodes: Arc<[String]>, settings: Settings },
+    /// A node of an embedded region.
+    Embedded(EmbeddedServer),
 }
 
 /// A server's address, and how to connect to it.
@@ -121,15 +123,25 @@ impl Endpoint {
                 };
                 tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
             }
+            Self::Embedded(server) => {
+                let limit = defaults::CONNECT_TIMEOUT;
+                let connecting = async {
+                    let link = server.connect(role)?;
+                    let asked = Instant::now();
+                    link.behind().await?;
+                    Ok((Link::Embedded(link), asked.elapsed()))
+                };
+                tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
+            }
         }
     }
 
-    /// The server alone; a cluster has none.
+    /// The server alone; a cluster and an embedded node have none.
     #[expect(dead_code, reason = "for exclusive connections")]
     pub(crate) const fn server(&self) -> Option<&Server> {
         match self {
             Self::Server(server) => Some(server),
-            Self::Cluster { .. } => None,
+            Self::Cluster { .. } | Self::Embedded(_) => None,
         }
     }
 }
@@ -179,6 +191,7 @@ impl fmt::Debug for Endpoint {
             Self::Cluster { nodes, .. } => {
                 f.debug_list().entries(nodes.iter().map(|url| without_credentials(url))).finish()
             }
+            Self::Embedded(server) => server.fmt(f),
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     clock::Clock,
+    embedded::EmbeddedServer,
     endpoint::{Endpoint, Server, Settings},
     events::{Event, Events},
     keeper::keep_connected,
@@ -30,6 +31,7 @@ use crate::{
     error::{Error, ErrorKind},
     resilience::{Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, ResilienceOptions, Selector, Switch},
     routing::{Location, MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, RegionInfo, Topology},
+    store::embedded::Embedded,
 };
 
 /// The routed plane of one client. Dropped, it ends its tasks and connections.
@@ -89,8 +91,44 @@ impl Plane {
                 endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), region.connections));
             }
         }
-        let topology = Topology::new(regions, infos, place(local.as_str()), 1)
-            .map_err(|error| refuse(format!("regions: {error}")))?;
+        Self::over(config, regions, infos, endpoints, place(local.as_str()))
+    }
+
+    /// The same over embedded regions. The configuration lends regions of the same name their weight and location.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the regions are no topology.
+    pub(crate) fn start_embedded(config: &Config, embedded: &Embedded, local: &RegionId) -> Result<Self, Error> {
+        let places: BTreeMap<&RegionId, RegionIndex> = embedded.regions().zip((0..=u8::MAX).map(RegionIndex)).collect();
+        let place = |id: &RegionId| places.get(id).copied().unwrap_or(RegionIndex(u8::MAX));
+        let region = |id: &RegionId| {
+            let (info, named) = (RegionInfo::new(id.clone()), config.regions.get(id.as_str()));
+            let info = named.iter().fold(info, |info, region| info.with_weight(region.weight));
+            let location = named.and_then(|region| region.location);
+            location.into_iter().fold(info, |info, at: Location| info.with_location(at))
+        };
+        let (mut infos, mut endpoints) = (Vec::new(), Vec::new());
+        for node in embedded.nodes(local) {
+            let (name, of) = (node.name().clone(), place(node.region()));
+            infos.push(match node.is_replica() {
+                true => NodeInfo::replica(name, of, place(node.stands_in())),
+                false => NodeInfo::primary(name, of),
+            });
+            endpoints.push((Endpoint::Embedded(EmbeddedServer::new(node)), 1));
+        }
+        Self::over(config, embedded.regions().map(region).collect(), infos, endpoints, place(local))
+    }
+
+    /// Over these nodes; an endpoint and its number of connections for each.
+    fn over(
+        config: &Config,
+        regions: Vec<RegionInfo>,
+        infos: Vec<NodeInfo>,
+        endpoints: Vec<(Endpoint, usize)>,
+        local: RegionIndex,
+    ) -> Result<Self, Error> {
+        let topology = Topology::new(regions, infos, local, 1)
+            .map_err(|error| Error::new(ErrorKind::Config, format!("regions: {error}")))?;
         let events = Events::new();
         let options = config.resilience.clone();
         let node = |(info, (endpoint, lines)): (&NodeInfo, (Endpoint, usize))| {
@@ -190,7 +228,7 @@ impl Core {
             || self.were_all_tried() && self.nodes.iter().any(|node| node.is_connected())
     }
 
-    fn were_all_tried(&self) -> bool {
+    pub(crate) fn were_all_tried(&self) -> bool {
         self.nodes.iter().all(|node| node.was_tried())
     }
 

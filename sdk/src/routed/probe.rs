@@ -78,6 +78,12 @@ pub(crate) async fn keep_probing(node: Arc<Node>, schedule: Schedule, clock: Clo
 }
 
 async fn probe(node: &Node, link: &mut Link, schedule: &Schedule, now: Moment) -> Result<(), RedisError> {
+    if let Link::Embedded(link) = link {
+        // It knows how far it is behind. No heartbeat would ever arrive by a clock that stands still.
+        node.set_behind(now, link.behind().await?);
+        node.set_takes_writes(true);
+        return Ok(());
+    }
     match node.role() {
         Role::Primary => probe_primary(node, link, schedule, now).await,
         Role::Replica => probe_replica(node, link, schedule).await,

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod commands;
+mod embedded;
 mod faults;
 mod roles;
 mod staleness;
