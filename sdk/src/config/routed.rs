@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{defaults, millis};
+use crate::resilience::OptionRow;
 
 /// What the routed plane does when regions die.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -52,6 +53,37 @@ impl Default for RoutedConfig {
 }
 
 impl RoutedConfig {
+    /// Every option: its key, its default and what it does, from the code's own defaults.
+    #[must_use]
+    pub fn table() -> Vec<OptionRow> {
+        let Self { failover, patience, deadline, probe_interval, probe_timeout } = Self::default();
+        let failover = match failover {
+            Failover::Automatic => "\"automatic\"",
+            Failover::Manual => "\"manual\"",
+        };
+        let row = |key: &str, default: String, meaning| OptionRow { key: format!("routed.{key}"), default, meaning };
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        vec![
+            row("failover", failover.to_owned(), "Whether writes leave a region that is unhealthy by themselves."),
+            row(
+                "patience_ms",
+                millis(patience),
+                "Without any answer for so long, a region that is down is left by writes.",
+            ),
+            row("deadline_ms", millis(deadline), "Within which every call ends, unless it says otherwise itself."),
+            row(
+                "probe_interval_ms",
+                millis(probe_interval),
+                "Between two probes of a node: how exactly staleness is known.",
+            ),
+            row(
+                "probe_timeout_ms",
+                millis(probe_timeout),
+                "How long a probe may take; at least three times the node's latency.",
+            ),
+        ]
+    }
+
     /// Checks what the types cannot. The message begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         for (key, value) in [
@@ -65,5 +97,19 @@ impl RoutedConfig {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_read_as_a_file_is_the_defaults() {
+        let lines = RoutedConfig::table().into_iter().map(|row| format!("{} = {}\n", row.key, row.default));
+        let text: String = lines.collect();
+        let read: std::collections::BTreeMap<String, RoutedConfig> = toml::from_str(&text).unwrap();
+        assert_eq!(read.into_values().collect::<Vec<_>>(), [RoutedConfig::default()], "{text}");
     }
 }

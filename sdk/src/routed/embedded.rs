@@ -9,15 +9,17 @@
 //! - A crash ends connections; what was under way may have been done. A cut network swallows requests or answers, and the
 //!   caller's deadline ends the wait.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use tokio::time::Instant;
 
 use super::{endpoint::ConnectError, scan::words_of};
 use crate::{
     commands::{Access, of_cmd},
+    config::defaults,
     exec::{ExecReply, Interpreter},
     routing::Role,
     store::embedded::{Connection, EmbeddedNode},
@@ -52,8 +54,17 @@ impl EmbeddedServer {
         Self { node, interpreter }
     }
 
-    /// Connects to the process that serves at present.
-    pub(super) fn connect(&self, role: Role) -> Result<EmbeddedLink, ConnectError> {
+    /// Connects to the process that serves at present, and measures a round trip.
+    pub(super) async fn connect(&self, role: Role) -> Result<(EmbeddedLink, Duration), ConnectError> {
+        let link = self.link(role)?;
+        let asked = Instant::now();
+        // Cut off just now, it would never answer.
+        let answered = tokio::time::timeout(defaults::CONNECT_TIMEOUT, link.behind()).await;
+        answered.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
+        Ok((link, asked.elapsed()))
+    }
+
+    fn link(&self, role: Role) -> Result<EmbeddedLink, ConnectError> {
         let is_expected = (role == Role::Replica) == self.node.is_replica();
         if !is_expected {
             return Err(ConnectError::WrongRole("the roles of embedded nodes do not change".to_owned()));
@@ -191,7 +202,7 @@ mod tests {
 
     fn link(regions: &Embedded, name: &str) -> EmbeddedLink {
         let role = if name.contains("replica") { Role::Replica } else { Role::Primary };
-        server(regions, name).connect(role).unwrap()
+        server(regions, name).link(role).unwrap()
     }
 
     async fn ask(link: &EmbeddedLink, words: &str) -> RedisResult<Value> {
@@ -377,7 +388,7 @@ mod tests {
         regions.crash("us").unwrap();
         let error = ask(&us, "INCR n").await.unwrap_err();
         assert_eq!(Diagnosis::of_call(&error), broken());
-        let refused = server(&regions, "us/primary").connect(Role::Primary);
+        let refused = server(&regions, "us/primary").connect(Role::Primary).await;
         let Err(ConnectError::Redis(error)) = refused else { panic!("nobody is there") };
         assert_eq!(Diagnosis::of_call(&error), Diagnosis::NOT_CONNECTED);
         regions.restart("us").unwrap();
@@ -387,7 +398,7 @@ mod tests {
         let us = link(&regions, "us/primary");
         regions.cut("eu", "us").unwrap();
         assert!(ask(&us, "INCR n").now_or_never().is_none(), "an answer over a cut network");
-        assert!(server(&regions, "us/primary").connect(Role::Primary).is_err());
+        assert!(server(&regions, "us/primary").connect(Role::Primary).await.is_err());
         regions.heal();
         assert_eq!(ask(&us, "INCR n").await.unwrap(), Value::Int(1), "the request never arrived");
         regions.lose_replies("eu", "us").unwrap();
@@ -409,7 +420,7 @@ mod tests {
     #[tokio::test]
     async fn a_role_is_what_it_is() {
         let (regions, ..) = world();
-        let wrong = server(&regions, "us/replica-1@eu").connect(Role::Primary);
+        let wrong = server(&regions, "us/replica-1@eu").connect(Role::Primary).await;
         assert!(matches!(wrong, Err(ConnectError::WrongRole(_))));
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{embedded::EmbeddedServer, link::Link};
 use crate::{
-    config::{RegionConfig, defaults, without_credentials},
+    config::{RegionConfig, without_credentials},
     routing::Role,
 };
 
@@ -124,14 +124,7 @@ impl Endpoint {
                 tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
             }
             Self::Embedded(server) => {
-                let limit = defaults::CONNECT_TIMEOUT;
-                let connecting = async {
-                    let link = server.connect(role)?;
-                    let asked = Instant::now();
-                    link.behind().await?;
-                    Ok((Link::Embedded(link), asked.elapsed()))
-                };
-                tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
+                server.connect(role).await.map(|(link, round_trip)| (Link::Embedded(link), round_trip))
             }
         }
     }
