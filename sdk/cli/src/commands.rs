@@ -15,7 +15,7 @@ use archipelago::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{Cli, Command, Exec, Named, SyncOptions, output};
+use crate::{Cli, Command, Exec, Named, SyncOptions, output, routed};
 
 /// The longest line read from standard input: the largest command with some room.
 const MAX_LINE: usize = 64 * 1024 * 1024;
@@ -34,6 +34,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
         Command::Sync(_) => Ok(sync(builder).await?),
         Command::Inspect(named) => Ok(inspect(builder, named, false).await?),
         Command::Key(named) => Ok(inspect(builder, named, true).await?),
+        Command::Route(options) => routed::route(builder, options).await,
+        Command::Regions(options) => routed::regions(builder, options).await,
     }
 }
 
@@ -112,7 +114,7 @@ async fn sync(builder: Builder) -> Result<ExitCode, Error> {
 }
 
 /// Waits for an interrupt or a request to terminate.
-async fn stopped() {
+pub(crate) async fn stopped() {
     let interrupted = tokio::signal::ctrl_c();
     match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(mut terminated) => {

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use archipelago_engine::RegionId;
 use futures_util::{Stream, stream};
+use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
 use crate::resilience::Reason;
@@ -13,22 +14,29 @@ const BACKLOG: usize = 256;
 
 /// A change on the routed plane.
 ///
+/// Serialised it is an object whose `event` is the variant's name, such as `node-down`.
+///
 /// ```
 /// use archipelago::Event;
 /// let event = Event::Missed { count: 3 };
 /// assert_eq!(event.to_string(), "3 events were missed: this listener did not keep up");
+/// assert_eq!(serde_json::to_string(&event)?, r#"{"event":"missed","count":3}"#);
+/// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
     /// A node takes calls.
     NodeUp {
         /// The node.
+        #[serde(serialize_with = "as_text")]
         node: Arc<str>,
     },
     /// A node takes no calls.
     NodeDown {
         /// The node.
+        #[serde(serialize_with = "as_text")]
         node: Arc<str>,
         /// What was seen.
         why: String,
@@ -36,6 +44,7 @@ pub enum Event {
     /// A server has not the role that the topology says. It is not used until it has.
     WrongRole {
         /// The node.
+        #[serde(serialize_with = "as_text")]
         node: Arc<str>,
         /// What it is, and what it should be.
         what: String,
@@ -43,8 +52,10 @@ pub enum Event {
     /// Another region takes the writes.
     Switched {
         /// The region before.
+        #[serde(serialize_with = "as_text")]
         from: RegionId,
         /// The region from now on.
+        #[serde(serialize_with = "as_text")]
         to: RegionId,
         /// Why.
         reason: Reason,
@@ -52,8 +63,10 @@ pub enum Event {
     /// Writes go to a region that holds data of its own: what was written before may not be there.
     MayLack {
         /// The region that took the writes before.
+        #[serde(serialize_with = "as_text")]
         from: RegionId,
         /// The region that takes them now.
+        #[serde(serialize_with = "as_text")]
         to: RegionId,
     },
     /// This listener did not keep up.
@@ -74,6 +87,11 @@ impl fmt::Display for Event {
             Self::Missed { count } => write!(f, "{count} events were missed: this listener did not keep up"),
         }
     }
+}
+
+/// Names, whose types do not serialise here.
+fn as_text<S: Serializer>(name: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(name)
 }
 
 /// Where events are published.

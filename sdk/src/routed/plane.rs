@@ -102,8 +102,9 @@ impl Plane {
         let places: BTreeMap<&RegionId, RegionIndex> = embedded.regions().zip((0..=u8::MAX).map(RegionIndex)).collect();
         let place = |id: &RegionId| places.get(id).copied().unwrap_or(RegionIndex(u8::MAX));
         let region = |id: &RegionId| {
-            let (info, named) = (RegionInfo::new(id.clone()), config.regions.get(id.as_str()));
-            let info = named.iter().fold(info, |info, region| info.with_weight(region.weight));
+            let named = config.regions.get(id.as_str());
+            let weight = named.map_or_else(|| embedded.weight(id), |region| region.weight);
+            let info = RegionInfo::new(id.clone()).with_weight(weight);
             let location = named.and_then(|region| region.location);
             location.into_iter().fold(info, |info, at: Location| info.with_location(at))
         };

@@ -23,6 +23,7 @@ use crate::{config::defaults, error::Error};
 #[must_use]
 pub struct EmbeddedBuilder {
     regions: Vec<String>,
+    weights: Vec<(String, u32)>,
     replicas: Vec<(String, String, Duration)>,
     latencies: Vec<(String, String, Duration)>,
     partitions: u16,
@@ -34,6 +35,7 @@ impl EmbeddedBuilder {
     pub(super) const fn new() -> Self {
         Self {
             regions: Vec::new(),
+            weights: Vec::new(),
             replicas: Vec::new(),
             latencies: Vec::new(),
             partitions: defaults::PARTITIONS,
@@ -45,6 +47,13 @@ impl EmbeddedBuilder {
     /// Adds a region.
     pub fn region(mut self, id: impl Into<String>) -> Self {
         self.regions.push(id.into());
+        self
+    }
+
+    /// How much a region is preferred as the one that writes routed keyspaces, default 1; see
+    /// [`RegionConfig::weight`](crate::config::RegionConfig::weight). Of equal ones each client takes the nearest.
+    pub fn weight(mut self, region: impl Into<String>, weight: u32) -> Self {
+        self.weights.push((region.into(), weight));
         self
     }
 
@@ -104,8 +113,10 @@ impl EmbeddedBuilder {
         }
         let find = |name: &str| {
             let found = regions.iter().find(|(id, _)| id.as_str() == name);
-            found.ok_or_else(|| refusal(format!("replica: unknown region {name:?}")))
+            found.ok_or_else(|| refusal(format!("unknown region {name:?}")))
         };
+        let weights = self.weights.iter().map(|(name, weight)| Ok((find(name)?.0.clone(), *weight)));
+        let weights = weights.collect::<Result<_, Error>>()?;
         let mut replicas = Vec::new();
         for (of, stands_in, lag) in &self.replicas {
             let (primary, at) = (find(of)?.1.clone(), find(stands_in)?.0.clone());
@@ -117,6 +128,7 @@ impl EmbeddedBuilder {
             clock: self.start.map_or_else(|| Ok(Clock::real()), manual)?,
             network: Network::default(),
             regions,
+            weights,
             replicas,
         };
         let embedded = Embedded { world: Arc::new(world) };

@@ -76,6 +76,7 @@ struct World {
     clock: Clock,
     network: Network,
     regions: BTreeMap<RegionId, Arc<Region>>,
+    weights: BTreeMap<RegionId, u32>,
     replicas: Vec<Arc<Replica>>,
 }
 
@@ -146,6 +147,11 @@ impl Embedded {
             return Err(refusal(format!("{keyspace:?}: a keyspace name has 1 to 64 of A-Z a-z 0-9 - _ .")));
         }
         Ok(Arc::new(EmbeddedStore::new(Arc::clone(&self.world), vantage, region, keyspace)))
+    }
+
+    /// How much a region is preferred as the one that writes routed keyspaces.
+    pub(crate) fn weight(&self, region: &RegionId) -> u32 {
+        self.world.weights.get(region).copied().unwrap_or(defaults::WEIGHT)
     }
 
     /// Every server: each region's primary, then its replicas by the region they stand in, as an app server in the region
