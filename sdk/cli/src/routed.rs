@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use archipelago::{Builder, CallOptions, Client, NodeReport};
-use futures_util::StreamExt;
+use archipelago::{Builder, CallOptions, Client, Event, NodeReport};
+use futures_util::{Stream, StreamExt};
 
 use crate::{Regions, Route, commands::stopped, output};
 
@@ -43,29 +43,35 @@ pub(crate) async fn regions(builder: Builder, options: Regions) -> Result<ExitCo
     };
     let nodes = look(&client).await;
     // Before what is shown is printed: nothing in between is missed.
-    let mut events = client.events();
+    let events = client.events();
     name_those_down(&nodes);
     if options.json {
         output::json(&serde_json::json!({ "active": active.as_str(), "nodes": nodes }))?;
     } else {
         output::nodes(&nodes)?;
     }
+    if options.watch {
+        watch(events, options.json).await?;
+    }
+    client.shut_down().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints every event, until interrupted.
+async fn watch(mut events: impl Stream<Item = Event> + Unpin, as_json: bool) -> Result<(), Box<dyn std::error::Error>> {
     let stopped = stopped();
     tokio::pin!(stopped);
-    while options.watch {
+    loop {
         let event = tokio::select! {
             event = events.next() => event,
             () = &mut stopped => None,
         };
-        let Some(event) = event else { break };
-        if options.json {
-            output::json(&serde_json::to_value(&event)?)?;
-        } else {
-            output::line(&event.to_string())?;
+        match event {
+            Some(event) if as_json => output::json(&serde_json::to_value(&event)?)?,
+            Some(event) => output::line(&event.to_string())?,
+            None => return Ok(()),
         }
     }
-    client.shut_down().await;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The nodes, once everything is known of all, or the patience is over.
