@@ -38,12 +38,12 @@ pub(crate) async fn route(builder: Builder, options: Route) -> Result<ExitCode, 
 /// The nodes of all regions, and with `--watch` every change from then on.
 pub(crate) async fn regions(builder: Builder, options: Regions) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let client = builder.without_sync().build().await?;
+    // Before anything is looked at: an event may be told twice, by the table and as itself, but none is missed.
+    let events = client.events();
+    let nodes = look(&client).await;
     let Some(active) = client.active_region() else {
         return Err("no routed keyspace is configured: this shows the nodes of the routed plane".into());
     };
-    let nodes = look(&client).await;
-    // Before what is shown is printed: nothing in between is missed.
-    let events = client.events();
     name_those_down(&nodes);
     if options.json {
         output::json(&serde_json::json!({ "active": active.as_str(), "nodes": nodes }))?;
