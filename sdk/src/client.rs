@@ -14,7 +14,7 @@ use crate::{
     handles::{Batch, Counter, Handle, Home, Map, Register, Set, SortedSet},
     inspect::{Report, inspect},
     redis::RedisRegion,
-    routed::{Connection, Event, Plane, RoutedKeyspace, Subscribe},
+    routed::{Connection, Event, NodeReport, Plane, RoutedKeyspace, Subscribe},
     store::Store,
     sync::{self, Islands, SkewReport, Sync},
 };
@@ -172,6 +172,13 @@ impl Client {
             Some(plane) => plane.core.events.listen().left_stream(),
             None => stream::empty().right_stream(),
         }
+    }
+
+    /// Every server of the routed plane as this client sees it now, in the order of the regions' names; empty without
+    /// routed keyspaces.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeReport> {
+        self.inner.plane.as_ref().map(|plane| plane.core.report()).unwrap_or_default()
     }
 
     fn plane(&self) -> Result<&Arc<Plane>, Error> {

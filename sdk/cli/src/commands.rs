@@ -15,7 +15,7 @@ use archipelago::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{Cli, Command, Exec, Named, SyncOptions, output, writers};
+use crate::{Cli, Command, Exec, Named, SyncOptions, output, routed, writers};
 
 /// The longest line read from standard input: the largest command with some room.
 const MAX_LINE: usize = 64 * 1024 * 1024;
@@ -40,6 +40,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
         Command::Key(named) => Ok(inspect(builder, named, true).await?),
         Command::Promote(options) => writers::run_promote(&config()?, options).await,
         Command::Rejoin(options) => writers::run_rejoin(&config()?, options).await,
+        Command::Route(options) => routed::route(builder, options).await,
+        Command::Regions(options) => routed::regions(builder, options).await,
     }
 }
 
@@ -118,7 +120,7 @@ async fn sync(builder: Builder) -> Result<ExitCode, Error> {
 }
 
 /// Waits for an interrupt or a request to terminate.
-async fn stopped() {
+pub(crate) async fn stopped() {
     let interrupted = tokio::signal::ctrl_c();
     match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(mut terminated) => {

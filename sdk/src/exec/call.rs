@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn wrong_arity(&self) -> Failure {
-        format!("ERR wrong number of arguments for '{}' command", self.name).into()
+        wrong_arity(self.name)
     }
 
     pub(super) fn invalid_expire(&self) -> Failure {
@@ -146,6 +146,10 @@ impl<'a> Call<'a> {
             error => failed(&Error::of_read(error, self.store.region())),
         }
     }
+}
+
+pub(super) fn wrong_arity(name: &str) -> Failure {
+    format!("ERR wrong number of arguments for '{name}' command").into()
 }
 
 /// What is no reply of the command: the first word is for programs, the rest says where and what it means.

@@ -10,7 +10,7 @@ use super::{
     record::{KEY, Record},
 };
 use crate::{
-    config::{Config, Fenced},
+    config::Config,
     dial::{Address, dialers},
     error::{Error, ErrorKind},
     routed::{Link, Map, Seen},
@@ -59,7 +59,7 @@ impl Servers {
             }
         });
         let nodes = join_all(connecting).await;
-        let lease = (config.routed.fence(config.regions.len()) == Fenced::Majority).then_some(config.routed.lease);
+        let lease = config.routed.is_fenced(config.regions.len()).then_some(config.routed.lease);
         let mut servers = Self { map, lease, record: Record::default(), nodes };
         for index in servers.all() {
             if let Ok(Some(bytes)) = servers.ask::<Option<Vec<u8>>>(index, redis::cmd("GET").arg(KEY)).await {

@@ -85,9 +85,13 @@ impl Connection {
     /// Where a command would go at this moment, with the reason for every node, kept or skipped.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the options name an unknown home region.
+    /// [`ErrorKind::Config`] when the options name an unknown home region, [`ErrorKind::Refused`] for a command that cannot
+    /// run here at all.
     pub fn explain(&self, cmd: &Cmd) -> Result<Explanation, Error> {
         let command = of_cmd(cmd);
+        if let Some(refusal) = command.refusal() {
+            return Err(refused(command.name(), refusal));
+        }
         let key = command.keys().next();
         let call = self.call(Work::One(cmd), access(command.access()), key, command.is_idempotent())?;
         call.ask(|request, candidates| self.keyspace.profile.plan(request, candidates).explain(candidates))

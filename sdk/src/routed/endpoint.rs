@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use redis::{AsyncConnectionConfig, RedisError, cluster::ClusterClientBuilder};
 use tokio::time::{Instant, timeout};
 
-use super::{link::Link, role::role_of};
+use super::{embedded::EmbeddedServer, link::Link, role::role_of};
 use crate::{
     config::without_credentials,
     dial::{Address, DialError, Dialer, Moves, Server, tcp_settings},
@@ -20,6 +20,8 @@ pub(crate) enum Endpoint {
     Server(Server),
     /// A Redis Cluster, by some of its nodes.
     Cluster { nodes: Arc<[String]>, dialer: Dialer },
+    /// A node of an embedded region.
+    Embedded(EmbeddedServer),
 }
 
 /// A verified connection.
@@ -58,48 +60,52 @@ pub(crate) enum ConnectError {
 impl Endpoint {
     /// Connects and verifies that the server has the role it is taken for: a role is never believed.
     pub(crate) async fn connect(&self, role: Role) -> Result<Connected, ConnectError> {
-        let limit = self.dialer().connect_timeout();
-        let late = || Err(DialError::Late(limit).into());
         match self {
             Self::Server(server) => connect_to(server, role).await,
             Self::Cluster { nodes, dialer } => {
-                timeout(limit, connect_to_cluster(nodes, dialer)).await.unwrap_or_else(|_| late())
+                let limit = dialer.connect_timeout();
+                let connected = timeout(limit, connect_to_cluster(nodes, dialer)).await;
+                connected.unwrap_or_else(|_| Err(DialError::Late(limit).into()))
+            }
+            Self::Embedded(server) => {
+                let (link, round_trip) = server.connect(role).await?;
+                Ok(Connected { link: Link::Embedded(link), round_trip, at: None })
             }
         }
     }
 
     /// Connects, whatever role the server has, for an operator's command.
     pub(crate) async fn look(&self) -> Result<Seen, ConnectError> {
-        let limit = self.dialer().connect_timeout();
-        let looking = async {
-            match self {
-                Self::Server(server) => {
+        match self {
+            Self::Server(server) => {
+                let looking = async {
                     let mut link = Link::Shared(server.open(&shared()).await?.connection);
                     let role = role_of(&mut link).await.map_err(DialError::Redis)?;
                     Ok(Seen { link, role })
-                }
-                Self::Cluster { nodes, dialer } => {
-                    let Connected { link, .. } = connect_to_cluster(nodes, dialer).await?;
-                    Ok(Seen { link, role: Some(Role::Primary) })
-                }
+                };
+                let limit = server.dialer().connect_timeout();
+                timeout(limit, looking).await.unwrap_or_else(|_| Err(DialError::Late(limit).into()))
             }
-        };
-        timeout(limit, looking).await.unwrap_or_else(|_| Err(DialError::Late(limit).into()))
+            Self::Cluster { .. } | Self::Embedded(_) => {
+                let Connected { link, .. } = self.connect(Role::Primary).await?;
+                Ok(Seen { link, role: Some(Role::Primary) })
+            }
+        }
     }
 
     /// Follows where it is.
     pub(crate) fn moves(&self) -> Moves {
         match self {
             Self::Server(server) => server.moves(),
-            Self::Cluster { .. } => Moves::never(),
+            Self::Cluster { .. } | Self::Embedded(_) => Moves::never(),
         }
     }
 
-    /// The server alone; a cluster has none.
+    /// The server alone; a cluster and an embedded node have none.
     pub(crate) const fn server(&self) -> Option<&Server> {
         match self {
             Self::Server(server) => Some(server),
-            Self::Cluster { .. } => None,
+            Self::Cluster { .. } | Self::Embedded(_) => None,
         }
     }
 
@@ -113,13 +119,7 @@ impl Endpoint {
         match self {
             Self::Server(server) => vec![server.clone()],
             Self::Cluster { nodes, dialer } => nodes.iter().map(|url| Server::at(url, dialer.clone())).collect(),
-        }
-    }
-
-    fn dialer(&self) -> &Dialer {
-        match self {
-            Self::Server(server) => server.dialer(),
-            Self::Cluster { dialer, .. } => dialer,
+            Self::Embedded(_) => Vec::new(),
         }
     }
 }
@@ -214,6 +214,7 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(server) => server.fmt(f),
+            Self::Embedded(server) => server.fmt(f),
             Self::Cluster { nodes, .. } => {
                 f.debug_list().entries(nodes.iter().map(|url| without_credentials(url))).finish()
             }

@@ -2,6 +2,8 @@
 
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 
+use super::embedded::EmbeddedLink;
+
 /// One shared connection. A clone is another handle on it.
 ///
 /// It has no timer of its own: an attempt has one, which also tells when to hedge. A second one cost a tenth of the
@@ -12,6 +14,8 @@ pub(crate) enum Link {
     Shared(MultiplexedConnection),
     /// A Redis Cluster, all of whose slots are the region's data. The crate follows its redirections.
     Cluster(ClusterConnection),
+    /// A node of an embedded region.
+    Embedded(EmbeddedLink),
 }
 
 /// What a caller sends, as the crate hands it over.
@@ -44,6 +48,7 @@ impl Link {
                     Self::Cluster(connection) => {
                         redis::aio::ConnectionLike::req_packed_commands(connection, pipeline, offset, count).await
                     }
+                    Self::Embedded(link) => link.send_many(pipeline, offset, count).await,
                 };
                 answers.map(Answer::Many)
             }
@@ -55,6 +60,7 @@ impl Link {
         let value = match self {
             Self::Shared(connection) => connection.send_packed_command(cmd).await?,
             Self::Cluster(connection) => redis::aio::ConnectionLike::req_packed_command(connection, cmd).await?,
+            Self::Embedded(link) => link.send_one(cmd).await?,
         };
         match value {
             Value::ServerError(error) => Err(error.into()),

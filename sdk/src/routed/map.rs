@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use archipelago_engine::RegionId;
 
-use super::endpoint::Endpoint;
+use super::{embedded::EmbeddedServer, endpoint::Endpoint};
 use crate::{
     config::Config,
     dial::{Dialer, Server},
     error::{Error, ErrorKind},
     routing::{Location, NodeInfo, RegionIndex, RegionInfo, Role, Topology},
+    store::embedded::Embedded,
 };
 
 /// The nodes as configured, and how to reach each.
@@ -17,6 +18,7 @@ pub(crate) struct Map {
     pub(crate) topology: Topology,
     /// For each node: where it is, and how many connections it gets, shared and exclusive.
     pub(crate) endpoints: Vec<(Endpoint, (usize, usize))>,
+    pub(super) is_embedded: bool,
 }
 
 impl Map {
@@ -55,7 +57,35 @@ impl Map {
         }
         let topology = Topology::new(regions, nodes, place(local), 0);
         let topology = topology.map_err(|error| refuse(format!("regions: {error}")))?;
-        Ok(Self { topology, endpoints })
+        Ok(Self { topology, endpoints, is_embedded: false })
+    }
+
+    /// The same over embedded regions. The configuration lends regions of the same name their weight and location.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the regions are no topology.
+    pub(crate) fn of_embedded(config: &Config, embedded: &Embedded, local: &RegionId) -> Result<Self, Error> {
+        let places: BTreeMap<&RegionId, RegionIndex> = embedded.regions().zip((0..=u8::MAX).map(RegionIndex)).collect();
+        let place = |id: &RegionId| places.get(id).copied().unwrap_or(RegionIndex(u8::MAX));
+        let region = |id: &RegionId| {
+            let named = config.regions.get(id.as_str());
+            let weight = named.map_or_else(|| embedded.weight(id), |region| region.weight);
+            let info = RegionInfo::new(id.clone()).with_weight(weight);
+            let location = named.and_then(|region| region.location);
+            location.into_iter().fold(info, |info, at: Location| info.with_location(at))
+        };
+        let (mut nodes, mut endpoints) = (Vec::new(), Vec::new());
+        for node in embedded.nodes(local) {
+            let (name, of) = (node.name().clone(), place(node.region()));
+            nodes.push(match node.is_replica() {
+                true => NodeInfo::replica(name, of, place(node.stands_in())),
+                false => NodeInfo::primary(name, of),
+            });
+            endpoints.push((Endpoint::Embedded(EmbeddedServer::new(node)), (1, 1)));
+        }
+        let topology = Topology::new(embedded.regions().map(region).collect(), nodes, place(local), 0);
+        let topology = topology.map_err(|error| Error::new(ErrorKind::Config, format!("regions: {error}")))?;
+        Ok(Self { topology, endpoints, is_embedded: true })
     }
 }
 

@@ -5,6 +5,7 @@ mod blocking;
 mod call;
 mod clock;
 mod connection;
+mod embedded;
 mod endpoint;
 mod events;
 mod exclusive;
@@ -21,6 +22,7 @@ mod options;
 mod plane;
 mod pool;
 mod probe;
+mod report;
 mod role;
 mod route;
 mod scan;
@@ -35,6 +37,7 @@ pub use self::{
     events::Event,
     exclusive::Exclusive,
     options::CallOptions,
+    report::NodeReport,
     subscription::{Message, Received, Subscribe, Subscription},
 };
 pub(crate) use self::{

@@ -266,6 +266,12 @@ impl Node {
         self.fresh_as_of.store(moment.as_micros(), Ordering::Release);
     }
 
+    /// A replica says how far it is behind. Further than this client's own clock reaches back, nobody knows.
+    pub(crate) fn set_behind(&self, now: Moment, behind: Duration) {
+        let behind = u64::try_from(behind.as_micros()).unwrap_or(u64::MAX);
+        self.fresh_as_of.store(now.as_micros().checked_sub(behind).unwrap_or(UNKNOWN), Ordering::Release);
+    }
+
     /// Whether a replica is loading a full copy.
     pub(crate) fn set_syncing(&self, is_syncing: bool) {
         self.is_syncing.store(is_syncing, Ordering::Release);

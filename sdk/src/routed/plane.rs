@@ -1,7 +1,6 @@
 //! The plane: all nodes of all regions, which region writes at present, and the tasks that watch over them.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     future::Future,
     sync::{
@@ -12,7 +11,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use archipelago_engine::RegionId;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,8 +27,8 @@ use super::{
     watcher::keep_watching,
 };
 use crate::{
-    config::{Config, Failover, Fenced, RoutedConfig},
-    dial::{Dialer, Server},
+    config::{Config, Failover, RoutedConfig},
+    dial::Server,
     error::{Error, ErrorKind},
     promotion::Fence,
     resilience::{
@@ -72,20 +70,16 @@ impl Plane {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the regions are no topology.
-    pub(crate) fn start(
-        config: &Config,
-        local: &RegionId,
-        dialers: &BTreeMap<String, Dialer>,
-        retry: Option<Arc<dyn RetryPolicy>>,
-    ) -> Result<Self, Error> {
-        let Map { topology, endpoints } = Map::of(config, local.as_str(), dialers)?;
+    pub(crate) fn start(config: &Config, map: Map, retry: Option<Arc<dyn RetryPolicy>>) -> Result<Self, Error> {
+        let Map { topology, endpoints, is_embedded } = map;
         let events = Events::new();
         let options = config.resilience.clone();
         let node = |(info, (endpoint, counts)): (&NodeInfo, (Endpoint, (usize, usize)))| {
             Arc::new(Node::new(info.name.clone(), endpoint, info.role, counts, &options, events.clone()))
         };
         let nodes: Vec<_> = topology.nodes().iter().zip(endpoints).map(node).collect();
-        let is_fenced = config.routed.fence(topology.regions().len()) == Fenced::Majority;
+        // Embedded regions cannot be promoted, so that nothing has to be fenced.
+        let is_fenced = !is_embedded && config.routed.is_fenced(topology.regions().len());
         let fence = Fence::new(topology.regions().len(), is_fenced, config.routed.lease);
         let writes_until = fence.lease_until(0).unwrap_or(Moment::START);
         let selector = Selector::new(&options.selector, topology.regions().len());
@@ -202,7 +196,7 @@ impl Core {
             || self.were_all_tried() && self.nodes.iter().any(|node| node.is_connected())
     }
 
-    fn were_all_tried(&self) -> bool {
+    pub(crate) fn were_all_tried(&self) -> bool {
         self.nodes.iter().all(|node| node.was_tried())
     }
 

@@ -5,6 +5,7 @@ mod access;
 mod blocking;
 mod cluster;
 mod commands;
+mod embedded;
 mod exclusive;
 mod faults;
 mod promotion;
