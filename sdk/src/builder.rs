@@ -13,7 +13,7 @@ use crate::{
     redis::{RedisRegion, RedisStore},
     resilience::RetryPolicy,
     routed::{Map, Plane, RoutedKeyspace},
-    routing::{Profile, RoutingConfig},
+    routing::{Profile, RoutingConfig, Topology, config::PolicyName},
     store::{Store, embedded::Embedded},
     sync::{Islands, Sync},
 };
@@ -334,6 +334,8 @@ async fn start_plane(
     let plane = Arc::new(Plane::start(config, map()?, retry)?);
     let built = keyspaces.iter().map(|(name, keyspace)| {
         let routing = keyspace.routing.clone().unwrap_or_default();
+        check_weights(&routing, &plane.core.topology.load())
+            .map_err(|what| Error::new(ErrorKind::Config, format!("keyspaces.{name}: {what}")))?;
         let policy = routing
             .build(&plane.core.topology.load())
             .map_err(|error| Error::new(ErrorKind::Config, format!("keyspaces.{name}.routing.{error}")))?;
@@ -344,6 +346,25 @@ async fn start_plane(
     let patience = patience.unwrap_or(defaults::CONNECT_TIMEOUT);
     plane.ready(patience).await?;
     Ok(Routed { plane: Some(plane), keyspaces })
+}
+
+/// One region has to be the heaviest where that decides who writes: among equals each client would take its nearest, and
+/// two clients write to two regions that know nothing of each other.
+fn check_weights(routing: &RoutingConfig, topology: &Topology) -> Result<(), String> {
+    match routing.policy {
+        PolicyName::RegionalPrimary | PolicyName::Nearest => {}
+        PolicyName::HomeRegion | PolicyName::KeyOwner | PolicyName::Pinned => return Ok(()),
+    }
+    let most = topology.regions().iter().map(|region| region.weight).max().unwrap_or_default();
+    let heaviest = topology.regions().iter().filter(|region| region.weight == most);
+    let heaviest: Vec<_> = heaviest.map(|region| region.id.as_str()).collect();
+    match heaviest.as_slice() {
+        [] | [_] => Ok(()),
+        equals => Err(format!(
+            "which region writes? {} have the same weight: give one of them more, as in `weight = 2`",
+            equals.join(" and ")
+        )),
+    }
 }
 
 fn parse_region(name: &str) -> Result<RegionId, Error> {

@@ -152,32 +152,27 @@ impl Config {
 
     /// Each address belongs to one node: a server listed twice would be its own peer, or its own replica.
     fn check_servers(&self) -> Result<(), String> {
-        let mut servers = BTreeMap::new();
+        let mut servers: BTreeMap<String, &String> = BTreeMap::new();
         for (name, region) in &self.regions {
-            for (stands_in, urls) in &region.replicas {
-                if !self.regions.contains_key(stands_in) {
-                    let known = names(&self.regions);
-                    return Err(format!("regions.{name}.replicas: unknown region {stands_in:?}, known: {known}"));
-                }
-                for url in urls {
-                    if let Some(other) = servers.insert(address_of(url), name) {
-                        return Err(format!(
-                            "regions.{other} and regions.{name} name one server twice: {}",
-                            address_of(url)
-                        ));
-                    }
-                }
+            if let Some(stands_in) = region.replicas.keys().find(|stands_in| !self.regions.contains_key(*stands_in)) {
+                let known = names(&self.regions);
+                return Err(format!("regions.{name}.replicas: unknown region {stands_in:?}, known: {known}"));
             }
             let primaries = [&region.url].into_iter().filter(|url| !url.is_empty()).chain(&region.cluster);
+            let addresses = primaries.chain(region.replicas.values().flatten()).map(|url| address_of(url));
             // Sentinels may watch several primaries.
             let watched = region.sentinel.iter().flat_map(|sentinel| {
                 sentinel.nodes.iter().map(|url| format!("{} of {}", sentinel.master, address_of(url)))
             });
-            for server in primaries.map(|url| address_of(url)).chain(watched) {
-                if let Some(other) = servers.insert(server, name) {
-                    return Err(format!(
-                        "regions.{other} and regions.{name} are one server: each region needs its own"
-                    ));
+            for server in addresses.chain(watched) {
+                match servers.insert(server.clone(), name) {
+                    None => {}
+                    Some(other) if other == name => return Err(format!("regions.{name} names {server} twice")),
+                    Some(other) => {
+                        return Err(format!(
+                            "regions.{other} and regions.{name} both name {server}: each region needs servers of its own"
+                        ));
+                    }
                 }
             }
         }

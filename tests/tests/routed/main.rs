@@ -8,6 +8,7 @@ mod commands;
 mod embedded;
 mod exclusive;
 mod faults;
+mod mistakes;
 mod promotion;
 mod roles;
 mod said;
