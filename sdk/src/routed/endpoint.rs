@@ -3,13 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
     cluster::ClusterClientBuilder, io::tcp::TcpSettings,
 };
 
 use tokio::time::Instant;
 
-use super::link::Link;
+use super::{
+    gather,
+    link::{Handle, Link},
+};
 use crate::{
     config::{RegionConfig, without_credentials},
     routing::Role,
@@ -97,9 +100,9 @@ impl Endpoint {
             Self::Server(server) => {
                 let limit = server.settings.connect_timeout;
                 let connecting = async {
-                    let mut link = Link::Shared(open(server.info()?).await?);
+                    let link = open(server.info()?).await?;
                     let asked = Instant::now();
-                    verify(&mut link, role).await?;
+                    verify(&mut link.handle(), role).await?;
                     Ok((link, asked.elapsed()))
                 };
                 tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
@@ -114,9 +117,9 @@ impl Endpoint {
                         .connection_timeout(limit)
                         .response_timeout(limit)
                         .build()?;
-                    let mut link = Link::Cluster(client.get_async_connection().await?);
+                    let link = Link::cluster(client.get_async_connection().await?);
                     let asked = Instant::now();
-                    link.send_one(&redis::cmd("PING")).await?;
+                    link.handle().send_one(&redis::cmd("PING")).await?;
                     Ok((link, asked.elapsed()))
                 };
                 tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
@@ -134,17 +137,18 @@ impl Endpoint {
     }
 }
 
-async fn open(info: ConnectionInfo) -> Result<redis::aio::MultiplexedConnection, RedisError> {
+async fn open(info: ConnectionInfo) -> Result<Link, RedisError> {
     let config = AsyncConnectionConfig::new()
         // The caller bounds connecting as a whole, and an attempt has the only timer: see `Link`.
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024);
-    Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
+    let (connection, driver) = gather::open(&info, &config).await?;
+    Ok(Link::shared(connection, driver))
 }
 
 /// Asks for the role: ROLE, or INFO where an access list does not allow it.
-async fn verify(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
+async fn verify(link: &mut Handle, expected: Role) -> Result<(), ConnectError> {
     let found = match link.send_one(&redis::cmd("ROLE")).await {
         Ok(Value::Array(parts)) => match parts.first() {
             Some(Value::BulkString(name)) => String::from_utf8_lossy(name).into_owned(),

@@ -2,12 +2,21 @@
 
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 
-/// One shared connection. A clone is another handle on it.
+use super::gather::Driver;
+
+/// One shared connection.
 ///
 /// It has no timer of its own: an attempt has one, which also tells when to hedge. A second one cost a tenth of the
 /// throughput.
+pub(crate) struct Link {
+    handle: Handle,
+    /// Reads and writes for as long as the link is held: by its node, and by the calls that wait for an answer.
+    _driver: Option<Driver>,
+}
+
+/// What sends on a link that somebody holds. Cheaper to clone than a link is to hold.
 #[derive(Clone)]
-pub(crate) enum Link {
+pub(crate) enum Handle {
     /// One server.
     Shared(MultiplexedConnection),
     /// A Redis Cluster, all of whose slots are the region's data. The crate follows its redirections.
@@ -31,6 +40,26 @@ pub(crate) enum Answer {
 }
 
 impl Link {
+    pub(crate) fn shared(connection: MultiplexedConnection, driver: Option<Driver>) -> Self {
+        Self { handle: Handle::Shared(connection), _driver: driver }
+    }
+
+    pub(crate) fn cluster(connection: ClusterConnection) -> Self {
+        Self { handle: Handle::Cluster(connection), _driver: None }
+    }
+
+    /// To send on, while the link is held.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Whether a whole cluster is behind it: commands about one server make no sense there.
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self.handle, Handle::Cluster(_))
+    }
+}
+
+impl Handle {
     /// Sends, and waits for the answer without bound: the caller has the timer.
     ///
     /// # Cancel safety
@@ -60,10 +89,5 @@ impl Link {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
         }
-    }
-
-    /// Whether a whole cluster is behind it: commands about one server make no sense there.
-    pub(crate) const fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
     }
 }

@@ -7,6 +7,7 @@ mod connection;
 mod endpoint;
 mod events;
 mod failure;
+mod gather;
 mod keeper;
 mod link;
 mod node;

@@ -11,7 +11,7 @@ use redis::{Pipeline, RedisError, Value};
 
 use super::{
     clock::Clock,
-    link::{Answer, Link, Work},
+    link::{Answer, Handle, Work},
     node::Node,
 };
 use crate::{
@@ -46,11 +46,11 @@ pub(crate) async fn keep_probing(node: Arc<Node>, schedule: Schedule, clock: Clo
         if failures == 0 || !node.is_connected() {
             tokio::time::sleep(schedule.interval).await;
         }
-        let Some(mut link) = node.link().and_then(|link| link.as_deref().cloned()) else { continue };
+        let Some(link) = node.link() else { continue };
         let sent = clock.now();
         // A node at the other end of the world is slow, not dead.
         let patience = schedule.timeout.max(node.latency.mean() * 3);
-        let probed = tokio::time::timeout(patience, probe(&node, &mut link, &schedule, sent)).await;
+        let probed = tokio::time::timeout(patience, probe(&node, &mut link.handle(), &schedule, sent)).await;
         let diagnosis = match probed {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Diagnosis::of_call(&error)),
@@ -77,14 +77,14 @@ pub(crate) async fn keep_probing(node: Arc<Node>, schedule: Schedule, clock: Clo
     }
 }
 
-async fn probe(node: &Node, link: &mut Link, schedule: &Schedule, now: Moment) -> Result<(), RedisError> {
+async fn probe(node: &Node, link: &mut Handle, schedule: &Schedule, now: Moment) -> Result<(), RedisError> {
     match node.role() {
         Role::Primary => probe_primary(node, link, schedule, now).await,
         Role::Replica => probe_replica(node, link, schedule).await,
     }
 }
 
-async fn probe_primary(node: &Node, link: &mut Link, schedule: &Schedule, now: Moment) -> Result<(), RedisError> {
+async fn probe_primary(node: &Node, link: &mut Handle, schedule: &Schedule, now: Moment) -> Result<(), RedisError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("SET").arg(&*schedule.key).arg(now.as_micros()).arg("PX").arg(LIFETIME_MS);
     pipeline.cmd("GET").arg(&*schedule.key);
@@ -110,7 +110,7 @@ async fn probe_primary(node: &Node, link: &mut Link, schedule: &Schedule, now: M
     }
 }
 
-async fn probe_replica(node: &Node, link: &mut Link, schedule: &Schedule) -> Result<(), RedisError> {
+async fn probe_replica(node: &Node, link: &mut Handle, schedule: &Schedule) -> Result<(), RedisError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("GET").arg(&*schedule.key);
     pipeline.cmd("INFO").arg("replication");
@@ -135,7 +135,7 @@ async fn probe_replica(node: &Node, link: &mut Link, schedule: &Schedule) -> Res
     Ok(())
 }
 
-async fn answers<const N: usize>(link: &mut Link, pipeline: &Pipeline) -> Result<[Value; N], RedisError> {
+async fn answers<const N: usize>(link: &mut Handle, pipeline: &Pipeline) -> Result<[Value; N], RedisError> {
     let work = Work::Many { pipeline, offset: 0, count: N };
     let Answer::Many(values) = link.send(work).await? else { return Err(misshapen()) };
     values.try_into().map_err(|_| misshapen())
