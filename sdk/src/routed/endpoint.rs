@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
-    cluster::ClusterClientBuilder, io::tcp::TcpSettings,
+    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, RedisError, Value, cluster::ClusterClientBuilder,
+    io::tcp::TcpSettings,
 };
 
 use tokio::time::Instant;

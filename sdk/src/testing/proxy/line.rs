@@ -146,6 +146,9 @@ impl Delivered {
 
 async fn at(due: Option<Instant>) {
     match due {
+        // The timer counts whole milliseconds: what is due would wait for the next one, and a queue of segments for as
+        // many.
+        Some(due) if due <= Instant::now() => {}
         Some(due) => sleep_until(due).await,
         None => pending().await,
     }
