@@ -7,11 +7,13 @@ use futures_util::future::join_all;
 
 use crate::{
     client::{Client, Inner, Keyspace},
-    config::{Config, KeyspaceConfig, Mode, names},
+    config::{Config, KeyspaceConfig, Mode, defaults, is_keyspace_name, names},
+    dial::{CredentialsProvider, Dialer, Provider, dialers},
     error::{Error, ErrorKind},
     redis::{RedisRegion, RedisStore},
-    routed::{Plane, RoutedKeyspace},
-    routing::Profile,
+    resilience::RetryPolicy,
+    routed::{Map, Plane, RoutedKeyspace},
+    routing::{Profile, RoutingConfig},
     store::{Store, embedded::Embedded},
     sync::{Islands, Sync},
 };
@@ -23,10 +25,13 @@ pub struct Builder {
     config: Option<Config>,
     file: Option<PathBuf>,
     embedded: Option<Embedded>,
+    routed: BTreeMap<String, RoutingConfig>,
     local: Option<String>,
+    credentials: Option<Provider>,
     links: Links,
     local_only: bool,
     any_local: bool,
+    retry: Option<Arc<dyn RetryPolicy>>,
 }
 
 /// What this process does about links.
@@ -56,14 +61,46 @@ impl Builder {
     }
 
     /// Uses embedded regions: no server needed.
+    ///
+    /// They stand in for the configuration's regions, if there is one: of those only weight and location count, where the
+    /// names are the same. A test can so run on the file of production. Routed keyspaces know the commands of
+    /// [`Interpreter`](crate::exec::Interpreter) there, and
+    /// [`EmbeddedBuilder::replica`](crate::store::embedded::EmbeddedBuilder::replica) adds replicas.
     pub fn embedded(mut self, regions: &Embedded) -> Self {
         self.embedded = Some(regions.clone());
+        self
+    }
+
+    /// Adds a routed keyspace to what is configured, in place of one of that name.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use archipelago::{Client, Embedded, routing::RoutingConfig};
+    /// use redis::AsyncCommands;
+    ///
+    /// let regions = Embedded::builder().region("eu").region("us").build()?;
+    /// let builder = Client::builder().embedded(&regions).local_region("us");
+    /// let client = builder.routed("profiles", RoutingConfig::default()).build().await?;
+    /// let mut profiles = client.connection("profiles")?;
+    /// let _: () = profiles.set("ada", "Lovelace").await?;
+    /// assert_eq!(profiles.get::<_, String>("ada").await?, "Lovelace");
+    /// # client.shut_down().await; Ok(()) }
+    /// ```
+    pub fn routed(mut self, keyspace: impl Into<String>, routing: RoutingConfig) -> Self {
+        self.routed.insert(keyspace.into(), routing);
         self
     }
 
     /// The local region. Without it `ARCHIPELAGO_REGION`, then the configuration's `local`, then the only region.
     pub fn local_region(mut self, name: impl Into<String>) -> Self {
         self.local = Some(name.into());
+        self
+    }
+
+    /// Asks for user and password at every connection, instead of the configuration: for tokens that are short-lived.
+    /// See [`CredentialsProvider`]; what it leaves open stays as configured.
+    pub fn credentials(mut self, provider: impl CredentialsProvider + 'static) -> Self {
+        self.credentials = Some(Provider(Arc::new(provider)));
         self
     }
 
@@ -78,6 +115,13 @@ impl Builder {
     pub const fn sync_daemon(mut self) -> Self {
         self.links = Links::Drive;
         self.any_local = true;
+        self
+    }
+
+    /// What follows a failed attempt of a routed call, instead of [`StandardRetry`](crate::resilience::StandardRetry).
+    /// Whether a repetition is safe stays the client's own decision.
+    pub fn retry_policy(mut self, policy: impl RetryPolicy + 'static) -> Self {
+        self.retry = Some(Arc::new(policy));
         self
     }
 
@@ -99,18 +143,43 @@ impl Builder {
     /// Dropping the future drops the connections.
     pub async fn build(self) -> Result<Client, Error> {
         match self.embedded.clone() {
-            Some(embedded) => self.build_embedded(&embedded),
+            Some(embedded) => self.build_embedded(&embedded).await,
             None => self.build_redis().await,
         }
     }
 
-    fn build_embedded(self, embedded: &Embedded) -> Result<Client, Error> {
+    /// The configuration that was given, if any was.
+    fn take_config(&mut self) -> Result<Option<Config>, Error> {
+        match (self.config.take(), self.file.take()) {
+            (Some(config), _) => Ok(Some(config)),
+            (None, Some(file)) => Config::from_file(file).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Adds the keyspaces that were named in code.
+    fn add_routed(&mut self, config: &mut Config) -> Result<(), Error> {
+        for (name, routing) in std::mem::take(&mut self.routed) {
+            if !is_keyspace_name(&name) {
+                let text = format!("routed: {name:?}: a keyspace name has 1 to 64 of A-Z a-z 0-9 - _ .");
+                return Err(Error::new(ErrorKind::Config, text));
+            }
+            config.keyspaces.insert(name, KeyspaceConfig::routed(routing));
+        }
+        Ok(())
+    }
+
+    async fn build_embedded(mut self, embedded: &Embedded) -> Result<Client, Error> {
         let known: BTreeMap<String, ()> = embedded.regions().map(|region| (region.to_string(), ())).collect();
-        let local = self.choose_local(None, &known)?;
-        let keyspaces = match &self.config {
-            Some(config) => config.keyspaces.clone(),
-            None => BTreeMap::from([("default".to_owned(), KeyspaceConfig::default())]),
-        };
+        let mut config = self.take_config()?.unwrap_or_else(|| Config {
+            keyspaces: BTreeMap::from([("default".to_owned(), KeyspaceConfig::default())]),
+            ..Config::default()
+        });
+        self.add_routed(&mut config)?;
+        let local = self.choose_local(config.local.as_deref(), &known)?;
+        let (keyspaces, routed) = (of_mode(&config, Mode::ActiveActive), of_mode(&config, Mode::Routed));
+        let plane =
+            start_plane(&config, &routed, self.retry.clone(), || Map::of_embedded(&config, embedded, &local)).await?;
         let islands = keyspaces.iter().map(|(name, config)| {
             let stores = embedded.regions().filter(|region| !self.local_only || **region == local).map(|region| {
                 let store = embedded.store(&local, region, name)?;
@@ -120,29 +189,28 @@ impl Builder {
             Ok(Islands { keyspace: name.clone(), stores, sweep_grace: config.sweep_grace })
         });
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
-        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new(), Routed::default())
+        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new(), plane)
     }
 
     async fn build_redis(mut self) -> Result<Client, Error> {
-        let config = match (self.config.take(), self.file.take(), std::env::var_os("ARCHIPELAGO_CONFIG")) {
-            (Some(config), ..) => config,
-            (None, Some(file), _) => Config::from_file(file)?,
-            (None, None, Some(file)) => Config::from_file(PathBuf::from(file))?,
-            (None, None, None) => {
+        let mut config = match (self.take_config()?, std::env::var_os("ARCHIPELAGO_CONFIG")) {
+            (Some(config), _) => config,
+            (None, Some(file)) => Config::from_file(PathBuf::from(file))?,
+            (None, None) => {
                 return Err(Error::new(
                     ErrorKind::Config,
                     "no configuration: give a file (--config, ARCHIPELAGO_CONFIG) or embedded regions",
                 ));
             }
         };
+        self.add_routed(&mut config)?;
         let local = self.choose_local(config.local.as_deref(), &config.regions)?;
-        let of_mode = |mode| {
-            let chosen = config.keyspaces.iter().filter(move |(_, keyspace)| keyspace.mode == mode);
-            chosen.map(|(name, keyspace)| (name.clone(), keyspace.clone())).collect::<BTreeMap<_, _>>()
-        };
-        let (active_active, routed) = (of_mode(Mode::ActiveActive), of_mode(Mode::Routed));
-        let (regions, plane) =
-            tokio::join!(self.start_regions(&config, &active_active, &local), start_plane(&config, &routed, &local),);
+        let (active_active, routed) = (of_mode(&config, Mode::ActiveActive), of_mode(&config, Mode::Routed));
+        let dialers = dialers(&config, self.credentials.as_ref()).await?;
+        let (regions, plane) = tokio::join!(
+            self.start_regions(&config, &active_active, &local, &dialers),
+            start_plane(&config, &routed, self.retry.clone(), || Map::of(&config, local.as_str(), &dialers)),
+        );
         let (regions, missing) = regions?;
         let islands = active_active.iter().map(|(name, keyspace)| {
             let store = |region: &Arc<RedisRegion>| -> (RegionId, Arc<dyn Store>) {
@@ -161,11 +229,13 @@ impl Builder {
         config: &Config,
         keyspaces: &BTreeMap<String, KeyspaceConfig>,
         local: &RegionId,
+        dialers: &BTreeMap<String, Dialer>,
     ) -> Result<(Vec<Arc<RedisRegion>>, Vec<(RegionId, Error)>), Error> {
         let mut regions = Vec::new();
-        for (name, region) in &config.regions {
+        for (name, dialer) in dialers {
+            let Some(region) = config.regions.get(name) else { continue };
             if !keyspaces.is_empty() && (!self.local_only || *name == local.as_str()) {
-                regions.push(RedisRegion::start(parse_region(name)?, region.clone(), keyspaces)?);
+                regions.push(RedisRegion::start(region.clone(), dialer, keyspaces)?);
             }
         }
         let mut missing = Vec::new();
@@ -246,24 +316,32 @@ struct Routed {
     keyspaces: BTreeMap<String, Arc<RoutedKeyspace>>,
 }
 
+/// The keyspaces of one plane.
+fn of_mode(config: &Config, mode: Mode) -> BTreeMap<String, KeyspaceConfig> {
+    let chosen = config.keyspaces.iter().filter(|(_, keyspace)| keyspace.mode == mode);
+    chosen.map(|(name, keyspace)| (name.clone(), keyspace.clone())).collect()
+}
+
 async fn start_plane(
     config: &Config,
     keyspaces: &BTreeMap<String, KeyspaceConfig>,
-    local: &RegionId,
+    retry: Option<Arc<dyn RetryPolicy>>,
+    map: impl FnOnce() -> Result<Map, Error>,
 ) -> Result<Routed, Error> {
     if keyspaces.is_empty() {
         return Ok(Routed::default());
     }
-    let plane = Arc::new(Plane::start(config, local)?);
+    let plane = Arc::new(Plane::start(config, map()?, retry)?);
     let built = keyspaces.iter().map(|(name, keyspace)| {
         let routing = keyspace.routing.clone().unwrap_or_default();
         let policy = routing
             .build(&plane.core.topology.load())
             .map_err(|error| Error::new(ErrorKind::Config, format!("keyspaces.{name}.routing.{error}")))?;
-        Ok((name.clone(), Arc::new(RoutedKeyspace { plane: plane.clone(), profile: Profile::new(policy) })))
+        Ok((name.clone(), Arc::new(RoutedKeyspace::new(plane.clone(), Profile::new(policy)))))
     });
     let keyspaces = built.collect::<Result<_, Error>>()?;
-    let patience = config.regions.values().map(|region| region.connect_timeout).max().unwrap_or_default();
+    let patience = config.regions.values().map(|region| region.connect_timeout).max();
+    let patience = patience.unwrap_or(defaults::CONNECT_TIMEOUT);
     plane.ready(patience).await?;
     Ok(Routed { plane: Some(plane), keyspaces })
 }

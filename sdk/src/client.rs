@@ -14,7 +14,7 @@ use crate::{
     handles::{Batch, Counter, Handle, Home, Map, Register, Set, SortedSet},
     inspect::{Report, inspect},
     redis::RedisRegion,
-    routed::{Connection, Event, Plane, RoutedKeyspace},
+    routed::{Connection, Event, NodeReport, Plane, RoutedKeyspace, Subscribe},
     store::Store,
     sync::{self, Islands, SkewReport, Sync},
 };
@@ -105,7 +105,18 @@ impl Client {
     /// [`ErrorKind::Config`] for an unknown name, and for an active-active keyspace: a plain write there would not be
     /// replicated, and the next merge would overwrite it.
     pub fn connection(&self, keyspace: &str) -> Result<Connection, Error> {
-        self.inner.routed.get(keyspace).cloned().map(Connection::new).ok_or_else(|| {
+        self.routed(keyspace).map(Connection::new)
+    }
+
+    /// A subscription to what is published in a routed keyspace; see [`Subscription`](crate::Subscription).
+    ///
+    /// An unknown keyspace is an error of [`Subscribe::start`].
+    pub fn subscribe(&self, keyspace: &str) -> Subscribe {
+        Subscribe::new(self.routed(keyspace))
+    }
+
+    fn routed(&self, keyspace: &str) -> Result<Arc<RoutedKeyspace>, Error> {
+        self.inner.routed.get(keyspace).cloned().ok_or_else(|| {
             let what = if self.inner.keyspaces.contains_key(keyspace) {
                 format!(
                     "keyspace {keyspace:?} is active-active, where plain commands would be lost: use \
@@ -161,6 +172,13 @@ impl Client {
             Some(plane) => plane.core.events.listen().left_stream(),
             None => stream::empty().right_stream(),
         }
+    }
+
+    /// Every server of the routed plane as this client sees it now, in the order of the regions' names; empty without
+    /// routed keyspaces.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeReport> {
+        self.inner.plane.as_ref().map(|plane| plane.core.report()).unwrap_or_default()
     }
 
     fn plane(&self) -> Result<&Arc<Plane>, Error> {

@@ -58,6 +58,8 @@ pub enum ErrorKind {
     Server,
     /// A value could not be converted to or from its stored form.
     Serialization,
+    /// A loader of the application's failed: its own words are in the text.
+    Load,
     /// A wait ended before its condition held.
     NotConverged,
     /// The answer was not what the protocol says: a defect, here or there.
@@ -184,6 +186,7 @@ impl fmt::Display for Error {
             | ErrorKind::Refused
             | ErrorKind::Server
             | ErrorKind::Serialization
+            | ErrorKind::Load
             | ErrorKind::NotConverged
             | ErrorKind::Protocol => "",
         };

@@ -1,7 +1,11 @@
-//! Several plain Redis or Valkey regions behaving as one: local writes everywhere, merged by CRDTs in the client.
+//! Several plain Redis or Valkey regions behaving as one. No Redis module, no proxy.
 //!
-//! Run an app server and a plain Redis in each region. Every region writes at local latency; a [`Client`] keeps CRDT
-//! state beside each native value, ships what changed between the regions and merges it. No Redis module, no proxy.
+//! Run an app server and a plain Redis in each region. Each keyspace lives on one of two planes.
+//!
+//! # Active-active
+//!
+//! Every region writes at local latency; a [`Client`] keeps CRDT state beside each native value, ships what changed
+//! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
 //! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up). Any language
@@ -26,16 +30,34 @@
 //!
 //! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
 //! spend the last unit at once), or that a region already shows what another has just written.
+//!
+//! # Routed
+//!
+//! Any command of Redis. One region writes, Redis replication moves the data; a [`Connection`] picks the node for each
+//! call by the keyspace's [policy](routing), and another one when that dies.
+//!
+#![doc = include_str!("docs/routed.md")]
+//!
+//! What is *not* promised: that the next region has what the one before wrote ([`Event::MayLack`]), that a replica shows
+//! what was just written ([`CallOptions::at_primary`]), or that a write without an answer was not applied
+//! ([`ErrorKind::MaybeApplied`]).
+//!
+//! # Options of the routed plane
+//!
+#![doc = include_str!("docs/options.md")]
 
 mod builder;
 mod client;
 pub mod commands;
 pub mod config;
+mod dial;
 mod error;
 pub mod exec;
 mod handles;
+pub mod homes;
 mod inspect;
 mod keyspace;
+pub mod promotion;
 mod redis;
 pub mod resilience;
 mod routed;
@@ -49,10 +71,11 @@ pub use archipelago_engine as engine;
 pub use builder::Builder;
 pub use client::{Client, Keyspace};
 pub use config::Config;
+pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
-pub use routed::{CallOptions, Connection, Event};
+pub use routed::{CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Subscribe, Subscription};
 pub use store::embedded::Embedded;
 pub use sync::{SkewReport, skew};

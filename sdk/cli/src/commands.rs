@@ -8,19 +8,23 @@ use std::{
 };
 
 use archipelago::{
-    Builder, Client, Error,
+    Builder, Client, Config, Error,
     engine::Kind,
     exec::{ExecReply, Interpreter, split_line},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{Cli, Command, Exec, Named, SyncOptions, output};
+use crate::{Cli, Command, Exec, Named, SyncOptions, output, routed, writers};
 
 /// The longest line read from standard input: the largest command with some room.
 const MAX_LINE: usize = 64 * 1024 * 1024;
 
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let file = cli.config.clone();
+    let config = || -> Result<Config, Box<dyn std::error::Error>> {
+        Ok(Config::from_file(file.ok_or("no configuration: give a file (--config, ARCHIPELAGO_CONFIG)")?)?)
+    };
     let mut builder = Client::builder();
     if let Some(file) = cli.config {
         builder = builder.config_file(file);
@@ -34,6 +38,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
         Command::Sync(_) => Ok(sync(builder).await?),
         Command::Inspect(named) => Ok(inspect(builder, named, false).await?),
         Command::Key(named) => Ok(inspect(builder, named, true).await?),
+        Command::Promote(options) => writers::run_promote(&config()?, options).await,
+        Command::Rejoin(options) => writers::run_rejoin(&config()?, options).await,
+        Command::Route(options) => routed::route(builder, options).await,
+        Command::Regions(options) => routed::regions(builder, options).await,
     }
 }
 
@@ -112,7 +120,7 @@ async fn sync(builder: Builder) -> Result<ExitCode, Error> {
 }
 
 /// Waits for an interrupt or a request to terminate.
-async fn stopped() {
+pub(crate) async fn stopped() {
     let interrupted = tokio::signal::ctrl_c();
     match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(mut terminated) => {
@@ -164,7 +172,7 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
 }
 
 /// A spinner that names what is still missing; nothing when nobody looks.
-fn progress() -> ProgressBar {
+pub(crate) fn progress() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -2,6 +2,8 @@
 
 mod commands;
 mod output;
+mod routed;
+mod writers;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -31,6 +33,14 @@ enum Command {
     Inspect(Named),
     /// Prints the physical keys of one key.
     Key(Named),
+    /// Lets a replica become the writer of its region's data; clients follow within a second.
+    Promote(writers::Promote),
+    /// Keeps what an old writer took after it was cut off, then lets it follow the present one.
+    Rejoin(writers::Rejoin),
+    /// Shows where a command on a routed keyspace would go at this moment, and why.
+    Route(Route),
+    /// Shows the nodes of the routed plane: role, state, latency and lag.
+    Regions(Regions),
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +85,31 @@ struct Named {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Route {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+    /// The region that is home to the user the command is for.
+    #[arg(long)]
+    home: Option<String>,
+    /// The routed keyspace.
+    keyspace: String,
+    /// The command and its arguments. It is not run.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND ARG")]
+    words: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+struct Regions {
+    /// Prints JSON: an object, and with --watch one more for each event.
+    #[arg(long)]
+    json: bool,
+    /// Goes on with every change, until interrupted.
+    #[arg(long)]
+    watch: bool,
 }
 
 #[tokio::main]

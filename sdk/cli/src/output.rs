@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use archipelago::{Report, exec::ExecReply};
+use archipelago::{NodeReport, Report, exec::ExecReply};
 
 /// One reply on one line, flushed, so that a program at the other end of a pipe gets it at once.
 pub(crate) fn reply(reply: &ExecReply, as_json: bool) -> Result<(), std::io::Error> {
@@ -14,9 +14,33 @@ pub(crate) fn reply(reply: &ExecReply, as_json: bool) -> Result<(), std::io::Err
 
 /// A JSON value on one line.
 pub(crate) fn json(value: &serde_json::Value) -> Result<(), std::io::Error> {
+    line(&value.to_string())
+}
+
+/// One line, flushed.
+pub(crate) fn line(text: &str) -> Result<(), std::io::Error> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{value}")?;
+    writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// The nodes as a table.
+pub(crate) fn nodes(nodes: &[NodeReport]) -> Result<(), std::io::Error> {
+    let head = ["node", "role", "stands in", "state", "latency", "behind"].map(str::to_owned);
+    let millis = |millis: Option<f64>| millis.map_or_else(|| "-".to_owned(), |millis| format!("{millis:.1} ms"));
+    let rows = nodes.iter().map(|node| {
+        let role = if node.is_active { "primary, writes" } else { node.role }.to_owned();
+        let (latency, behind) = (millis(node.latency_ms), millis(node.behind_ms));
+        [node.name.clone(), role, node.stands_in.clone(), node.availability.to_owned(), latency, behind]
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
 }
 
 /// A key's report, or only its physical keys.

@@ -3,7 +3,9 @@
 mod keyspace;
 mod region;
 mod routed;
+mod sentinel;
 mod text;
+mod tls;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -15,7 +17,9 @@ pub(crate) use self::text::{is_keyspace_name, names, without_credentials};
 pub use self::{
     keyspace::{HistoryCheck, KeyspaceConfig, Mode},
     region::RegionConfig,
-    routed::{Failover, RoutedConfig},
+    routed::{Failover, Fenced, RoutedConfig},
+    sentinel::SentinelConfig,
+    tls::TlsConfig,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -34,12 +38,16 @@ pub mod defaults {
     pub const PATIENCE: Duration = Duration::from_millis(500);
     /// Within which every routed call ends.
     pub const DEADLINE: Duration = Duration::from_secs(1);
+    /// How long a majority's confirmation lets a fenced client write.
+    pub const FENCE_LEASE: Duration = Duration::from_secs(2);
     /// Between two probes of a node.
     pub const PROBE_INTERVAL: Duration = Duration::from_millis(200);
     /// How long a probe may take. Longer than a slow answer: three late ones in a row take a node out.
     pub const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
     /// Shared connections to a node; each carries any number of concurrent calls.
     pub const CONNECTIONS: usize = 1;
+    /// Connections to a node that are lent to one borrower at a time.
+    pub const EXCLUSIVE_CONNECTIONS: usize = 16;
     /// How long to wait for a connection, handshake included.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
     /// How long to wait for an answer. Shorter turns slow answers into "maybe applied"; longer holds callers up.
@@ -161,8 +169,12 @@ impl Config {
                 }
             }
             let primaries = [&region.url].into_iter().filter(|url| !url.is_empty()).chain(&region.cluster);
-            for url in primaries {
-                if let Some(other) = servers.insert(address_of(url), name) {
+            // Sentinels may watch several primaries.
+            let watched = region.sentinel.iter().flat_map(|sentinel| {
+                sentinel.nodes.iter().map(|url| format!("{} of {}", sentinel.master, address_of(url)))
+            });
+            for server in primaries.map(|url| address_of(url)).chain(watched) {
+                if let Some(other) = servers.insert(server, name) {
                     return Err(format!(
                         "regions.{other} and regions.{name} are one server: each region needs its own"
                     ));
@@ -178,10 +190,10 @@ impl Config {
         else {
             return Ok(());
         };
-        match self.regions.iter().find(|(_, region)| region.url.is_empty()) {
+        match self.regions.iter().find(|(_, region)| !region.cluster.is_empty()) {
             Some((region, _)) => Err(format!(
-                "regions.{region}: keyspace {keyspace} is active-active, which needs a `url` here; a cluster serves \
-                 routed keyspaces only"
+                "regions.{region}: keyspace {keyspace} is active-active, which needs a `url` or a `sentinel` here; a \
+                 cluster serves routed keyspaces only"
             )),
             None => Ok(()),
         }
@@ -225,8 +237,44 @@ mod tests {
         let message = refusal("local = \"mars\"\n[regions.eu]\nurl = \"redis://h:1\"\n");
         assert!(message.contains("mars") && message.contains("eu"), "{message}");
         assert!(refusal("").contains("no regions"));
-        let tls = refusal("[regions.eu]\nurl = \"rediss://h:1\"\n");
-        assert!(tls.contains("TLS"), "{tls}");
+    }
+
+    #[test]
+    fn certificates_are_verified_or_there_is_no_tls() {
+        let insecure = refusal("[regions.eu]\nurl = \"rediss://h:1/#insecure\"\n");
+        let files = "[regions.eu]\nurl = \"rediss://h:1\"\ntls = { certificate = \"c.pem\" }\n";
+        let plain = refusal("[regions.eu]\nurl = \"redis://h:1\"\ntls = { ca = \"ca.pem\" }\n");
+        if cfg!(feature = "tls") {
+            assert!(insecure.contains("always verified"), "{insecure}");
+            assert!(refusal(files).contains("belong together"));
+            assert!(plain.contains("rediss://"), "{plain}");
+        } else {
+            assert!(insecure.contains("feature `tls`"), "{insecure}");
+            assert!(plain.contains("feature `tls`"), "{plain}");
+        }
+    }
+
+    #[test]
+    fn a_primary_is_named_in_one_way() {
+        let sentinel = |table: &str| format!("[regions.eu]\nsentinel = {{ {table} }}\n");
+        let config: Config = sentinel("master = \"m\", nodes = [\"redis://h:1\"]").parse().unwrap();
+        assert_eq!(config.regions["eu"].sentinel.as_ref().unwrap().replicas, 0);
+        let both = sentinel("master = \"m\", nodes = [\"redis://h:1\"]") + "url = \"redis://h:2\"\n";
+        assert!(refusal(&both).contains("exactly one"));
+        assert!(refusal("[regions.eu]\nweight = 1\n").contains("exactly one"));
+        assert!(refusal(&sentinel("master = \"m\", nodes = []")).contains("sentinel.nodes"));
+        assert!(refusal(&sentinel("master = \"\", nodes = [\"redis://h:1\"]")).contains("sentinel.master"));
+        let twice = refusal(&sentinel("master = \"m\", nodes = [\"redis://h:1\", \"redis://u:p@h:1\"]"));
+        assert!(twice.contains("named twice"), "{twice}");
+        let table = "sentinel = { master = \"m\", nodes = [\"redis://h:1\"] }\n";
+        let same = refusal(&format!("[regions.a]\n{table}[regions.b]\n{table}"));
+        assert!(same.contains("regions.a and regions.b"), "{same}");
+    }
+
+    #[test]
+    fn a_password_is_said_once() {
+        let message = refusal("[regions.eu]\nurl = \"redis://h:1\"\npassword = \"hunter2\"\npassword_file = \"f\"\n");
+        assert!(message.contains("password_file") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]
@@ -239,6 +287,10 @@ mod tests {
         assert!(!message.contains("hunter2"), "{message}");
         let region = RegionConfig::new("redis://user:hunter2@h:1/0?password=hunter2");
         assert!(!format!("{region:?}").contains("hunter2"), "{region:?}");
+        let text = "[regions.eu]\npassword = \"hunter2\"\n\
+                    sentinel = { master = \"m\", nodes = [\"redis://watcher:hunter2@h:1\"] }";
+        let config: Config = text.parse().unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
     }
 
     #[test]

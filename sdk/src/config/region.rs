@@ -1,24 +1,42 @@
 //! One region: where its servers are, and how to reach them.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
 use super::{
-    defaults, millis,
-    text::{check_url, substitute, without_credentials},
+    SentinelConfig, TlsConfig, defaults, millis,
+    text::{check_url, is_tls, substitute, without_credentials},
 };
 use crate::routing::Location;
 
 /// One region.
 ///
-/// Its primary is named by `url` or by `cluster`.
+/// Its primary is named by `url`, `sentinel` or `cluster`.
+///
+/// # Credentials
+/// User and password are, in this order: what [`Builder::credentials`](crate::Builder::credentials) answers, `username`
+/// and `password` or `password_file`, and those of the address. No message and no `Debug` shows a password.
+///
+/// # Access rights
+/// What an ACL user of the server needs at least, besides the rights to the application's own commands and keys:
+///
+/// | for | rights |
+/// |---|---|
+/// | routed keyspaces | `+ping`, `+role` or `+info` |
+/// | their write probes; without, a primary that refuses writes is noticed at the next write | `+set +get ~archipelago:heartbeat:*` |
+/// | a bound on their replicas' staleness | `+get ~archipelago:heartbeat:*`; `+info` to know a full copy under way |
+/// | their regions with `cluster` | `+cluster\|slots` |
+/// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
+/// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegionConfig {
-    /// `redis://[user:password@]host:port[/db]`. `${NAME}` stands for an
-    /// environment variable, here and in every other address, user and password.
+    /// `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS with the feature `tls`. `${NAME}` stands for an
+    /// environment variable, here and in every other address, user, password and path.
     pub url: String,
+    /// The Sentinels that know where the primary is.
+    pub sentinel: Option<SentinelConfig>,
     /// Some nodes of a Redis Cluster: the region's data is all of its slots. For routed keyspaces.
     pub cluster: Vec<String>,
     /// Replicas of the primary, by the region they stand in. For routed keyspaces.
@@ -32,8 +50,17 @@ pub struct RegionConfig {
     pub username: Option<String>,
     /// Overrides the password of the addresses.
     pub password: Option<String>,
+    /// A file with the password, instead of `password`. Read at every connection, so that a new password needs no
+    /// restart; blanks at both ends are no part of it; at most 16 KiB. Looked for from the process's working directory.
+    pub password_file: Option<PathBuf>,
+    /// What `rediss://` addresses need beyond the public authorities.
+    pub tls: Option<TlsConfig>,
     /// Shared connections to each node; default 1. More help when one socket is the bottleneck.
     pub connections: usize,
+    /// Connections to each node that are lent to one borrower at a time, for transactions with WATCH and for commands
+    /// that wait at the server; default 16. Each is made when it is first needed. The next borrower waits for one to come
+    /// back, up to its deadline.
+    pub exclusive_connections: usize,
     /// Milliseconds to wait for a connection; default 2000.
     #[serde(rename = "connect_timeout_ms", deserialize_with = "millis")]
     pub connect_timeout: Duration,
@@ -47,13 +74,17 @@ impl Default for RegionConfig {
     fn default() -> Self {
         Self {
             url: String::new(),
+            sentinel: None,
             cluster: Vec::new(),
             replicas: BTreeMap::new(),
             location: None,
             weight: defaults::WEIGHT,
             username: None,
             password: None,
+            password_file: None,
+            tls: None,
             connections: defaults::CONNECTIONS,
+            exclusive_connections: defaults::EXCLUSIVE_CONNECTIONS,
             connect_timeout: defaults::CONNECT_TIMEOUT,
             response_timeout: defaults::RESPONSE_TIMEOUT,
         }
@@ -70,30 +101,57 @@ impl RegionConfig {
     /// Fills in environment variables and checks what the types cannot. The message begins with the key.
     pub(super) fn complete(&mut self) -> Result<(), String> {
         let addresses = [&mut self.url].into_iter().filter(|url| !url.is_empty()).map(|url| ("url", url));
+        let sentinels = self.sentinel.iter_mut().flat_map(|sentinel| sentinel.nodes.iter_mut());
         let addresses = addresses
+            .chain(sentinels.map(|url| ("sentinel.nodes", url)))
             .chain(self.cluster.iter_mut().map(|url| ("cluster", url)))
             .chain(self.replicas.values_mut().flatten().map(|url| ("replicas", url)));
+        let mut any_tls = false;
         for (key, url) in addresses {
             fill_in(key, url)?;
             check_url(url).map_err(|what| format!("{key}: {what}"))?;
+            any_tls |= is_tls(url);
         }
         for (key, secret) in [("username", &mut self.username), ("password", &mut self.password)] {
             if let Some(secret) = secret {
                 fill_in(key, secret)?;
             }
         }
+        let tls = self.tls.iter_mut().flat_map(TlsConfig::paths_mut);
+        for (key, path) in self.password_file.iter_mut().map(|path| ("password_file", path)).chain(tls) {
+            let mut text = path.to_string_lossy().into_owned();
+            fill_in(key, &mut text)?;
+            *path = text.into();
+        }
+        if let Some(tls) = &self.tls {
+            tls.check()?;
+            if !any_tls {
+                return Err("tls: no address of this region is rediss://".into());
+            }
+        }
         self.check()
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.url.is_empty() == self.cluster.is_empty() {
-            return Err("url: expected exactly one of `url` and `cluster`: together they may name two primaries".into());
+        let named = [!self.url.is_empty(), self.sentinel.is_some(), !self.cluster.is_empty()];
+        if named.iter().filter(|is_named| **is_named).count() != 1 {
+            return Err(
+                "url: expected exactly one of `url`, `sentinel` and `cluster`: two may name two primaries".into()
+            );
+        }
+        if let Some(sentinel) = &self.sentinel {
+            sentinel.check()?;
+        }
+        if self.password.is_some() && self.password_file.is_some() {
+            return Err("password_file: `password` is set, too".into());
         }
         if !self.cluster.is_empty() && !self.replicas.is_empty() {
             return Err("replicas: a cluster knows its own; name none".into());
         }
-        if !(1..=1024).contains(&self.connections) {
-            return Err(format!("connections: expected 1 to 1024, found {}", self.connections));
+        for (key, count) in [("connections", self.connections), ("exclusive_connections", self.exclusive_connections)] {
+            if !(1..=1024).contains(&count) {
+                return Err(format!("{key}: expected 1 to 1024, found {count}"));
+            }
         }
         for (key, value) in
             [("connect_timeout_ms", self.connect_timeout), ("response_timeout_ms", self.response_timeout)]
@@ -121,11 +179,15 @@ impl fmt::Debug for RegionConfig {
         let replicas: BTreeMap<_, _> = self.replicas.iter().map(|(region, urls)| (region, shown(urls))).collect();
         f.debug_struct("RegionConfig")
             .field("url", &without_credentials(&self.url))
+            .field("sentinel", &self.sentinel)
             .field("cluster", &shown(&self.cluster))
             .field("replicas", &replicas)
             .field("location", &self.location)
             .field("weight", &self.weight)
+            .field("password_file", &self.password_file)
+            .field("tls", &self.tls)
             .field("connections", &self.connections)
+            .field("exclusive_connections", &self.exclusive_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish_non_exhaustive()

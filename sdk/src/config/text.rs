@@ -73,16 +73,27 @@ pub(super) fn substitute(text: &str, variable: impl Fn(&str) -> Option<String>) 
     Ok(out)
 }
 
+/// Whether a URL asks for TLS.
+pub(super) fn is_tls(url: &str) -> bool {
+    url.starts_with("rediss://") || url.starts_with("valkeys://")
+}
+
 /// Whether a URL names a server that this build can talk to.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    if url.starts_with("rediss://") {
-        return Err("rediss:// needs TLS, which this build does not have; use redis://".into());
+    const SHAPE: &str = "redis://[user:password@]host:port[/db], or rediss:// for TLS";
+    if is_tls(url) && cfg!(not(feature = "tls")) {
+        return Err("rediss:// needs TLS, which this build does not have: it needs the feature `tls`".into());
     }
-    if !url.starts_with("redis://") && !url.starts_with("valkey://") {
-        return Err("expected redis://[user:password@]host:port[/db]".into());
+    if !is_tls(url) && !url.starts_with("redis://") && !url.starts_with("valkey://") {
+        return Err(format!("expected {SHAPE}"));
+    }
+    if url.contains('#') {
+        return Err("no fragment is allowed; certificates are always verified, and `tls.ca` names an authority of \
+                    your own"
+            .into());
     }
     // The crate's own message may quote the URL, and with it the password.
-    redis::Client::open(url).map(drop).map_err(|_| {
-        "expected redis://[user:password@]host:port[/db], special characters of a password percent-encoded".to_owned()
-    })
+    redis::Client::open(url)
+        .map(drop)
+        .map_err(|_| format!("expected {SHAPE}, special characters of a password percent-encoded"))
 }

@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn wrong_arity(&self) -> Failure {
-        format!("ERR wrong number of arguments for '{}' command", self.name).into()
+        wrong_arity(self.name)
     }
 
     pub(super) fn invalid_expire(&self) -> Failure {
@@ -148,6 +148,10 @@ impl<'a> Call<'a> {
     }
 }
 
+pub(super) fn wrong_arity(name: &str) -> Failure {
+    format!("ERR wrong number of arguments for '{name}' command").into()
+}
+
 /// What is no reply of the command: the first word is for programs, the rest says where and what it means.
 fn failed(error: &Error) -> Failure {
     let code = match error.kind() {
@@ -158,6 +162,7 @@ fn failed(error: &Error) -> Failure {
         | ErrorKind::Refused
         | ErrorKind::Server
         | ErrorKind::Serialization
+        | ErrorKind::Load
         | ErrorKind::NotConverged
         | ErrorKind::Protocol => "ERR",
     };

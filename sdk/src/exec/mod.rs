@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::call::Call;
+use self::call::{Call, wrong_arity};
 pub use self::{
     line::{UnbalancedQuotes, split_line},
     reply::ExecReply,
@@ -87,21 +87,32 @@ impl Interpreter {
     /// # Cancel safety
     /// Dropping the future abandons the wait: a write that was sent may still be applied.
     pub async fn execute(&self, args: &[Bytes]) -> ExecReply {
-        let Some((name, rest)) = args.split_first() else {
-            return ExecReply::Error("ERR empty command".into());
-        };
-        if args.len() > MAX_WORDS {
-            return ExecReply::Error(format!("ERR too many arguments, at most {MAX_WORDS}"));
-        }
-        let Some(command) = table::find(name) else {
-            return ExecReply::Error(table::unknown(name, rest));
+        let (command, rest) = match look_up(args) {
+            Ok(found) => found,
+            Err(text) => return ExecReply::Error(text),
         };
         let call = Call::new(self.store.as_ref(), command.name, rest);
-        if !command.takes(args.len()) {
-            return ExecReply::Error(call.wrong_arity().into_text());
-        }
         (command.run)(call).await.unwrap_or_else(|failure| ExecReply::Error(failure.into_text()))
     }
+
+    /// Whether there is a command of this name.
+    pub(crate) fn knows(name: &[u8]) -> bool {
+        table::find(name).is_some()
+    }
+
+    /// The error of a command that is refused before it runs: what a transaction is given up for.
+    pub(crate) fn refusal(args: &[Bytes]) -> Option<String> {
+        look_up(args).err()
+    }
+}
+
+fn look_up(args: &[Bytes]) -> Result<(&'static table::Command, &[Bytes]), String> {
+    let Some((name, rest)) = args.split_first() else { return Err("ERR empty command".into()) };
+    if args.len() > MAX_WORDS {
+        return Err(format!("ERR too many arguments, at most {MAX_WORDS}"));
+    }
+    let command = table::find(name).ok_or_else(|| table::unknown(name, rest))?;
+    if command.takes(args.len()) { Ok((command, rest)) } else { Err(wrong_arity(command.name).into_text()) }
 }
 
 #[cfg(test)]

@@ -18,9 +18,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::wire::{ConnectError, Keyspace, Wire, connection_info};
+use super::wire::{ConnectError, Keyspace, Wire};
 use crate::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
+    dial::{Dialer, Moves, News, Pool, Server, keep_listening, pool},
     error::{Error, ErrorKind},
     store::StoreError,
 };
@@ -36,7 +37,7 @@ pub(crate) struct RedisRegion {
     pub(super) id: RegionId,
     pub(super) config: RegionConfig,
     pub(super) keyspaces: Arc<BTreeMap<String, Keyspace>>,
-    pub(super) blocking: deadpool_redis::Pool,
+    pub(super) blocking: Pool,
     lines: Vec<Line>,
     turn: AtomicUsize,
     /// Beside `stop`, whose own question takes a lock: every call asks.
@@ -69,35 +70,41 @@ impl fmt::Debug for RedisRegion {
 impl RedisRegion {
     /// Starts connecting; does not wait for it.
     pub(crate) fn start(
-        id: RegionId,
         config: RegionConfig,
+        dialer: &Dialer,
         keyspaces: &BTreeMap<String, KeyspaceConfig>,
     ) -> Result<Arc<Self>, Error> {
+        let id = dialer.region().clone();
         let keyspaces: Arc<BTreeMap<_, _>> = Arc::new(
             keyspaces.iter().map(|(name, config)| (name.clone(), Keyspace::new(name, config.clone()))).collect(),
         );
-        let refused = |_| Error::new(ErrorKind::Config, format!("regions.{id}.url: malformed"));
-        let manager = deadpool_redis::Manager::new(connection_info(&config.url).ok_or(()).map_err(refused)?)
-            .map_err(|_| refused(()))?;
-        let blocking = deadpool_redis::Pool::builder(manager)
-            .max_size(64)
-            .runtime(deadpool_redis::Runtime::Tokio1)
-            .create_timeout(Some(config.connect_timeout))
-            .wait_timeout(Some(config.connect_timeout))
-            .recycle_timeout(Some(config.response_timeout))
-            .build()
-            .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+        let refuse = |what: String| Error::new(ErrorKind::Config, format!("regions.{id}: {what}"));
+        let server = Server::primary_of(&config, dialer)
+            .ok_or_else(|| refuse("a cluster serves routed keyspaces only".to_owned()))?;
+        let blocking = pool(server.clone(), &config, 64).map_err(|error| refuse(error.to_string()))?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let lines = (0..config.connections)
             .map(|_| {
                 let (sender, state) = watch::channel(State::Down { since: Instant::now(), why: None });
                 let wire = Arc::new(ArcSwapOption::empty());
-                let task = keep_connected(id.clone(), config.clone(), keyspaces.clone(), wire.clone(), sender);
+                let task = keep_connected(server.clone(), config.clone(), keyspaces.clone(), wire.clone(), sender);
                 tasks.spawn(stop.clone().run_until_cancelled_owned(task));
                 Line { wire, state }
             })
             .collect();
+        if let Some(sentinel) = server.sentinel() {
+            for number in 0..sentinel.count() {
+                let region = id.clone();
+                let tell = move |sentinel: &str, news| match news {
+                    News::Up => tracing::info!(%region, sentinel, "the Sentinel is up"),
+                    News::Down(why) => tracing::warn!(%region, sentinel, why, "the Sentinel is down"),
+                    News::Moved(to) => tracing::warn!(%region, sentinel, %to, "the Sentinel names another primary"),
+                };
+                let task = keep_listening(sentinel.clone(), dialer.clone(), number, tell);
+                tasks.spawn(stop.clone().run_until_cancelled_owned(task));
+            }
+        }
         tasks.close();
         Ok(Arc::new(Self {
             id,
@@ -196,7 +203,7 @@ impl Drop for RedisRegion {
 
 /// Connects, publishes the wire, watches over it, and begins again when it breaks.
 async fn keep_connected(
-    id: RegionId,
+    server: Server,
     config: RegionConfig,
     keyspaces: Arc<BTreeMap<String, Keyspace>>,
     published: Arc<ArcSwapOption<Wire>>,
@@ -206,25 +213,30 @@ async fn keep_connected(
     let beat = if heartbeat_only { Duration::from_millis(250) } else { Duration::from_secs(1) };
     let mut since = Instant::now();
     let mut pause = PAUSES.0;
+    let id = server.dialer().region();
+    let mut moves = server.moves();
     loop {
+        moves.look();
         // Bounded as a whole: a server that accepts and says nothing must not hold the loop.
         let limit = config.connect_timeout + config.response_timeout * 4;
-        let attempt = timeout(limit, Wire::connect(&id, &config, &keyspaces)).await;
+        let attempt = timeout(limit, Wire::connect(&server, &config, &keyspaces)).await;
         match attempt.unwrap_or_else(|_| Err(ConnectError { text: "no answer in time".into(), is_final: false })) {
             Ok(wire) => {
                 tracing::debug!(region = %id, "connected");
                 published.store(Some(wire.clone()));
                 state.send_replace(State::Up(wire.clone()));
                 pause = PAUSES.0;
-                watch_over(&wire, beat).await;
+                watch_over(&wire, beat, &mut moves).await;
                 since = Instant::now();
                 published.store(None);
                 state.send_replace(State::Down { since, why: None });
             }
             Err(why) => {
                 tracing::warn!(region = %id, why = %why.text, "cannot connect");
+                server.doubt();
                 state.send_replace(State::Down { since, why: Some(why) });
-                tokio::time::sleep(pause).await;
+                // Word of a new primary ends the wait.
+                let _ = timeout(pause, moves.news()).await;
                 pause = (pause * 2).min(PAUSES.1);
             }
         }
@@ -232,7 +244,7 @@ async fn keep_connected(
 }
 
 /// Returns when the wire has to be replaced. The heartbeat also finds a dead connection that TCP still believes in.
-async fn watch_over(wire: &Wire, beat: Duration) {
+async fn watch_over(wire: &Wire, beat: Duration, moves: &mut Moves) {
     let beating = async {
         let mut misses = 0;
         loop {
@@ -249,5 +261,6 @@ async fn watch_over(wire: &Wire, beat: Duration) {
     tokio::select! {
         () = wire.retired() => {}
         () = beating => {}
+        () = moves.away_from(wire.at()) => wire.retire(),
     }
 }

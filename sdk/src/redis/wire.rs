@@ -15,10 +15,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use archipelago_engine::{Incarnation, Origin, Record, RegionId, codec};
-use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisWrite, ToRedisArgs, Value,
-    aio::MultiplexedConnection, io::tcp::TcpSettings,
-};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisWrite, ToRedisArgs, Value, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 
 use super::{
@@ -28,6 +25,7 @@ use super::{
 };
 use crate::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
+    dial::{Address, DialError, Opened, Server},
     keyspace::PhysicalKeys,
     store::StoreError,
 };
@@ -63,6 +61,8 @@ pub(super) struct Slot {
 pub(super) struct Wire {
     region: RegionId,
     connection: MultiplexedConnection,
+    /// Where it leads.
+    at: Option<Address>,
     replid: String,
     history: String,
     keyspaces: Arc<BTreeMap<String, Keyspace>>,
@@ -89,6 +89,20 @@ impl ConnectError {
     }
 }
 
+impl From<DialError> for ConnectError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Malformed => Self::last(error.to_string()),
+            // A password, a file or a Sentinel can come right while the client lives.
+            DialError::Redis(_)
+            | DialError::Denied(_)
+            | DialError::NotFound(_)
+            | DialError::Unprepared(_)
+            | DialError::Late(_) => Self::passing(error.to_string()),
+        }
+    }
+}
+
 impl From<StoreError> for ConnectError {
     fn from(error: StoreError) -> Self {
         Self::passing(error.to_string())
@@ -104,23 +118,19 @@ impl std::fmt::Debug for Wire {
 impl Wire {
     /// Connects, learns the server's identity, loads the scripts and opens every partition.
     pub(super) async fn connect(
-        region: &RegionId,
+        server: &Server,
         config: &RegionConfig,
         keyspaces: &Arc<BTreeMap<String, Keyspace>>,
     ) -> Result<Arc<Self>, ConnectError> {
-        let info = connection_info(&config.url).ok_or_else(|| ConnectError::last("malformed URL"))?;
-        let client = redis::Client::open(info).map_err(|_| ConnectError::last("malformed URL"))?;
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(config.response_timeout))
             .set_pipeline_buffer_size(1024);
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&settings)
-            .await
-            .map_err(|error| ConnectError::passing(error.to_string()))?;
+        let Opened { connection, at, .. } = server.open(&settings).await?;
         let mut wire = Self {
-            region: region.clone(),
+            region: server.dialer().region().clone(),
             connection,
+            at,
             replid: String::new(),
             history: String::new(),
             keyspaces: keyspaces.clone(),
@@ -132,6 +142,7 @@ impl Wire {
             broke: Notify::new(),
         };
         wire.learn_identity().await?;
+        server.verified(wire.at.as_ref());
         wire.load_scripts().await.map_err(|error| ConnectError::passing(error.into_store().to_string()))?;
         for name in keyspaces.keys() {
             wire.open_keyspace(name).await?;
@@ -340,6 +351,11 @@ impl Wire {
         self.is_broken.load(Ordering::Acquire)
     }
 
+    /// Where it leads.
+    pub(super) fn at(&self) -> Option<&Address> {
+        self.at.as_ref()
+    }
+
     /// Waits until a new connection is asked for.
     pub(super) async fn retired(&self) {
         while !self.is_retired() {
@@ -384,13 +400,6 @@ impl<const N: usize> ToRedisArgs for Joined<'_, N> {
 pub(super) fn partition_keys(keyspace: &Keyspace, partition: u16) -> Result<&PhysicalKeys, StoreError> {
     let keys = keyspace.partitions.get(usize::from(partition));
     keys.ok_or_else(|| StoreError::Protocol(format!("there is no partition {partition}")))
-}
-
-/// Where to connect, without Nagle's algorithm: the crate leaves it on, and a small join then waits for the answer to
-/// the one before, a whole round trip.
-pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
-    let info = url.into_connection_info().ok()?;
-    Some(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 fn fresh_incarnation() -> Result<Incarnation, StoreError> {

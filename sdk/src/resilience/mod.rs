@@ -54,5 +54,5 @@ pub use options::{
     BackoffOptions, BreakerOptions, BudgetOptions, LatencyOptions, OptionRow, ResilienceOptions, RetryOptions,
     SelectorOptions,
 };
-pub use retry::{Attempted, Next, decide};
+pub use retry::{Attempted, Next, RetryPolicy, StandardRetry, decide};
 pub use selector::{Reason, Refusal, RegionHealth, Selector, Switch};

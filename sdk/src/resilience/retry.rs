@@ -1,8 +1,8 @@
 //! What follows a failed attempt.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use super::{Backoff, Budget, Failure, Moment, RetryOptions};
+use super::{Backoff, BackoffOptions, Budget, Failure, Moment, RetryOptions};
 
 /// A failed attempt and its call, as far as the decision needs them.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +32,34 @@ pub enum Next {
     SameNodeAfter(Duration),
 }
 
-/// Decides what follows a failed attempt.
+/// Decides what follows a failed attempt, where that may be anything but an error.
 ///
-/// Whether it *may* be repeated: the application's own error never; what was certainly not applied always; what may have
-/// been applied only if twice is harmless. The plan decides which nodes may take a write; this only asks for the next.
+/// Implemented by [`StandardRetry`], and by users: `Builder::retry_policy`. It is asked only when a repetition is safe
+/// and there is time left: never after an answer, and after [`Failure::MaybeApplied`] only for idempotent calls. What it
+/// owes beyond that is checked by `check_retry_policy` in `archipelago::testing` (feature `testing`).
+///
+/// ```
+/// use archipelago::resilience::{Attempted, Budget, Moment, Next, RetryPolicy};
+///
+/// /// Every other node once, none twice.
+/// #[derive(Debug)]
+/// struct EachNodeOnce;
+///
+/// impl RetryPolicy for EachNodeOnce {
+///     fn next(&self, attempted: &Attempted, budget: &Budget, now: Moment, _: u64) -> Next {
+///         let may_go_on = attempted.has_next_node && attempted.attempts < 16;
+///         if may_go_on && budget.withdraw_retry(now) { Next::NextNode } else { Next::ReturnError }
+///     }
+/// }
+/// archipelago::testing::check_retry_policy(&EachNodeOnce);
+/// ```
+pub trait RetryPolicy: fmt::Debug + Send + Sync {
+    /// What to do next. `random` is uniform over all of `u64`; there is no other source of chance, and no clock but
+    /// `now`.
+    fn next(&self, attempted: &Attempted, budget: &Budget, now: Moment, random: u64) -> Next;
+}
+
+/// The retry policy of the routed plane.
 ///
 /// Where: the next node at once if there is one, otherwise the same node after a jittered wait that fits the deadline.
 ///
@@ -43,44 +67,64 @@ pub enum Next {
 /// ([`Failure::NotSent`], [`Failure::Refused`]); the plan's length bounds it. It is free, once for each call, when the
 /// node was given up meanwhile (`is_stranded`): what is in flight then is all that there will be. Everything else takes
 /// a token and counts towards `max_attempts`.
+#[derive(Clone, Debug)]
+pub struct StandardRetry {
+    max_attempts: u32,
+    backoff: Backoff,
+}
+
+impl StandardRetry {
+    /// The policy with these options.
+    #[must_use]
+    pub fn new(options: &RetryOptions, backoff: &BackoffOptions) -> Self {
+        Self { max_attempts: options.max_attempts, backoff: Backoff::new(backoff) }
+    }
+}
+
+impl RetryPolicy for StandardRetry {
+    fn next(&self, attempted: &Attempted, budget: &Budget, now: Moment, random: u64) -> Next {
+        let did_nothing = matches!(attempted.failure, Failure::NotSent | Failure::Refused);
+        if attempted.has_next_node && did_nothing {
+            return Next::NextNode;
+        }
+        if attempted.attempts >= self.max_attempts {
+            return Next::ReturnError;
+        }
+        if attempted.has_next_node {
+            let is_free = attempted.is_stranded && attempted.attempts <= 1;
+            return if is_free || budget.withdraw_retry(now) { Next::NextNode } else { Next::ReturnError };
+        }
+        let wait = self.backoff.delay(attempted.attempts, random);
+        let is_worthwhile = wait < attempted.remaining && budget.withdraw_retry(now);
+        if is_worthwhile { Next::SameNodeAfter(wait) } else { Next::ReturnError }
+    }
+}
+
+/// What follows a failed attempt: the policy's word, within what is safe.
 ///
-/// `random` is uniform over all of `u64`.
+/// Whether a call *may* be repeated is no policy's business: the application's own error never; what was certainly not
+/// applied always; what may have been applied only if twice is harmless. The plan decides which nodes may take a write.
 #[must_use]
-pub fn decide(
-    attempted: &Attempted,
-    options: &RetryOptions,
-    backoff: &Backoff,
-    budget: &Budget,
-    now: Moment,
-    random: u64,
-) -> Next {
-    let did_nothing = match attempted.failure {
-        Failure::Answered => return Next::ReturnError,
+pub fn decide(policy: &dyn RetryPolicy, attempted: &Attempted, budget: &Budget, now: Moment, random: u64) -> Next {
+    let may_repeat = match attempted.failure {
+        Failure::Answered => false,
         Failure::NotSent | Failure::Refused => true,
-        Failure::MaybeApplied if attempted.is_idempotent => false,
-        Failure::MaybeApplied => return Next::ReturnError,
+        Failure::MaybeApplied => attempted.is_idempotent,
     };
-    if attempted.remaining.is_zero() {
+    if !may_repeat || attempted.remaining.is_zero() {
         return Next::ReturnError;
     }
-    if attempted.has_next_node && did_nothing {
-        return Next::NextNode;
+    match policy.next(attempted, budget, now, random) {
+        Next::NextNode if !attempted.has_next_node => Next::ReturnError,
+        Next::SameNodeAfter(wait) if wait >= attempted.remaining => Next::ReturnError,
+        next @ (Next::NextNode | Next::SameNodeAfter(_) | Next::ReturnError) => next,
     }
-    if attempted.attempts >= options.max_attempts {
-        return Next::ReturnError;
-    }
-    if attempted.has_next_node {
-        let is_free = attempted.is_stranded && attempted.attempts <= 1;
-        return if is_free || budget.withdraw_retry(now) { Next::NextNode } else { Next::ReturnError };
-    }
-    let wait = backoff.delay(attempted.attempts, random);
-    if wait < attempted.remaining && budget.withdraw_retry(now) { Next::SameNodeAfter(wait) } else { Next::ReturnError }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resilience::{BackoffOptions, BudgetOptions};
+    use crate::resilience::BudgetOptions;
 
     const FAILURES: [Failure; 4] = [Failure::NotSent, Failure::Refused, Failure::MaybeApplied, Failure::Answered];
 
@@ -103,8 +147,8 @@ mod tests {
     }
 
     fn after(attempted: &Attempted, budget: &Budget) -> Next {
-        let backoff = Backoff::new(&BackoffOptions::default());
-        decide(attempted, &RetryOptions::default(), &backoff, budget, Moment::START, u64::MAX / 2)
+        let policy = StandardRetry::new(&RetryOptions::default(), &BackoffOptions::default());
+        decide(&policy, attempted, budget, Moment::START, u64::MAX / 2)
     }
 
     fn full() -> Budget {
@@ -162,5 +206,29 @@ mod tests {
             let late = Attempted { remaining: Duration::ZERO, ..attempted(failure) };
             assert_eq!(after(&late, &full()), Next::ReturnError, "{failure:?}");
         }
+    }
+
+    /// Repeats everything for ever, at once.
+    #[derive(Debug)]
+    struct Reckless;
+
+    impl RetryPolicy for Reckless {
+        fn next(&self, attempted: &Attempted, _: &Budget, _: Moment, _: u64) -> Next {
+            if attempted.attempts.is_multiple_of(2) { Next::NextNode } else { Next::SameNodeAfter(Duration::MAX) }
+        }
+    }
+
+    #[test]
+    fn no_policy_repeats_what_must_not_be_repeated() {
+        for (failure, is_idempotent) in [(Failure::Answered, true), (Failure::MaybeApplied, false)] {
+            for attempts in [1, 2] {
+                let call = Attempted { is_idempotent, attempts, ..attempted(failure) };
+                assert_eq!(decide(&Reckless, &call, &full(), Moment::START, 0), Next::ReturnError, "{call:?}");
+            }
+        }
+        let late = Attempted { attempts: 1, ..attempted(Failure::Refused) };
+        assert_eq!(decide(&Reckless, &late, &full(), Moment::START, 0), Next::ReturnError, "past the deadline");
+        let last = Attempted { attempts: 2, has_next_node: false, ..late };
+        assert_eq!(decide(&Reckless, &last, &full(), Moment::START, 0), Next::ReturnError, "there is no next node");
     }
 }

@@ -5,6 +5,8 @@ mod tests;
 
 use std::{cmp::Reverse, fmt, time::Duration};
 
+use serde::Serialize;
+
 use super::{Moment, SelectorOptions};
 
 /// What is known about a region when [`Selector::observe`] is called.
@@ -30,7 +32,8 @@ pub struct Switch {
 }
 
 /// Why the active region changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// The first healthy region was found.
     Startup,

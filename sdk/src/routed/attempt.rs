@@ -58,7 +58,7 @@ impl<'c> Call<'c> {
         let may_hedge = has_spare && self.access == Access::Read && !self.options.no_hedge;
         let hedge_after = if may_hedge { node.latency.hedge_delay().min(patience) } else { patience };
 
-        let mut handle = link.handle();
+        let mut handle = Link::clone(&link);
         let mut sending = pin!(handle.send(self.work));
         // The one timer of the attempt: the connection has none of its own.
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
@@ -113,7 +113,7 @@ impl<'c> Call<'c> {
         let has_spare = self.is_idempotent && self.has_open(route);
         let patience = self.patience(node, flight.departed(), has_spare, progress);
         let until = flight.departed().after(patience);
-        let mut handle = link.handle();
+        let mut handle = Link::clone(&link);
         let mut second = pin!(handle.send(self.work));
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(until)));
         let (mut first_end, mut second_end) = (None, None);
@@ -183,7 +183,7 @@ impl<'c> Call<'c> {
         self.core.spawn(async move {
             let ping = redis::cmd("PING");
             let until = clock.instant(departed.after(patience));
-            let answered = tokio::time::timeout_at(until, link.handle().send_one(&ping)).await;
+            let answered = tokio::time::timeout_at(until, Link::clone(&link).send_one(&ping)).await;
             // The original flight is over as far as load goes; this one carries its ticket home.
             let flight = node.resume(ticket, departed);
             let now = clock.now();
@@ -222,13 +222,13 @@ fn poll_end(
     }
 }
 
-fn no_answer(patience: Duration) -> RedisError {
+pub(super) fn no_answer(patience: Duration) -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")).into()
 }
 
 /// A pipeline carries its errors among its answers. If the node declined all of it, nothing was done; if it declined a
 /// part, the caller sees which, unless all of it may be repeated.
-fn refusal_among(answer: &Answer, is_idempotent: bool) -> Option<(RedisError, Diagnosis)> {
+pub(super) fn refusal_among(answer: &Answer, is_idempotent: bool) -> Option<(RedisError, Diagnosis)> {
     let Answer::Many(values) = answer else { return None };
     let mut declined = 0;
     let mut found = None;

@@ -24,6 +24,9 @@ const PASSES: u32 = 6;
 /// Added to each such wait, so that a short backoff does not use them up before a switch is noticed.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Why a fence stops writes.
+pub(super) const FENCED: &str = "writes stop: no majority of regions confirms who writes";
+
 /// What a call is, as far as sending it goes.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'c> {
@@ -41,7 +44,7 @@ pub(super) struct Call<'c> {
 
 /// What happened to a call so far.
 pub(super) struct Progress {
-    began: Moment,
+    pub(super) began: Moment,
     pub(super) deadline: Moment,
     passes: u32,
     pub(super) attempts: u32,
@@ -60,16 +63,26 @@ impl<'c> Call<'c> {
     /// # Cancel safety
     /// Dropping the future gives up the answer, not the request: what was sent may be executed.
     pub(super) async fn run(&self) -> RedisResult<(Answer, NodeIndex)> {
-        let began = self.core.clock.now();
-        let deadline = began.after(self.options.deadline.unwrap_or(self.core.config.deadline));
         self.core.budget.deposit();
-        let mut progress = Progress { began, deadline, passes: 0, attempts: 0, history: History::default() };
+        let mut progress = self.begin();
         loop {
             match self.pass(&mut progress).await {
                 Pass::Ended(result) => return result,
                 Pass::Again(wait) => tokio::time::sleep(wait).await,
             }
         }
+    }
+
+    /// From now on the deadline counts.
+    pub(super) fn begin(&self) -> Progress {
+        let began = self.core.clock.now();
+        let deadline = began.after(self.options.deadline.unwrap_or(self.core.config.deadline));
+        Progress { began, deadline, passes: 0, attempts: 0, history: History::default() }
+    }
+
+    /// The way of the call, as the policy plans it now.
+    pub(super) fn route(&self) -> Result<Route, Error> {
+        self.ask(|request, candidates| Route::new(self.profile.plan(request, candidates), self.only, candidates))
     }
 
     /// Asks the policy with the plane as it is now.
@@ -93,14 +106,15 @@ impl<'c> Call<'c> {
 
     /// Goes down one plan.
     async fn pass(&self, progress: &mut Progress) -> Pass {
-        let route =
-            self.ask(|request, candidates| Route::new(self.profile.plan(request, candidates), self.only, candidates));
-        let mut route = match route {
+        let mut route = match self.route() {
             Ok(route) => route,
             Err(error) => return Pass::Ended(Err(error.into())),
         };
         if route.is_nowhere() {
-            return self.nowhere(&route, progress);
+            return Pass::Ended(Err(self.nowhere(&route, progress)));
+        }
+        if self.access == Access::Write && !self.core.may_write(self.core.clock.now()) {
+            return self.again_or_unavailable(FENCED, progress);
         }
         while let Some(open) = self.next_open(&mut route, progress) {
             match self.attempt(open, &mut route, progress).await {
@@ -121,7 +135,14 @@ impl<'c> Call<'c> {
                 }
             }
         }
-        self.look_again(progress).unwrap_or_else(|| self.unavailable("no node takes this call", progress))
+        self.again_or_unavailable("no node takes this call", progress)
+    }
+
+    fn again_or_unavailable(&self, message: &str, progress: &mut Progress) -> Pass {
+        match self.look_again(progress) {
+            Some(wait) => Pass::Again(wait),
+            None => Pass::Ended(Err(self.unavailable(message, progress))),
+        }
     }
 
     /// The next step whose node takes calls; notes those that do not.
@@ -138,7 +159,7 @@ impl<'c> Call<'c> {
         let node = self.core.node(step.node)?;
         let now = self.core.clock.now();
         let Some(link) = node.link() else {
-            progress.history.note(&node.name, now.since(progress.began), "not connected");
+            progress.history.note(&node.name, now.since(progress.began), format!("not connected: {}", node.why_down()));
             return None;
         };
         match node.breaker.admit(now) {
@@ -155,7 +176,7 @@ impl<'c> Call<'c> {
     /// Whether another node of the route takes calls now.
     pub(super) fn has_open(&self, route: &Route) -> bool {
         let mut left = route.left().filter_map(|step| self.core.node(step.node));
-        left.any(|node| node.is_connected() && node.breaker.is_closed())
+        left.any(|node| node.is_open())
     }
 
     fn after(&self, failed: &Failed, route: &Route, progress: &Progress) -> Next {
@@ -168,7 +189,7 @@ impl<'c> Call<'c> {
             has_next_node: self.has_open(route),
             is_stranded: failed.is_stranded,
         };
-        decide(&attempted, &self.core.options.retry, &self.core.backoff, &self.core.budget, now, fastrand::u64(..))
+        decide(&*self.core.retry, &attempted, &self.core.budget, now, fastrand::u64(..))
     }
 
     /// Where a miss, or an answer that is too old, is asked again: where the truth is, if the policy says so.
@@ -195,36 +216,45 @@ impl<'c> Call<'c> {
     }
 
     /// Waits for a node to come back or a region to take over, if there is time.
-    fn look_again(&self, progress: &mut Progress) -> Option<Pass> {
+    pub(super) fn look_again(&self, progress: &mut Progress) -> Option<Duration> {
         progress.passes += 1;
         let wait = self.core.backoff.delay(progress.passes, fastrand::u64(..)) + PAUSE;
         let is_worthwhile = progress.passes < PASSES && wait < progress.deadline.since(self.core.clock.now());
-        is_worthwhile.then_some(Pass::Again(wait))
+        is_worthwhile.then_some(wait)
     }
 
     /// The policy allows no node: for ever, or as long as copies are behind.
-    fn nowhere(&self, route: &Route, progress: &mut Progress) -> Pass {
+    pub(super) fn nowhere(&self, route: &Route, progress: &mut Progress) -> RedisError {
         let why = route.plan().emptied_by().map_or_else(|| "no reason given".to_owned(), |why| why.to_string());
         self.unavailable(&format!("the policy allows no node: {why}"), progress)
     }
 
-    fn unavailable(&self, message: &str, progress: &mut Progress) -> Pass {
+    pub(super) fn unavailable(&self, message: &str, progress: &mut Progress) -> RedisError {
         let next_try = self.core.next_try(self.core.clock.now());
-        let error = std::mem::take(&mut progress.history).into_error(ErrorKind::Unavailable, message, next_try);
-        Pass::Ended(Err(error.into()))
+        std::mem::take(&mut progress.history).into_error(ErrorKind::Unavailable, message, next_try).into()
     }
 
     fn give_up(&self, failed: Failed, progress: &mut Progress) -> RedisError {
-        let (kind, message) = match failed.diagnosis.failure {
-            // The application's own error, as the server gave it.
-            Failure::Answered => return failed.error,
-            Failure::MaybeApplied if self.access == Access::Write => (ErrorKind::MaybeApplied, "no answer came"),
-            Failure::MaybeApplied => (ErrorKind::Timeout, "no answer came"),
-            Failure::NotSent | Failure::Refused => (ErrorKind::Unavailable, "every node declined"),
-        };
-        let next_try = self.core.next_try(self.core.clock.now());
-        std::mem::take(&mut progress.history).into_error(kind, message, next_try).into()
+        give_up(self.core, self.access, failed.error, failed.diagnosis.failure, std::mem::take(&mut progress.history))
     }
+}
+
+/// The error of a call that is not tried again.
+pub(super) fn give_up(
+    core: &Core,
+    access: Access,
+    error: RedisError,
+    failure: Failure,
+    history: History,
+) -> RedisError {
+    let (kind, message) = match failure {
+        // The application's own error, as the server gave it.
+        Failure::Answered => return error,
+        Failure::MaybeApplied if access == Access::Write => (ErrorKind::MaybeApplied, "no answer came"),
+        Failure::MaybeApplied => (ErrorKind::Timeout, "no answer came"),
+        Failure::NotSent | Failure::Refused => (ErrorKind::Unavailable, "every node declined"),
+    };
+    history.into_error(kind, message, core.next_try(core.clock.now())).into()
 }
 
 fn is_miss(answer: &Answer) -> bool {

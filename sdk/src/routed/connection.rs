@@ -6,11 +6,15 @@ use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, aio::ConnectionLike};
 
 use super::{
+    blocking,
     call::Call,
+    exclusive::Exclusive,
+    flights::Flights,
     link::{Answer, Work},
     options::CallOptions,
     plane::Plane,
     scan,
+    values::Loaded,
 };
 use crate::{
     commands::{self, Placement, Refusal, of_cmd, of_pipeline},
@@ -29,16 +33,21 @@ use crate::{
 /// [`ErrorKind::MaybeApplied`], which the crate's own retry logic takes for "do not retry". [`Error::of`] finds this
 /// library's error inside the crate's.
 ///
+/// A command that waits at the server (BLPOP, XREAD with BLOCK) borrows a connection for itself: it holds nobody up, and
+/// may take its own time and the deadline. One that waits for ever ends when its node dies, is left by the policy, or the
+/// client is shut down.
+///
 /// Not on this connection: WATCH, SELECT, SUBSCRIBE, MONITOR and everything else that changes the state of a connection
-/// others share, and commands that wait at the server. Their error names the call to use. Databases other than that of
+/// others share. Their error names the call to use: [`Connection::exclusive`] for most. Databases other than that of
 /// the node's URL are out of reach.
 ///
 /// # Cancel safety
-/// Dropping a call's future gives up the answer, not the request: a write that was sent may be executed.
+/// Dropping a call's future gives up the answer, not the request: a write that was sent may be executed. What a blocking
+/// command had popped when its future was dropped is lost, as with every client: the server forgets it when it sends it.
 #[derive(Clone)]
 pub struct Connection {
-    keyspace: Arc<RoutedKeyspace>,
-    options: Arc<CallOptions>,
+    pub(super) keyspace: Arc<RoutedKeyspace>,
+    pub(super) options: Arc<CallOptions>,
     home: Result<Option<RegionIndex>, Error>,
 }
 
@@ -47,6 +56,13 @@ pub struct Connection {
 pub(crate) struct RoutedKeyspace {
     pub(crate) plane: Arc<Plane>,
     pub(crate) profile: Profile,
+    pub(super) loads: Flights<Loaded>,
+}
+
+impl RoutedKeyspace {
+    pub(crate) fn new(plane: Arc<Plane>, profile: Profile) -> Self {
+        Self { plane, profile, loads: Flights::default() }
+    }
 }
 
 impl Connection {
@@ -69,15 +85,53 @@ impl Connection {
     /// Where a command would go at this moment, with the reason for every node, kept or skipped.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the options name an unknown home region.
+    /// [`ErrorKind::Config`] when the options name an unknown home region, [`ErrorKind::Refused`] for a command that cannot
+    /// run here at all.
     pub fn explain(&self, cmd: &Cmd) -> Result<Explanation, Error> {
         let command = of_cmd(cmd);
+        if let Some(refusal) = command.refusal() {
+            return Err(refused(command.name(), refusal));
+        }
         let key = command.keys().next();
         let call = self.call(Work::One(cmd), access(command.access()), key, command.is_idempotent())?;
         call.ask(|request, candidates| self.keyspace.profile.plan(request, candidates).explain(candidates))
     }
 
-    fn call<'c>(
+    /// Borrows a connection of its own at the node that takes the writes of this key: for WATCH, and for whatever else
+    /// is the business of one connection; see [`Exclusive`].
+    ///
+    /// The node's role is verified before. A node lends up to `exclusive_connections` (16 by default); the next borrower
+    /// waits for one to come back.
+    ///
+    /// ```no_run
+    /// # async fn count(connection: archipelago::Connection) -> redis::RedisResult<()> {
+    /// use redis::AsyncCommands;
+    /// let own = connection.exclusive("stock").await?;
+    /// let (left,): (i64,) = redis::aio::transaction_async(own, &["stock"], |mut own, mut pipe| async move {
+    ///     let stock: i64 = own.get("stock").await?;
+    ///     pipe.set("stock", stock - 1).ignore().get("stock").query_async(&mut own).await
+    /// })
+    /// .await?;
+    /// assert!(left >= 0);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when none could be had by the deadline; it lists what was tried.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future.
+    pub async fn exclusive(&self, key: impl AsRef<[u8]>) -> RedisResult<Exclusive> {
+        // Only asked about: where would it go?
+        let mut write = redis::cmd("SET");
+        write.arg(key.as_ref());
+        let call = self.call(Work::One(&write), Access::Write, Some(key.as_ref()), false)?;
+        let lease = call.borrow(&mut call.begin()).await?;
+        let deadline = self.options.deadline.unwrap_or(call.core.config.deadline);
+        Ok(Exclusive::new(lease, self.keyspace.clone(), deadline))
+    }
+
+    pub(super) fn call<'c>(
         &'c self,
         work: Work<'c>,
         access: Access,
@@ -102,13 +156,11 @@ impl Connection {
         if let Some(refusal) = command.refusal() {
             return Err(refused(command.name(), refusal).into());
         }
-        if command.blocking().is_some() {
-            let name = command.name().unwrap_or_default();
-            let text = format!("{name} waits at the server and would hold up every other call: use a `redis::Client`");
-            return Err(Error::new(ErrorKind::Refused, text).into());
-        }
         let call =
             self.call(Work::One(cmd), access(command.access()), command.keys().next(), command.is_idempotent())?;
+        if let Some(blocking) = command.blocking() {
+            return blocking::run(&call, blocking).await;
+        }
         match (command.placement(), scan::cursor_at(command.name())) {
             (_, Some(cursor_at)) => Box::pin(scan::run(cmd, cursor_at, &call)).await,
             (Placement::Keyed | Placement::Anywhere | Placement::Writer, None) => one(call.run().await?.0),
@@ -173,7 +225,7 @@ fn exists_everywhere(first: Value, second: Value) -> Value {
     }
 }
 
-const fn access(access: commands::Access) -> Access {
+pub(super) const fn access(access: commands::Access) -> Access {
     match access {
         commands::Access::Read => Access::Read,
         commands::Access::Write => Access::Write,
@@ -187,7 +239,7 @@ pub(super) fn one(answer: Answer) -> RedisResult<Value> {
     }
 }
 
-fn refused(name: Option<&str>, refusal: Refusal) -> Error {
+pub(super) fn refused(name: Option<&str>, refusal: Refusal) -> Error {
     let name = name.unwrap_or("this command");
     Error::new(ErrorKind::Refused, format!("{name} cannot run on a routed connection: {}", refusal.instruction()))
 }

@@ -1,185 +1,221 @@
-//! Where a node is, and how a verified connection to it is made.
+//! What a node connects to, and how a verified connection to it is made.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, RedisError, Value, cluster::ClusterClientBuilder,
-    io::tcp::TcpSettings,
-};
+use redis::{AsyncConnectionConfig, RedisError, cluster::ClusterClientBuilder};
+use tokio::time::{Instant, timeout};
 
-use tokio::time::Instant;
-
-use super::{
-    gather,
-    link::{Handle, Link},
-};
+use super::{embedded::EmbeddedServer, link::Link, role::role_of};
 use crate::{
-    config::{RegionConfig, without_credentials},
+    config::without_credentials,
+    dial::{Address, DialError, Dialer, Moves, Opened, Server, tcp_settings},
+    promotion::KEY,
     routing::Role,
 };
 
-/// Where a node is.
+/// What a node connects to.
 #[derive(Clone)]
 pub(crate) enum Endpoint {
     /// One server.
     Server(Server),
     /// A Redis Cluster, by some of its nodes.
-    Cluster { nodes: Arc<[String]>, settings: Settings },
+    Cluster { nodes: Arc<[String]>, dialer: Dialer },
+    /// A node of an embedded region.
+    Embedded(EmbeddedServer),
 }
 
-/// A server's address, and how to connect to it.
-#[derive(Clone)]
-pub(crate) struct Server {
-    url: Arc<str>,
-    settings: Settings,
+/// A verified connection.
+pub(crate) struct Connected {
+    pub(crate) link: Link,
+    /// Measured on the way.
+    pub(crate) round_trip: Duration,
+    /// Where it leads, if that can change.
+    pub(crate) at: Option<Address>,
 }
 
-/// What the connections of one region have in common.
-#[derive(Clone)]
-pub(crate) struct Settings {
-    username: Option<String>,
-    password: Option<String>,
-    pub(crate) connect_timeout: Duration,
+/// A node as it was found.
+pub(crate) struct Seen {
+    pub(crate) link: Link,
+    /// `None` when it does not tell.
+    pub(crate) role: Option<Role>,
 }
 
 /// Why a node could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// No connection, or the handshake failed. The crate's texts name no secrets, but may name the address.
+    /// There is no connection.
     #[error("{0}")]
-    Redis(#[from] RedisError),
+    Dial(#[from] DialError),
     /// The server is up, and not what the topology says.
-    #[error("{0}")]
-    WrongRole(String),
-    /// No answer in time.
-    #[error("no connection within {0:?}")]
-    Late(Duration),
-}
-
-impl Settings {
-    pub(crate) fn of(region: &RegionConfig) -> Self {
-        Self {
-            username: region.username.clone(),
-            password: region.password.clone(),
-            connect_timeout: region.connect_timeout,
-        }
-    }
-
-    /// Where to connect. Nagle's algorithm is off: the crate leaves it on, and a small call then waits for the answer to
-    /// the one before, a whole round trip.
-    fn info(&self, url: &str) -> Result<ConnectionInfo, RedisError> {
-        let info = url.into_connection_info()?;
-        let mut redis = info.redis_settings().clone();
-        if let Some(username) = &self.username {
-            redis = redis.set_username(username);
-        }
-        if let Some(password) = &self.password {
-            redis = redis.set_password(password);
-        }
-        Ok(info.set_redis_settings(redis).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
-    }
-}
-
-impl Server {
-    pub(crate) fn new(url: &str, settings: Settings) -> Self {
-        Self { url: url.into(), settings }
-    }
-
-    /// What an exclusive connection connects to.
-    pub(crate) fn info(&self) -> Result<ConnectionInfo, RedisError> {
-        self.settings.info(&self.url)
-    }
+    #[error("{what}")]
+    WrongRole {
+        what: String,
+        /// What it is, if it tells.
+        found: Option<Role>,
+        /// Its copy of the topology record, which may say why.
+        copy: Option<Vec<u8>>,
+    },
 }
 
 impl Endpoint {
     /// Connects and verifies that the server has the role it is taken for: a role is never believed.
-    ///
-    /// Also measures a round trip.
-    pub(crate) async fn connect(&self, role: Role) -> Result<(Link, Duration), ConnectError> {
+    pub(crate) async fn connect(&self, role: Role) -> Result<Connected, ConnectError> {
         match self {
-            Self::Server(server) => {
-                let limit = server.settings.connect_timeout;
-                let connecting = async {
-                    let link = open(server.info()?).await?;
-                    let asked = Instant::now();
-                    verify(&mut link.handle(), role).await?;
-                    Ok((link, asked.elapsed()))
-                };
-                tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
+            Self::Server(server) => connect_to(server, role).await,
+            Self::Cluster { nodes, dialer } => {
+                let limit = dialer.connect_timeout();
+                let connected = timeout(limit, connect_to_cluster(nodes, dialer)).await;
+                connected.unwrap_or_else(|_| Err(DialError::Late(limit).into()))
             }
-            Self::Cluster { nodes, settings } => {
-                let limit = settings.connect_timeout;
-                let connecting = async {
-                    let infos = nodes.iter().map(|url| settings.info(url)).collect::<Result<Vec<_>, _>>()?;
-                    // Redirections count as retries; the crate's default of 16 outlasts every deadline.
-                    let client = ClusterClientBuilder::new(infos)
-                        .retries(4)
-                        .connection_timeout(limit)
-                        .response_timeout(limit)
-                        .build()?;
-                    let link = Link::cluster(client.get_async_connection().await?);
-                    let asked = Instant::now();
-                    link.handle().send_one(&redis::cmd("PING")).await?;
-                    Ok((link, asked.elapsed()))
-                };
-                tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?
+            Self::Embedded(server) => {
+                let (link, round_trip) = server.connect(role).await?;
+                Ok(Connected { link: Link::Embedded(link), round_trip, at: None })
             }
         }
     }
 
-    /// The server alone; a cluster has none.
-    #[expect(dead_code, reason = "for exclusive connections")]
+    /// Connects, whatever role the server has, for an operator's command.
+    pub(crate) async fn look(&self) -> Result<Seen, ConnectError> {
+        match self {
+            Self::Server(server) => {
+                let looking = async {
+                    let Opened { connection, .. } = server.open(&shared()).await?;
+                    let mut link = Link::Shared { connection, _driver: None };
+                    let role = role_of(&mut link).await.map_err(DialError::Redis)?;
+                    Ok(Seen { link, role })
+                };
+                let limit = server.dialer().connect_timeout();
+                timeout(limit, looking).await.unwrap_or_else(|_| Err(DialError::Late(limit).into()))
+            }
+            Self::Cluster { .. } | Self::Embedded(_) => {
+                let Connected { link, .. } = self.connect(Role::Primary).await?;
+                Ok(Seen { link, role: Some(Role::Primary) })
+            }
+        }
+    }
+
+    /// Follows where it is.
+    pub(crate) fn moves(&self) -> Moves {
+        match self {
+            Self::Server(server) => server.moves(),
+            Self::Cluster { .. } | Self::Embedded(_) => Moves::never(),
+        }
+    }
+
+    /// The server alone; a cluster and an embedded node have none.
     pub(crate) const fn server(&self) -> Option<&Server> {
         match self {
             Self::Server(server) => Some(server),
-            Self::Cluster { .. } => None,
+            Self::Cluster { .. } | Self::Embedded(_) => None,
+        }
+    }
+
+    /// Whether its data are spread over servers that it names itself.
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster { .. })
+    }
+
+    /// Every server that is named: in a cluster each hears what is published at any other.
+    pub(crate) fn servers(&self) -> Vec<Server> {
+        match self {
+            Self::Server(server) => vec![server.clone()],
+            Self::Cluster { nodes, dialer } => nodes.iter().map(|url| Server::at(url, dialer.clone())).collect(),
+            Self::Embedded(_) => Vec::new(),
         }
     }
 }
 
-async fn open(info: ConnectionInfo) -> Result<Link, RedisError> {
-    let config = AsyncConnectionConfig::new()
+fn shared() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
         // The caller bounds connecting as a whole, and an attempt has the only timer: see `Link`.
         .set_connection_timeout(None)
         .set_response_timeout(None)
-        .set_pipeline_buffer_size(1024);
-    let (connection, driver) = gather::open(&info, &config).await?;
-    Ok(Link::shared(connection, driver))
+        .set_pipeline_buffer_size(1024)
 }
 
-/// Asks for the role: ROLE, or INFO where an access list does not allow it.
-async fn verify(link: &mut Handle, expected: Role) -> Result<(), ConnectError> {
-    let found = match link.send_one(&redis::cmd("ROLE")).await {
-        Ok(Value::Array(parts)) => match parts.first() {
-            Some(Value::BulkString(name)) => String::from_utf8_lossy(name).into_owned(),
-            Some(_) | None => String::new(),
-        },
-        Ok(_) => String::new(),
-        Err(error) if error.code().is_some_and(|code| matches!(code, "NOPERM" | "ERR")) => {
-            let mut info = redis::cmd("INFO");
-            let info: String =
-                redis::from_redis_value(link.send_one(info.arg("replication")).await?).map_err(RedisError::from)?;
-            info.lines().find_map(|line| line.strip_prefix("role:")).unwrap_or_default().trim().to_owned()
+/// Connects to one server within its region's time, and verifies its role.
+pub(super) async fn connect_to(server: &Server, role: Role) -> Result<Connected, ConnectError> {
+    let limit = server.dialer().connect_timeout();
+    let late = || Err(DialError::Late(limit).into());
+    let connected = timeout(limit, connect_to_server(server, role)).await.unwrap_or_else(|_| late());
+    match &connected {
+        Ok(connected) => server.verified(connected.at.as_ref()),
+        Err(ConnectError::WrongRole { .. } | ConnectError::Dial(DialError::Redis(_) | DialError::Late(_))) => {
+            server.doubt();
         }
-        Err(error) => return Err(error.into()),
-    };
-    match (expected, found.as_str()) {
-        (Role::Primary, "master") | (Role::Replica, "slave" | "replica") => Ok(()),
-        (Role::Primary, "slave" | "replica") => {
-            Err(ConnectError::WrongRole("it is a replica, a primary was expected".to_owned()))
-        }
-        (Role::Replica, "master") => {
-            Err(ConnectError::WrongRole("it says that it is a primary, a replica was expected".to_owned()))
-        }
-        (Role::Primary | Role::Replica, _) => Err(ConnectError::WrongRole("it does not tell its role".to_owned())),
+        // Whoever says "there is none" is not doubted, nor is a place for what keeps us out of it.
+        Err(ConnectError::Dial(
+            DialError::NotFound(_) | DialError::Denied(_) | DialError::Unprepared(_) | DialError::Malformed,
+        )) => {}
     }
+    connected
+}
+
+/// Verifies the role of a server once more.
+pub(super) async fn verify_again(link: &mut Link, expected: Role) -> Result<(), ConnectError> {
+    let found = role_of(link).await.map_err(DialError::Redis)?;
+    verify(link, expected, found).await
+}
+
+async fn connect_to_server(server: &Server, expected: Role) -> Result<Connected, ConnectError> {
+    let (Opened { connection, at, user }, driver) = server.open_shared(&shared()).await?;
+    let mut link = Link::Shared { connection, _driver: driver };
+    let asked = Instant::now();
+    let found = role_of(&mut link).await.map_err(|error| denied(error, server.dialer(), &user))?;
+    verify(&mut link, expected, found).await?;
+    Ok(Connected { link, round_trip: asked.elapsed(), at })
+}
+
+async fn connect_to_cluster(nodes: &[String], dialer: &Dialer) -> Result<Connected, ConnectError> {
+    let limit = dialer.connect_timeout();
+    let infos = dialer.infos(nodes).await?;
+    let user = dialer.user_of(&infos);
+    // Redirections count as retries; the crate's default of 16 outlasts every deadline. What the crate connects to later
+    // is not in the addresses, so that it takes TCP's settings and certificates apart from them.
+    let builder = ClusterClientBuilder::new(infos)
+        .retries(4)
+        .connection_timeout(limit)
+        .response_timeout(limit)
+        .tcp_settings(tcp_settings());
+    #[cfg(feature = "tls")]
+    let builder = dialer.certificates().await?.into_iter().fold(builder, ClusterClientBuilder::certs);
+    let understood = |error| dialer.understood(error, &user);
+    let client = builder.build().map_err(understood)?;
+    let mut link = Link::Cluster(client.get_async_connection().await.map_err(understood)?);
+    let asked = Instant::now();
+    link.send_one(&redis::cmd("PING")).await.map_err(understood)?;
+    Ok(Connected { link, round_trip: asked.elapsed(), at: None })
+}
+
+/// A server whose role cannot be known is not used: its data may be a copy, or nobody's.
+fn denied(error: RedisError, dialer: &Dialer, user: &str) -> DialError {
+    if error.code() != Some("NOPERM") {
+        return dialer.understood(error, user);
+    }
+    let what = "may run neither ROLE nor INFO: one of them has to be granted, or nobody knows what the server is";
+    DialError::Denied(format!("user {user} of region {} {what}", dialer.region()))
+}
+
+async fn verify(link: &mut Link, expected: Role, found: Option<Role>) -> Result<(), ConnectError> {
+    if found == Some(expected) {
+        return Ok(());
+    }
+    let what = match found {
+        Some(Role::Primary) => "it says that it is a primary, a replica was expected",
+        Some(Role::Replica) => "it is a replica, a primary was expected",
+        None => "it does not tell its role",
+    };
+    let copy = link.send_one(redis::cmd("GET").arg(KEY)).await.ok();
+    let copy = copy.and_then(|copy| redis::from_redis_value(copy).ok()).flatten();
+    Err(ConnectError::WrongRole { what: what.to_owned(), found, copy })
 }
 
 impl fmt::Debug for Endpoint {
     /// Without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Server(server) => f.write_str(&without_credentials(&server.url)),
+            Self::Server(server) => server.fmt(f),
+            Self::Embedded(server) => server.fmt(f),
             Self::Cluster { nodes, .. } => {
                 f.debug_list().entries(nodes.iter().map(|url| without_credentials(url))).finish()
             }

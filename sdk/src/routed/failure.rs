@@ -41,6 +41,7 @@ impl From<Error> for RedisError {
             | ErrorKind::Refused
             | ErrorKind::Server
             | ErrorKind::Serialization
+            | ErrorKind::Load
             | ErrorKind::NotConverged
             | ErrorKind::Protocol => io::ErrorKind::Unsupported,
         };

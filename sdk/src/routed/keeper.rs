@@ -3,44 +3,83 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    clock::Clock,
-    endpoint::ConnectError,
-    events::{Event, Events},
+    endpoint::{ConnectError, Connected},
+    events::Event,
     node::Node,
+    plane::Core,
 };
+use crate::{dial::DialError, routing::NodeIndex};
 
 /// Between attempts to connect: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// The same while the server is up in another role: a promotion may be under way, and clients are to follow at once.
+const PAUSE_IN_OTHER_ROLE: Duration = Duration::from_millis(200);
+
 /// Connects, waits until the connection is lost, and begins again. Never gives up.
-pub(crate) async fn keep_connected(node: Arc<Node>, line: usize, clock: Clock, events: Events) {
+pub(crate) async fn keep_connected(core: Arc<Core>, index: NodeIndex, node: Arc<Node>, line: usize) {
     let mut pause = PAUSES.0;
-    let mut last_role = None;
+    let mut said = None;
+    let mut moves = node.endpoint.moves();
     loop {
+        moves.look();
+        let asked = core.clock.now();
         let connecting = node.endpoint.connect(node.role()).await;
         node.tried();
         match connecting {
-            Ok((link, round_trip)) => {
+            Ok(Connected { link, round_trip, at }) => {
                 // A distant node's first probe must not be late by what was assumed of it.
-                node.record_answer(clock.now(), round_trip);
-                node.connected(line, link, clock.now());
+                node.record_answer(core.clock.now(), round_trip);
+                node.see_role(node.role());
+                node.connected(line, link, core.clock.now());
                 pause = PAUSES.0;
-                last_role = None;
-                node.lost(line).await;
+                said = None;
+                tokio::select! {
+                    () = node.lost(line) => {}
+                    () = moves.away_from(at.as_ref()) => node.disconnect("the Sentinels name another primary"),
+                }
             }
             Err(error) => {
                 node.note_down(&error.to_string());
-                if let ConnectError::WrongRole(what) = &error
-                    && last_role.as_ref() != Some(what)
-                {
-                    // Said once, not at every attempt.
-                    events.publish(Event::WrongRole { node: node.name.clone(), what: what.clone() });
-                    last_role = Some(what.clone());
+                // Said once, not at every attempt.
+                let event = event_of(&node, &error);
+                if event.is_some() && event != said {
+                    event.clone().into_iter().for_each(|event| core.events.publish(event));
+                    said = event;
                 }
                 tracing::debug!(node = %node.name, %error, "cannot connect");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
+                if let ConnectError::WrongRole { found: Some(found), copy, .. } = &error {
+                    node.see_role(*found);
+                    // It may be the one server left that knows of its own promotion.
+                    core.heard(index, asked, copy.as_deref());
+                    pause = PAUSE_IN_OTHER_ROLE;
+                }
+                // Word of a new primary ends the wait.
+                let word = async {
+                    tokio::select! {
+                        () = moves.news() => {}
+                        () = node.hurried() => {}
+                    }
+                };
+                if tokio::time::timeout(pause, word).await.is_ok() {
+                    pause = PAUSES.0;
+                } else {
+                    pause = (pause * 2).min(PAUSES.1);
+                }
             }
         }
+    }
+}
+
+/// What somebody has to do something about: waiting does not help.
+fn event_of(node: &Node, error: &ConnectError) -> Option<Event> {
+    let node = node.name.clone();
+    match error {
+        ConnectError::WrongRole { what, .. } => Some(Event::WrongRole { node, what: what.clone() }),
+        ConnectError::Dial(DialError::Denied(what) | DialError::Unprepared(what)) => {
+            Some(Event::AccessDenied { node, what: what.clone() })
+        }
+        ConnectError::Dial(DialError::NotFound(what)) => Some(Event::NotFound { node, what: what.clone() }),
+        ConnectError::Dial(DialError::Redis(_) | DialError::Malformed | DialError::Late(_)) => None,
     }
 }

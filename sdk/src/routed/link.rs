@@ -2,25 +2,21 @@
 
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 
-use super::gather::Driver;
+use super::embedded::EmbeddedLink;
+use crate::dial::Driver;
 
-/// One shared connection.
+/// One shared connection. A clone is another handle on it.
 ///
 /// It has no timer of its own: an attempt has one, which also tells when to hedge. A second one cost a tenth of the
 /// throughput.
-pub(crate) struct Link {
-    handle: Handle,
-    /// Reads and writes for as long as the link is held: by its node, and by the calls that wait for an answer.
-    _driver: Option<Driver>,
-}
-
-/// What sends on a link that somebody holds. Cheaper to clone than a link is to hold.
 #[derive(Clone)]
-pub(crate) enum Handle {
-    /// One server.
-    Shared(MultiplexedConnection),
+pub(crate) enum Link {
+    /// One server. Whoever may still wait for an answer holds the driver.
+    Shared { connection: MultiplexedConnection, _driver: Option<Driver> },
     /// A Redis Cluster, all of whose slots are the region's data. The crate follows its redirections.
     Cluster(ClusterConnection),
+    /// A node of an embedded region.
+    Embedded(EmbeddedLink),
 }
 
 /// What a caller sends, as the crate hands it over.
@@ -40,26 +36,6 @@ pub(crate) enum Answer {
 }
 
 impl Link {
-    pub(crate) fn shared(connection: MultiplexedConnection, driver: Option<Driver>) -> Self {
-        Self { handle: Handle::Shared(connection), _driver: driver }
-    }
-
-    pub(crate) fn cluster(connection: ClusterConnection) -> Self {
-        Self { handle: Handle::Cluster(connection), _driver: None }
-    }
-
-    /// To send on, while the link is held.
-    pub(crate) fn handle(&self) -> Handle {
-        self.handle.clone()
-    }
-
-    /// Whether a whole cluster is behind it: commands about one server make no sense there.
-    pub(crate) const fn is_cluster(&self) -> bool {
-        matches!(self.handle, Handle::Cluster(_))
-    }
-}
-
-impl Handle {
     /// Sends, and waits for the answer without bound: the caller has the timer.
     ///
     /// # Cancel safety
@@ -69,10 +45,11 @@ impl Handle {
             Work::One(cmd) => self.send_one(cmd).await.map(Answer::One),
             Work::Many { pipeline, offset, count } => {
                 let answers = match self {
-                    Self::Shared(connection) => connection.send_packed_commands(pipeline, offset, count).await,
+                    Self::Shared { connection, .. } => connection.send_packed_commands(pipeline, offset, count).await,
                     Self::Cluster(connection) => {
                         redis::aio::ConnectionLike::req_packed_commands(connection, pipeline, offset, count).await
                     }
+                    Self::Embedded(link) => link.send_many(pipeline, offset, count).await,
                 };
                 answers.map(Answer::Many)
             }
@@ -82,12 +59,18 @@ impl Handle {
     /// Sends one command. An error that the server answers is an error.
     pub(crate) async fn send_one(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let value = match self {
-            Self::Shared(connection) => connection.send_packed_command(cmd).await?,
+            Self::Shared { connection, .. } => connection.send_packed_command(cmd).await?,
             Self::Cluster(connection) => redis::aio::ConnectionLike::req_packed_command(connection, cmd).await?,
+            Self::Embedded(link) => link.send_one(cmd).await?,
         };
         match value {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
         }
+    }
+
+    /// Whether a whole cluster is behind it: commands about one server make no sense there.
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 }

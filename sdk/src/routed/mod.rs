@@ -1,22 +1,49 @@
 //! The routed plane: any command of Redis, at the node a policy picks, while regions come and go.
 
 mod attempt;
+mod blocking;
 mod call;
 mod clock;
 mod connection;
+mod embedded;
 mod endpoint;
 mod events;
+mod exclusive;
 mod failure;
-mod gather;
+mod flights;
+mod follow;
 mod keeper;
+mod lease;
 mod link;
+mod listener;
+mod map;
 mod node;
 mod options;
 mod plane;
+mod pool;
 mod probe;
+mod report;
+mod role;
 mod route;
 mod scan;
+mod slots;
+mod subscription;
+mod traces;
+mod values;
 mod watcher;
 
-pub use self::{connection::Connection, events::Event, options::CallOptions};
-pub(crate) use self::{connection::RoutedKeyspace, plane::Plane};
+pub use self::{
+    connection::Connection,
+    events::Event,
+    exclusive::Exclusive,
+    options::CallOptions,
+    report::NodeReport,
+    subscription::{Message, Received, Subscribe, Subscription},
+};
+pub(crate) use self::{
+    connection::RoutedKeyspace,
+    endpoint::Seen,
+    link::{Answer, Link, Work},
+    map::Map,
+    plane::Plane,
+};

@@ -16,6 +16,7 @@ use super::{
     endpoint::Endpoint,
     events::{Event, Events},
     link::Link,
+    pool::Pools,
 };
 use crate::{
     resilience::{Breaker, BreakerState, Diagnosis, Latency, Moment, Outcome, ResilienceOptions, Ticket, Transition},
@@ -32,13 +33,24 @@ pub(crate) struct Node {
     /// How many of the lines have a connection. Signed: one may be counted as lost a moment before it is counted as made.
     links: AtomicIsize,
     turn: AtomicUsize,
+    /// Connections for one borrower at a time.
+    pub(super) pools: Pools,
     in_flight: AtomicU32,
     /// As of when a replica holds everything, in microseconds; [`UNKNOWN`] before it was seen.
     fresh_as_of: AtomicU64,
     is_syncing: AtomicBool,
     takes_writes: AtomicBool,
-    role: AtomicU8,
-    was_up: AtomicBool,
+    role: Expected,
+    /// What the server last said it was: 0 for unknown, 1 for a primary, 2 for a replica.
+    seen_role: AtomicU8,
+    /// Ends the keeper's pause.
+    hurry: Notify,
+    /// A connection came up.
+    came_up: Notify,
+    /// What listeners were told last: [`NOTHING`], [`UP`] or [`DOWN`].
+    said: AtomicU8,
+    /// Why it is down; of use only while it is.
+    why_down: ArcSwapOption<String>,
     /// When it last answered anything, in microseconds.
     answered_at: AtomicU64,
     /// Whether a first attempt to connect has ended, well or badly.
@@ -54,18 +66,44 @@ pub(crate) struct Line {
 
 const UNKNOWN: u64 = u64::MAX;
 
+const NOTHING: u8 = 0;
+const UP: u8 = 1;
+const DOWN: u8 = 2;
+/// The role that the topology gives a node, shared with whatever connects to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expected {
+    is_replica: Arc<AtomicBool>,
+}
+
+impl Expected {
+    pub(crate) fn get(&self) -> Role {
+        role_of(self.is_replica.load(Ordering::Acquire))
+    }
+
+    /// Answers the role before.
+    fn replace(&self, role: Role) -> Role {
+        role_of(self.is_replica.swap(role == Role::Replica, Ordering::AcqRel))
+    }
+}
+
+const fn role_of(is_replica: bool) -> Role {
+    if is_replica { Role::Replica } else { Role::Primary }
+}
+
 impl Node {
     pub(crate) fn new(
         name: Arc<str>,
         endpoint: Endpoint,
         role: Role,
-        lines: usize,
+        (lines, exclusive): (usize, usize),
         options: &ResilienceOptions,
         events: Events,
     ) -> Self {
+        let expected = Expected::default();
         let line = || Line { link: ArcSwapOption::empty(), lost: Notify::new() };
         let node = Self {
             name,
+            pools: Pools::new(expected.clone(), exclusive),
             endpoint,
             breaker: Breaker::new(&options.breaker),
             latency: Latency::new(&options.latency),
@@ -76,8 +114,12 @@ impl Node {
             fresh_as_of: AtomicU64::new(UNKNOWN),
             is_syncing: AtomicBool::new(false),
             takes_writes: AtomicBool::new(true),
-            role: AtomicU8::new(0),
-            was_up: AtomicBool::new(false),
+            role: expected,
+            seen_role: AtomicU8::new(0),
+            hurry: Notify::new(),
+            came_up: Notify::new(),
+            said: AtomicU8::new(NOTHING),
+            why_down: ArcSwapOption::empty(),
             answered_at: AtomicU64::new(0),
             was_tried: AtomicBool::new(false),
             events,
@@ -88,17 +130,37 @@ impl Node {
 
     /// The role the topology gives it.
     pub(crate) fn role(&self) -> Role {
-        if self.role.load(Ordering::Acquire) == 0 { Role::Primary } else { Role::Replica }
+        self.role.get()
     }
 
     /// Gives it another role. Its connections are made anew, since each verifies the role.
     pub(crate) fn expect(&self, role: Role) {
-        let code = u8::from(role == Role::Replica);
-        if self.role.swap(code, Ordering::AcqRel) != code {
+        if self.role.replace(role) != role {
             self.fresh_as_of.store(UNKNOWN, Ordering::Release);
             self.takes_writes.store(true, Ordering::Release);
             self.disconnect("its role changed");
+            self.hurry.notify_one();
         }
+    }
+
+    /// What the server says it is.
+    pub(crate) fn see_role(&self, role: Role) {
+        self.seen_role.store(1 + u8::from(role == Role::Replica), Ordering::Release);
+    }
+
+    /// What the server last said it was.
+    pub(crate) fn seen_role(&self) -> Option<Role> {
+        self.seen_role.load(Ordering::Acquire).checked_sub(1).map(|code| role_of(code == 1))
+    }
+
+    /// Waits until there is reason to try again at once.
+    pub(crate) async fn hurried(&self) {
+        self.hurry.notified().await;
+    }
+
+    /// Waits so long, or until a connection came up.
+    pub(crate) async fn until_up(&self, pause: Duration) {
+        let _ = tokio::time::timeout(pause, self.came_up.notified()).await;
     }
 
     /// A connection for one call, if one is up.
@@ -115,6 +177,11 @@ impl Node {
     /// Whether there is a connection at all.
     pub(crate) fn is_connected(&self) -> bool {
         self.links.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether it takes calls: connected, and trusted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_connected() && self.breaker.is_closed()
     }
 
     /// An attempt to connect has ended.
@@ -141,6 +208,7 @@ impl Node {
         }
         self.breaker.close(now);
         self.note_up();
+        self.came_up.notify_one();
     }
 
     /// Waits until the connection of this line has to be replaced.
@@ -160,18 +228,31 @@ impl Node {
                 line.lost.notify_one();
             }
         }
+        self.pools.purge();
         self.note_down(why);
+    }
+
+    /// Drops every connection for good; lent ones when they come back.
+    pub(crate) fn close(&self, why: &str) {
+        self.disconnect(why);
+        self.pools.close();
     }
 
     /// Says once that it is down.
     pub(crate) fn note_down(&self, why: &str) {
-        if self.was_up.swap(false, Ordering::AcqRel) {
+        self.why_down.store(Some(Arc::new(why.to_owned())));
+        if self.said.swap(DOWN, Ordering::AcqRel) != DOWN {
             self.events.publish(Event::NodeDown { node: self.name.clone(), why: why.to_owned() });
         }
     }
 
+    /// Why it is not connected.
+    pub(crate) fn why_down(&self) -> String {
+        self.why_down.load().as_ref().map_or_else(|| "not tried yet".to_owned(), |why| why.to_string())
+    }
+
     fn note_up(&self) {
-        if self.breaker.is_closed() && self.is_connected() && !self.was_up.swap(true, Ordering::AcqRel) {
+        if self.breaker.is_closed() && self.is_connected() && self.said.swap(UP, Ordering::AcqRel) != UP {
             self.events.publish(Event::NodeUp { node: self.name.clone() });
         }
     }
@@ -189,6 +270,12 @@ impl Node {
     /// A replica holds everything that was written before this moment.
     pub(crate) fn set_fresh_as_of(&self, moment: Moment) {
         self.fresh_as_of.store(moment.as_micros(), Ordering::Release);
+    }
+
+    /// A replica says how far it is behind. Further than this client's own clock reaches back, nobody knows.
+    pub(crate) fn set_behind(&self, now: Moment, behind: Duration) {
+        let behind = u64::try_from(behind.as_micros()).unwrap_or(u64::MAX);
+        self.fresh_as_of.store(now.as_micros().checked_sub(behind).unwrap_or(UNKNOWN), Ordering::Release);
     }
 
     /// Whether a replica is loading a full copy.
@@ -296,6 +383,12 @@ impl Flight<'_> {
         let is_slow = self.node.latency.is_slow(took);
         self.node.record_answer(now, took);
         self.record(now, if is_slow { Outcome::Slow } else { Outcome::Success });
+    }
+
+    /// It was answered after it had waited at the server, as it asked to: how long says nothing about the node.
+    pub(crate) fn waited(mut self, now: Moment) {
+        self.node.answered_at.store(now.as_micros(), Ordering::Release);
+        self.record(now, Outcome::Success);
     }
 
     /// It failed.

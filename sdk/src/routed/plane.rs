@@ -1,35 +1,40 @@
 //! The plane: all nodes of all regions, which region writes at present, and the tasks that watch over them.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use archipelago_engine::RegionId;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     clock::Clock,
-    endpoint::{Endpoint, Server, Settings},
+    endpoint::Endpoint,
     events::{Event, Events},
+    follow::Ledger,
     keeper::keep_connected,
+    listener::keep_hearing,
+    map::Map,
     node::Node,
     probe::{Schedule, keep_probing},
     watcher::keep_watching,
 };
 use crate::{
     config::{Config, Failover, RoutedConfig},
+    dial::Server,
     error::{Error, ErrorKind},
-    resilience::{Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, ResilienceOptions, Selector, Switch},
-    routing::{Location, MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, RegionInfo, Topology},
+    promotion::Fence,
+    resilience::{
+        Backoff, Budget, Moment, Reason as SwitchReason, RegionHealth, RetryPolicy, Selector, StandardRetry, Switch,
+    },
+    routing::{MAX_NODES, NodeIndex, NodeInfo, NodeState, RegionIndex, Role, Topology},
 };
 
 /// The routed plane of one client. Dropped, it ends its tasks and connections.
@@ -46,11 +51,14 @@ pub(crate) struct Core {
     pub(crate) events: Events,
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
-    pub(crate) options: ResilienceOptions,
+    pub(crate) retry: Arc<dyn RetryPolicy>,
     pub(crate) config: RoutedConfig,
     /// The region that [`RegionalPrimary`](crate::routing::RegionalPrimary) writes to: a switch is one store here.
     active: AtomicU8,
     selector: Mutex<Selector>,
+    pub(super) ledger: Mutex<Ledger>,
+    /// Until when a fence lets this client write, in microseconds.
+    writes_until: AtomicU64,
     /// Somebody met a server that is not what the topology says.
     suspicion: Notify,
     stop: CancellationToken,
@@ -62,41 +70,18 @@ impl Plane {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the regions are no topology.
-    pub(crate) fn start(config: &Config, local: &RegionId) -> Result<Self, Error> {
-        let refuse = |what: String| Error::new(ErrorKind::Config, what);
-        let places: BTreeMap<&str, RegionIndex> =
-            config.regions.keys().map(String::as_str).zip((0..=u8::MAX).map(RegionIndex)).collect();
-        let place = |name: &str| places.get(name).copied().unwrap_or(RegionIndex(u8::MAX));
-        let mut regions = Vec::new();
-        let mut infos = Vec::new();
-        let mut endpoints = Vec::new();
-        for (name, region) in &config.regions {
-            let id: RegionId = name.parse().map_err(|error| refuse(format!("regions.{name}: {error}")))?;
-            let info = RegionInfo::new(id).with_weight(region.weight);
-            regions.push(region.location.into_iter().fold(info, |info, at: Location| info.with_location(at)));
-            let settings = Settings::of(region);
-            let primary = if region.cluster.is_empty() {
-                Endpoint::Server(Server::new(&region.url, settings.clone()))
-            } else {
-                Endpoint::Cluster { nodes: region.cluster.clone().into(), settings: settings.clone() }
-            };
-            infos.push(NodeInfo::primary(format!("{name}/primary"), place(name)));
-            endpoints.push((primary, region.connections));
-            let replicas = region.replicas.iter().flat_map(|(at, urls)| urls.iter().map(move |url| (at, url)));
-            for (number, (at, url)) in replicas.enumerate() {
-                let node = format!("{name}/replica-{}@{at}", number + 1);
-                infos.push(NodeInfo::replica(node, place(name), place(at)));
-                endpoints.push((Endpoint::Server(Server::new(url, settings.clone())), region.connections));
-            }
-        }
-        let topology = Topology::new(regions, infos, place(local.as_str()), 1)
-            .map_err(|error| refuse(format!("regions: {error}")))?;
+    pub(crate) fn start(config: &Config, map: Map, retry: Option<Arc<dyn RetryPolicy>>) -> Result<Self, Error> {
+        let Map { topology, endpoints, is_embedded } = map;
         let events = Events::new();
         let options = config.resilience.clone();
-        let node = |(info, (endpoint, lines)): (&NodeInfo, (Endpoint, usize))| {
-            Arc::new(Node::new(info.name.clone(), endpoint, info.role, lines, &options, events.clone()))
+        let node = |(info, (endpoint, counts)): (&NodeInfo, (Endpoint, (usize, usize)))| {
+            Arc::new(Node::new(info.name.clone(), endpoint, info.role, counts, &options, events.clone()))
         };
         let nodes: Vec<_> = topology.nodes().iter().zip(endpoints).map(node).collect();
+        // Embedded regions cannot be promoted, so that nothing has to be fenced.
+        let is_fenced = !is_embedded && config.routed.is_fenced(topology.regions().len());
+        let fence = Fence::new(topology.regions().len(), is_fenced, config.routed.lease);
+        let writes_until = fence.lease_until(0).unwrap_or(Moment::START);
         let selector = Selector::new(&options.selector, topology.regions().len());
         let core = Core {
             active: AtomicU8::new(heaviest(&topology).0),
@@ -104,11 +89,13 @@ impl Plane {
             clock: Clock::new(),
             budget: Budget::new(&options.budget),
             backoff: Backoff::new(&options.backoff),
+            retry: retry.unwrap_or_else(|| Arc::new(StandardRetry::new(&options.retry, &options.backoff))),
             config: config.routed.clone(),
             topology: ArcSwap::from_pointee(topology),
             nodes,
             events,
-            options,
+            ledger: Mutex::new(Ledger::new(fence)),
+            writes_until: AtomicU64::new(writes_until.as_micros()),
             suspicion: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -124,12 +111,19 @@ impl Plane {
             timeout: core.config.probe_timeout,
             key: format!("archipelago:heartbeat:{id:016x}").into(),
         };
-        for node in &core.nodes {
+        for (index, node) in (0..=u8::MAX).map(NodeIndex).zip(&core.nodes) {
             for line in 0..node.lines() {
-                let keeper = keep_connected(node.clone(), line, core.clock, core.events.clone());
+                let keeper = keep_connected(core.clone(), index, node.clone(), line);
                 core.spawn(keeper);
             }
-            let prober = keep_probing(node.clone(), schedule.clone(), core.clock);
+            // The primary's Sentinels are those of the replicas, too.
+            let sentinel = node.endpoint.server().and_then(Server::sentinel);
+            for number in 0..sentinel.map_or(0, |sentinel| sentinel.count()) {
+                if node.role() == Role::Primary {
+                    core.spawn(keep_hearing(node.clone(), number, core.events.clone()));
+                }
+            }
+            let prober = keep_probing(core.clone(), index, node.clone(), schedule.clone());
             core.spawn(prober);
         }
         core.spawn(keep_watching(core.clone()));
@@ -149,7 +143,10 @@ impl Plane {
         };
         let up = tokio::time::timeout(limit, any_up).await;
         up.map_err(|_| {
-            Error::new(ErrorKind::Unavailable, format!("no node of any region can be reached within {limit:?}"))
+            let why: Vec<_> =
+                self.core.nodes.iter().map(|node| format!("{}: {}", node.name, node.why_down())).collect();
+            let what = format!("no node of any region can be reached within {limit:?}: {}", why.join("; "));
+            Error::new(ErrorKind::Unavailable, what)
         })
     }
 
@@ -158,7 +155,7 @@ impl Plane {
         self.core.stop.cancel();
         self.core.tasks.wait().await;
         for node in &self.core.nodes {
-            node.disconnect("the client was shut down");
+            node.close("the client was shut down");
         }
     }
 }
@@ -167,6 +164,15 @@ impl Core {
     /// The region that writes at present.
     pub(crate) fn active(&self) -> RegionIndex {
         RegionIndex(self.active.load(Ordering::Acquire))
+    }
+
+    /// Whether the fence lets this client write now.
+    pub(crate) fn may_write(&self, now: Moment) -> bool {
+        now.as_micros() < self.writes_until.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_writes_until(&self, until: Moment) {
+        self.writes_until.store(until.as_micros(), Ordering::Release);
     }
 
     /// Every node as policies see it, in the topology's order. Only the first entries, as many as there are nodes.
@@ -190,7 +196,7 @@ impl Core {
             || self.were_all_tried() && self.nodes.iter().any(|node| node.is_connected())
     }
 
-    fn were_all_tried(&self) -> bool {
+    pub(crate) fn were_all_tried(&self) -> bool {
         self.nodes.iter().all(|node| node.was_tried())
     }
 
@@ -204,7 +210,17 @@ impl Core {
         self.suspicion.notified().await;
     }
 
-    /// Runs a short task of the plane's.
+    /// Whether the client was shut down.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until the client is shut down.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Runs a task of the plane's.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }

@@ -46,7 +46,7 @@ pub(super) async fn run(cmd: &Cmd, cursor_at: usize, call: &Call<'_>) -> RedisRe
 }
 
 /// The words as they are sent: the crate keeps the cursor of its iterators apart from the arguments.
-fn words_of(cmd: &Cmd) -> RedisResult<Vec<Vec<u8>>> {
+pub(super) fn words_of(cmd: &Cmd) -> RedisResult<Vec<Vec<u8>>> {
     let Value::Array(values) = redis::parse_redis_value(&cmd.get_packed_command())? else { return Ok(Vec::new()) };
     let word = |value| if let Value::BulkString(bytes) = value { bytes } else { Vec::new() };
     Ok(values.into_iter().map(word).collect())

@@ -9,6 +9,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 pub(crate) async fn keep_watching(core: Arc<Core>) {
     loop {
+        core.follow();
         core.look();
         let _ = tokio::time::timeout(INTERVAL, core.suspected()).await;
     }

@@ -9,6 +9,7 @@ use super::{
     AvoidUnhealthy, FallbackToPrimary, HomeRegion, KeyOwner, LocalReplica, MaxStaleness, Nearest, Pinned, Policy,
     RegionIndex, RegionalPrimary, Residency, Topology, Trigger,
 };
+use crate::resilience::OptionRow;
 
 /// Every default of routing in one place.
 pub mod defaults {
@@ -149,6 +150,44 @@ impl Default for RoutingConfig {
 }
 
 impl RoutingConfig {
+    /// Every option: its key, its default and what it does, from the code's own defaults. A default of `-` is none.
+    #[must_use]
+    pub fn table() -> Vec<OptionRow> {
+        let Self {
+            policy,
+            pinned,
+            local_replica,
+            fallback_to_primary,
+            max_staleness_ms,
+            residency,
+            avoid_unhealthy,
+            latency_window_ms: _, // none here means the default of the policy that uses it
+        } = Self::default();
+        let row = |key: &str, default: String, meaning| OptionRow { key: key.to_owned(), default, meaning };
+        vec![
+            row("policy", shown(Some(policy)), "Which region a request is for: see the policies."),
+            row("pinned", shown(pinned), "The region of policy `pinned`."),
+            row("local_replica", shown(Some(local_replica)), "Whether reads prefer a node in the client's own region."),
+            row(
+                "fallback_to_primary",
+                shown(Some(fallback_to_primary)),
+                "After which answers of a replica the primary is asked: `miss`, `error`, `stale`.",
+            ),
+            row("max_staleness_ms", shown(max_staleness_ms), "How far behind a replica may be to serve reads."),
+            row("residency", shown(residency), "The regions where data may be; without it all."),
+            row(
+                "avoid_unhealthy",
+                shown(Some(avoid_unhealthy)),
+                "Whether nodes that are down are skipped while others are left.",
+            ),
+            row(
+                "latency_window_ms",
+                defaults::LATENCY_WINDOW.as_millis().to_string(),
+                "Within which policy `nearest` takes nodes for equally near.",
+            ),
+        ]
+    }
+
     /// The policy that this describes, for topologies that list their regions as this one does.
     ///
     /// # Errors
@@ -221,6 +260,12 @@ fn find(topology: &Topology, key: &'static str, name: &str) -> Result<RegionInde
     topology.region_named(name).ok_or_else(unknown)
 }
 
+/// A value as a configuration file would write it, on one line; `-` without one.
+fn shown<T: Serialize>(value: Option<T>) -> String {
+    // JSON and TOML write words, numbers and lists of them alike.
+    value.and_then(|value| serde_json::to_string(&value).ok()).unwrap_or_else(|| "-".to_owned())
+}
+
 /// The names of the regions, for messages.
 fn known(topology: &Topology) -> String {
     topology.regions().iter().map(|region| region.id.as_str()).collect::<Vec<_>>().join(", ")
@@ -252,6 +297,15 @@ mod tests {
             built(""),
             "AvoidUnhealthy { inner: FallbackToPrimary { inner: RegionalPrimary, triggers: Triggers(2) } }"
         );
+    }
+
+    #[test]
+    fn the_table_read_as_a_file_is_the_defaults() {
+        let rows = RoutingConfig::table().into_iter().filter(|row| row.default != "-");
+        let text: String = rows.map(|row| format!("{} = {}\n", row.key, row.default)).collect();
+        let read: RoutingConfig = toml::from_str(&text).unwrap();
+        let window = u64::try_from(defaults::LATENCY_WINDOW.as_millis()).ok();
+        assert_eq!(read, RoutingConfig { latency_window_ms: window, ..RoutingConfig::default() }, "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A test kit, ours and our users': faulty links, real servers, and what a routing policy owes.
+//! A test kit, ours and our users': faulty links, real servers, and what routing and retry policies owe.
 //!
 //! Behind the feature `testing`. It is for tests: nothing here is made for the load or the threats of production.
 
@@ -6,7 +6,9 @@ mod policy_laws;
 pub mod poll;
 #[cfg(unix)]
 pub mod proxy;
+mod retry_laws;
 #[cfg(unix)]
 pub mod servers;
 
 pub use policy_laws::{World, check_policy, worlds};
+pub use retry_laws::check_retry_policy;

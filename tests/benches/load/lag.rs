@@ -1,20 +1,9 @@
 //! How long a write takes to be seen in another region, 40 ms away, at 1,000 writes a second.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use archipelago::{Client, config::HistoryCheck};
+use archipelago::{Client, config::HistoryCheck, testing::proxy::ChaosProxy};
 use hdrhistogram::Histogram;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::mpsc,
-};
 
 use crate::{
     measure::seconds,
@@ -23,47 +12,12 @@ use crate::{
 
 const ONE_WAY: Duration = Duration::from_millis(40);
 
-/// A proxy that holds every byte back for as long as the way takes, and does nothing else. Behind the test kit's, which
-/// adds 40 ms to a lone call just the same, this link showed a lag of 150 ms: not understood yet.
-async fn far_away(port: u16) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            near.set_nodelay(true).unwrap();
-            far.set_nodelay(true).unwrap();
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(carry(near_in, far_out));
-            tokio::spawn(carry(far_in, near_out));
-        }
-    });
-    address
-}
-
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
-    let (sender, mut receiver) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    tokio::spawn(async move {
-        while let Some((due, bytes)) = receiver.recv().await {
-            tokio::time::sleep_until(due.into()).await;
-            if to.write_all(&bytes).await.is_err() {
-                break;
-            }
-        }
-    });
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(count) = from.read(&mut buffer).await {
-        if count == 0 || sender.send((Instant::now() + ONE_WAY, buffer[..count].to_vec())).is_err() {
-            break;
-        }
-    }
-}
-
 pub async fn run() {
     let (here, there) = (start().await, start().await);
-    let far = far_away(there.port()).await;
+    let far = ChaosProxy::before(there.address()).await.unwrap();
+    far.delay(ONE_WAY, ONE_WAY);
     // The driver stands in the origin's region: it reads there locally and sends over the wide way.
-    let urls = [("here", here.url()), ("there", format!("redis://{far}"))];
+    let urls = [("here", here.url()), ("there", far.url())];
     let driver =
         Client::builder().config(config(&urls, 1, HistoryCheck::Exact)).local_region("here").build().await.unwrap();
     let watcher = crate::server::client_of("there", &there, 1, HistoryCheck::Exact).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use archipelago_engine::{Batch, Delta, JoinReply, LogSlice, Origin, RawEntry, SetAside, Version, codec};
 use bytes::Bytes;
+use deadpool::managed::Object;
 use redis::Value;
 
 use super::{
@@ -76,7 +77,7 @@ impl RedisStore {
             Ok(answer) => parse::array(answer)?,
             Err(error) => {
                 // Not back into the pool: a late answer would be the next caller's.
-                drop(deadpool_redis::Connection::take(connection));
+                drop(Object::take(connection));
                 return Err(error.into_store());
             }
         };

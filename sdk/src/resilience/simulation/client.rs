@@ -11,8 +11,8 @@ use super::{
     world::{Ending, World},
 };
 use crate::resilience::{
-    Admission, Attempted, Backoff, Blame, Breaker, Budget, Diagnosis, Latency, Moment, Next, Outcome,
-    ResilienceOptions, Ticket, Transition, decide,
+    Admission, Attempted, Blame, Breaker, Budget, Diagnosis, Latency, Moment, Next, Outcome, ResilienceOptions,
+    StandardRetry, Ticket, Transition, decide,
 };
 
 /// A mistake in the way the client joins the policies, to show that the promises notice.
@@ -87,7 +87,7 @@ struct Client<'s> {
     setup: &'s Setup,
     nodes: [Node; 2],
     budget: Budget,
-    backoff: Backoff,
+    retry: StandardRetry,
     rng: Rng,
     events: BinaryHeap<Reverse<(Moment, u64, Event)>>,
     calls: BTreeMap<u64, Call>,
@@ -105,7 +105,7 @@ pub(super) fn run(setup: &Setup) -> Report {
     let mut client = Client {
         nodes: [node(), node()],
         budget: Budget::new(&options.budget),
-        backoff: Backoff::new(&options.backoff),
+        retry: StandardRetry::new(&options.retry, &options.backoff),
         rng: Rng::new(setup.seed),
         events: BinaryHeap::new(),
         calls: BTreeMap::new(),
@@ -233,7 +233,7 @@ impl Client<'_> {
         };
         let unlimited = Budget::new(&options.budget);
         let budget = if self.setup.bug == Bug::IgnoresBudget { &unlimited } else { &self.budget };
-        match decide(&attempted, &options.retry, &self.backoff, budget, now, self.rng.next()) {
+        match decide(&self.retry, &attempted, budget, now, self.rng.next()) {
             Next::ReturnError => self.finish(&call, now, false),
             Next::NextNode => {
                 call.node += 1;

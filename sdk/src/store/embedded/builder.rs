@@ -14,6 +14,7 @@ use super::{
     network::Network,
     no_randomness, refusal,
     region::Region,
+    replica::Replica,
 };
 use crate::{config::defaults, error::Error};
 
@@ -22,6 +23,8 @@ use crate::{config::defaults, error::Error};
 #[must_use]
 pub struct EmbeddedBuilder {
     regions: Vec<String>,
+    weights: Vec<(String, u32)>,
+    replicas: Vec<(String, String, Duration)>,
     latencies: Vec<(String, String, Duration)>,
     partitions: u16,
     log_cap: u64,
@@ -32,6 +35,8 @@ impl EmbeddedBuilder {
     pub(super) const fn new() -> Self {
         Self {
             regions: Vec::new(),
+            weights: Vec::new(),
+            replicas: Vec::new(),
             latencies: Vec::new(),
             partitions: defaults::PARTITIONS,
             log_cap: defaults::LOG_CAP,
@@ -42,6 +47,23 @@ impl EmbeddedBuilder {
     /// Adds a region.
     pub fn region(mut self, id: impl Into<String>) -> Self {
         self.regions.push(id.into());
+        self
+    }
+
+    /// How much a region is preferred as the one that writes routed keyspaces, default 1; see
+    /// [`RegionConfig::weight`](crate::config::RegionConfig::weight). Of equal ones each client takes the nearest.
+    pub fn weight(mut self, region: impl Into<String>, weight: u32) -> Self {
+        self.weights.push((region.into(), weight));
+        self
+    }
+
+    /// Adds a replica of the region `of`, standing in `stands_in`, that shows what was written `lag` ago. For routed
+    /// keyspaces; active-active ones have none.
+    ///
+    /// It refuses writes. While it cannot reach its primary, because that is down or the way between the two regions is
+    /// cut, it stays as it is, and what it missed arrives afterwards. It goes down with the region it stands in.
+    pub fn replica(mut self, of: impl Into<String>, stands_in: impl Into<String>, lag: Duration) -> Self {
+        self.replicas.push((of.into(), stands_in.into(), lag));
         self
     }
 
@@ -89,12 +111,25 @@ impl EmbeddedBuilder {
         if !(1..=1024).contains(&self.partitions) {
             return Err(refusal(format!("partitions: expected 1 to 1024, found {}", self.partitions)));
         }
+        let find = |name: &str| {
+            let found = regions.iter().find(|(id, _)| id.as_str() == name);
+            found.ok_or_else(|| refusal(format!("unknown region {name:?}")))
+        };
+        let weights = self.weights.iter().map(|(name, weight)| Ok((find(name)?.0.clone(), *weight)));
+        let weights = weights.collect::<Result<_, Error>>()?;
+        let mut replicas = Vec::new();
+        for (of, stands_in, lag) in &self.replicas {
+            let (primary, at) = (find(of)?.1.clone(), find(stands_in)?.0.clone());
+            replicas.push(Arc::new(Replica::new(primary, at, *lag).map_err(no_randomness)?));
+        }
         let world = World {
             partitions: self.partitions,
             log_cap: self.log_cap,
             clock: self.start.map_or_else(|| Ok(Clock::real()), manual)?,
             network: Network::default(),
             regions,
+            weights,
+            replicas,
         };
         let embedded = Embedded { world: Arc::new(world) };
         for (a, b, round_trip) in &self.latencies {

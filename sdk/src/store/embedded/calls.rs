@@ -9,30 +9,53 @@ use archipelago_engine::{
 use super::{
     World, reads,
     region::{MayBeStale, Region, Slot, State},
+    replica::Change,
 };
 use crate::{
     keyspace::partition_of,
     store::{Read, Reply, ResyncFailure, StoreError, Write},
 };
 
+/// Where plain keys are: the keys of routed keyspaces, which share a server as they do on Redis. No keyspace can have this
+/// name.
+pub(super) const PLAIN: &str = "";
+
 /// One keyspace of an embedded region, as an app server somewhere sees it.
 #[derive(Debug)]
 pub(super) struct EmbeddedStore {
     pub(super) world: Arc<World>,
-    vantage: RegionId,
+    /// Where the app server stands; `None` for calls from within the server itself, which have no way to go.
+    vantage: Option<RegionId>,
     pub(super) region: Arc<Region>,
     pub(super) keyspace: Arc<str>,
 }
 
 /// To one process of the region's server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     starts: u64,
+}
+
+impl Connection {
+    /// To the process that serves at present, if one does.
+    pub(super) fn to(state: &State) -> Option<Self> {
+        state.up.then_some(Self { starts: state.starts })
+    }
+
+    /// A connection ends with the process at its other end.
+    pub(super) const fn is_to(self, state: &State) -> bool {
+        state.up && state.starts == self.starts
+    }
 }
 
 impl EmbeddedStore {
     pub(super) fn new(world: Arc<World>, vantage: RegionId, region: Arc<Region>, keyspace: &str) -> Self {
-        Self { world, vantage, region, keyspace: keyspace.into() }
+        Self { world, vantage: Some(vantage), region, keyspace: keyspace.into() }
+    }
+
+    /// Plain keys, as the server itself sees them. A call is over at once: nothing in it waits.
+    pub(super) fn within(world: Arc<World>, server: Arc<Region>) -> Self {
+        Self { world, vantage: None, region: server, keyspace: PLAIN.into() }
     }
 
     pub(super) fn slot(&self, partition: u16) -> Slot {
@@ -56,13 +79,11 @@ impl EmbeddedStore {
 
     /// What refuses here was never sent.
     pub(super) async fn go(&self) -> Result<Connection, StoreError> {
-        if self.world.network.is_cut(&self.vantage, &self.region.id) {
-            return Err(StoreError::Unavailable(format!("no way from {} to {}", self.vantage, self.region.id)));
+        if let Some(vantage) = self.vantage.as_ref().filter(|_| self.is_cut()) {
+            return Err(StoreError::Unavailable(format!("no way from {vantage} to {}", self.region.id)));
         }
-        let connection = match &*self.region.state() {
-            state if state.up => Connection { starts: state.starts },
-            _ => return Err(StoreError::Unavailable("connection refused".into())),
-        };
+        let connection = Connection::to(&self.region.state());
+        let connection = connection.ok_or_else(|| StoreError::Unavailable("connection refused".into()))?;
         self.travel().await;
         Ok(connection)
     }
@@ -82,23 +103,22 @@ impl EmbeddedStore {
     pub(super) async fn come_back(&self, connection: Connection) -> Result<(), StoreError> {
         self.travel().await;
         self.check_connection(connection, &self.region.state())?;
-        let lost = self.world.network.loses_replies(&self.vantage, &self.region.id);
-        if lost { Err(no_answer()) } else { Ok(()) }
+        let loses = |vantage| self.world.network.loses_replies(vantage, &self.region.id);
+        if self.vantage.as_ref().is_some_and(loses) { Err(no_answer()) } else { Ok(()) }
     }
 
     /// A connection ends with the process at its other end, so no call of before a restart is done after it.
     fn check_connection(&self, connection: Connection, state: &State) -> Result<(), StoreError> {
-        let cut = self.world.network.is_cut(&self.vantage, &self.region.id);
-        if cut || !state.up || state.starts != connection.starts { Err(no_answer()) } else { Ok(()) }
+        if self.is_cut() || !connection.is_to(state) { Err(no_answer()) } else { Ok(()) }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.vantage.as_ref().is_some_and(|vantage| self.world.network.is_cut(vantage, &self.region.id))
     }
 
     async fn travel(&self) {
-        let delay = self.world.network.one_way(&self.vantage, &self.region.id);
-        if delay.is_zero() || self.world.clock.is_manual() {
-            // A real connection gives way to other tasks at every call. Without this a loop of calls would not.
-            tokio::task::coop::consume_budget().await;
-        } else {
-            tokio::time::sleep(delay).await;
+        if let Some(vantage) = &self.vantage {
+            self.world.travel(vantage, &self.region.id).await;
         }
     }
 
@@ -171,10 +191,20 @@ impl EmbeddedStore {
         let done = self.change(state, &slot, now, |partition, history| {
             partition.mutate(history, now, &write.key, &write.mutation)
         });
-        done?.map_err(|refusal| match refusal {
+        let outcome = done?.map_err(|refusal| match refusal {
             Refusal::Stale(stale) => StoreError::Stale(stale.to_string()),
             Refusal::Mutation(error) => StoreError::Refused(error),
-        })
+        })?;
+        if *self.keyspace == *PLAIN {
+            state.drop_log(&slot);
+            state.unsent.push(Change::Write {
+                slot,
+                at: now,
+                key: write.key.clone(),
+                mutation: write.mutation.clone(),
+            });
+        }
+        Ok(outcome)
     }
 
     pub(super) fn read_at(&self, state: &mut State, now: Version, read: &Read) -> Result<Reply, StoreError> {

@@ -7,8 +7,10 @@ mod builder;
 mod calls;
 mod clock;
 mod network;
+mod node;
 mod reads;
 mod region;
+mod replica;
 mod store;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -16,11 +18,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_engine::{RegionId, Version};
 
 pub use self::{builder::EmbeddedBuilder, region::Backup};
+pub(crate) use self::{calls::Connection, node::EmbeddedNode};
 use self::{
     calls::EmbeddedStore,
     clock::Clock,
     network::Network,
     region::{Data, Region, fresh_history},
+    replica::{Change, Replica},
 };
 use super::Store;
 use crate::{
@@ -72,6 +76,47 @@ struct World {
     clock: Clock,
     network: Network,
     regions: BTreeMap<RegionId, Arc<Region>>,
+    weights: BTreeMap<RegionId, u32>,
+    replicas: Vec<Arc<Replica>>,
+}
+
+impl World {
+    /// One way of a call.
+    async fn travel(&self, from: &RegionId, to: &RegionId) {
+        let delay = self.network.one_way(from, to);
+        if delay.is_zero() || self.clock.is_manual() {
+            // A real connection gives way to other tasks at every call. Without this a loop of calls would not.
+            tokio::task::coop::consume_budget().await;
+        } else {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Brings a replica up to date, as far as its lag and the way to its primary allow.
+    fn catch_up(&self, replica: &Replica) {
+        let (of, at) = (&replica.of.id, &replica.stands_in);
+        let is_cut = self.network.is_cut(of, at) || self.network.is_cut(at, of);
+        if !is_cut && replica.of.state().up && replica.copy.state().up {
+            replica.receive(&self.clock);
+        }
+    }
+
+    /// Before anything changes about who reaches whom: what has arrived by now has arrived.
+    fn settle(&self) {
+        self.replicas.iter().for_each(|replica| self.catch_up(replica));
+    }
+
+    /// Tells a region's replicas what changed there.
+    fn publish(&self, region: &Arc<Region>, changes: &[Change]) {
+        let own = self.replicas.iter().filter(|replica| Arc::ptr_eq(&replica.of, region));
+        own.for_each(|replica| replica.send(&self.clock, changes));
+    }
+
+    /// The processes that run in a region: its primary, and replicas of others.
+    fn processes<'w>(&'w self, region: &'w Arc<Region>) -> impl Iterator<Item = &'w Arc<Region>> {
+        let guests = self.replicas.iter().filter(|replica| replica.stands_in == region.id);
+        std::iter::once(region).chain(guests.map(|replica| &replica.copy))
+    }
 }
 
 impl Embedded {
@@ -102,6 +147,44 @@ impl Embedded {
             return Err(refusal(format!("{keyspace:?}: a keyspace name has 1 to 64 of A-Z a-z 0-9 - _ .")));
         }
         Ok(Arc::new(EmbeddedStore::new(Arc::clone(&self.world), vantage, region, keyspace)))
+    }
+
+    /// How much a region is preferred as the one that writes routed keyspaces.
+    pub(crate) fn weight(&self, region: &RegionId) -> u32 {
+        self.world.weights.get(region).copied().unwrap_or(defaults::WEIGHT)
+    }
+
+    /// Every server: each region's primary, then its replicas by the region they stand in, as an app server in the region
+    /// `vantage` sees them.
+    pub(crate) fn nodes(&self, vantage: &RegionId) -> Vec<EmbeddedNode> {
+        let mut nodes = Vec::new();
+        for region in self.world.regions.values() {
+            nodes.push(EmbeddedNode::primary(self.world.clone(), vantage.clone(), region.clone()));
+            let mut replicas: Vec<_> =
+                self.world.replicas.iter().filter(|replica| replica.of.id == region.id).collect();
+            replicas.sort_by(|a, b| a.stands_in.cmp(&b.stands_in));
+            for (replica, number) in replicas.into_iter().zip(1..) {
+                nodes.push(EmbeddedNode::replica(self.world.clone(), vantage.clone(), replica.clone(), number));
+            }
+        }
+        nodes
+    }
+
+    /// Sets how far the replicas of `of` that stand in `stands_in` are behind, from now on. A replica never goes back: under
+    /// a longer lag it stays as it is until that has passed.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] when there is no such replica.
+    pub fn set_lag(&self, of: &str, stands_in: &str, lag: Duration) -> Result<(), Error> {
+        self.world.settle();
+        let is_meant =
+            |replica: &&Arc<Replica>| replica.of.id.as_str() == of && replica.stands_in.as_str() == stands_in;
+        let meant: Vec<_> = self.world.replicas.iter().filter(is_meant).collect();
+        if meant.is_empty() {
+            return Err(refusal(format!("no replica of {of:?} stands in {stands_in:?}")));
+        }
+        meant.iter().for_each(|replica| replica.set_lag(lag));
+        Ok(())
     }
 
     /// Moves every region's clock forward, a manual one or the machine's as the regions see it.
@@ -150,6 +233,7 @@ impl Embedded {
     /// Of kind [`ErrorKind::Config`] for an unknown region.
     pub fn cut(&self, from: &str, to: &str) -> Result<(), Error> {
         let (from, to) = (self.region(from)?, self.region(to)?);
+        self.world.settle();
         self.world.network.cut(&from.id, &to.id);
         to.news.notify_waiters();
         Ok(())
@@ -186,31 +270,39 @@ impl Embedded {
 
     /// Ends every cut and every loss of replies. Crashed regions stay down.
     pub fn heal(&self) {
+        self.world.settle();
         self.world.network.heal();
     }
 
-    /// Takes a region down; calls under way get no answer. Its data stays, as that of a server with a complete append-only file.
+    /// Takes a region down, with the replicas that stand in it; calls under way get no answer. Its data stays, as that of a
+    /// server with a complete append-only file.
     ///
     /// # Errors
     /// Of kind [`ErrorKind::Config`] for an unknown region.
     pub fn crash(&self, region: &str) -> Result<(), Error> {
         let region = self.region(region)?;
-        region.state().up = false;
+        self.world.settle();
+        for process in self.world.processes(region) {
+            process.state().up = false;
+        }
         region.news.notify_waiters();
         Ok(())
     }
 
-    /// Brings a region up with its data and a new history. To restart with less data, [`Embedded::restore`] first.
+    /// Brings a region up with its data and a new history, and the replicas that stand in it. To restart with less data,
+    /// [`Embedded::restore`] first.
     ///
     /// # Errors
     /// Of kind [`ErrorKind::Config`] for an unknown region.
     pub fn restart(&self, region: &str) -> Result<(), Error> {
         let history = fresh_history().map_err(no_randomness)?;
         let region = self.region(region)?;
-        let mut state = region.state();
-        state.start(history);
-        state.up = true;
-        drop(state);
+        self.world.settle();
+        for process in self.world.processes(region) {
+            let mut state = process.state();
+            state.start(history.clone());
+            state.up = true;
+        }
         region.news.notify_waiters();
         Ok(())
     }
@@ -240,6 +332,7 @@ impl Embedded {
         state.start(history);
         state.data = backup.data.clone();
         drop(state);
+        self.world.publish(region, &[Change::Data(Arc::new(backup.data.clone()))]);
         region.news.notify_waiters();
         Ok(())
     }
@@ -251,6 +344,7 @@ impl Embedded {
     pub fn wipe(&self, region: &str) -> Result<(), Error> {
         let region = self.region(region)?;
         region.state().data = Data::default();
+        self.world.publish(region, &[Change::Data(Arc::default())]);
         region.news.notify_waiters();
         Ok(())
     }

@@ -6,8 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use archipelago_engine::{Incarnation, Partition, Refusal, RegionId, ResyncError, Stale, Version};
+use archipelago_engine::{Cursor, Incarnation, Partition, Refusal, RegionId, ResyncError, Stale, Version};
 use tokio::sync::Notify;
+
+use super::replica::Change;
 
 /// One region.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(super) struct Region {
     pub(super) id: RegionId,
     /// Told of everything a waiter may want to look at again: log entries, crashes, cuts.
     pub(super) news: Notify,
+    /// Held while a plain command runs, or a transaction of them: a server runs one after the other.
+    serving: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -30,6 +34,8 @@ pub(super) struct State {
     /// Microseconds by which the region's clock is off.
     pub(super) skew: i64,
     pub(super) data: Data,
+    /// What the plain command under way has changed: replicas hear of it when it is done.
+    pub(super) unsent: Vec<Change>,
 }
 
 /// What a backup holds: all of it goes back together.
@@ -66,8 +72,14 @@ impl fmt::Debug for Backup {
 impl Region {
     pub(super) fn new(id: RegionId) -> Result<Self, getrandom::Error> {
         let history = fresh_history()?;
-        let state = State { id: id.clone(), up: true, starts: 1, history, skew: 0, data: Data::default() };
-        Ok(Self { id, news: Notify::new(), state: Mutex::new(state) })
+        let (data, unsent) = (Data::default(), Vec::new());
+        let state = State { id: id.clone(), up: true, starts: 1, history, skew: 0, data, unsent };
+        Ok(Self { id, news: Notify::new(), serving: Mutex::new(()), state: Mutex::new(state) })
+    }
+
+    /// The right to run a plain command.
+    pub(super) fn serving(&self) -> MutexGuard<'_, ()> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -110,6 +122,17 @@ impl State {
     pub(super) fn partition(&mut self, slot: &Slot) -> &mut Partition {
         let id = &self.id;
         self.data.partitions.entry(slot.clone()).or_insert_with(|| Partition::new(id.clone()))
+    }
+
+    /// Forgets what a partition would tell links: plain keys have none.
+    pub(super) fn drop_log(&mut self, slot: &Slot) {
+        let (history, id) = (self.history.clone(), self.id.clone());
+        let partition = self.partition(slot);
+        if let Some(origin) = partition.origin() {
+            let cursor = Cursor { incarnation: origin.incarnation, number: 0, id: Version::ZERO };
+            // Stale only after a restart, and then the next write opens a new log anyway.
+            let _ = partition.acknowledge(&history, &id, cursor, &[], 0);
+        }
     }
 
     /// Does a step; if the history broke or never began, opens a new incarnation and does it again.

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,8 +14,11 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// The task that reads and writes for a connection. It ends when this is dropped.
-pub(crate) type Driver = AbortOnDropHandle<()>;
+/// The task that reads and writes for a shared connection. It ends, and the connection with it, when this is dropped.
+///
+/// By itself it would end when no caller is left, but not before all that was written is taken off its hands: at a paused
+/// server, never.
+pub(crate) type Driver = Arc<AbortOnDropHandle<()>>;
 
 /// Waits in a row that gather nothing before it is believed. One alone says little: whoever is about to send may be
 /// running on another thread.
@@ -96,7 +100,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
 }
 
 /// Connects, without a bound in time.
-pub(crate) async fn open(
+pub(super) async fn open(
     info: &ConnectionInfo,
     config: &AsyncConnectionConfig,
 ) -> Result<(MultiplexedConnection, Option<Driver>), RedisError> {
@@ -108,7 +112,7 @@ pub(crate) async fn open(
     stream.set_nodelay(true)?;
     let (connection, driver) =
         MultiplexedConnection::new_with_config(info.redis_settings(), Gather::new(stream), config.clone()).await?;
-    Ok((connection, Some(AbortOnDropHandle::new(tokio::spawn(driver)))))
+    Ok((connection, Some(Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))))))
 }
 
 #[cfg(test)]
