@@ -9,8 +9,9 @@ use redis::{
 };
 
 use super::{
-    DialError, Provider,
+    DialError, Driver, Provider,
     credentials::{Credentials, read_password},
+    gather,
     tls::Tls,
 };
 use crate::{
@@ -133,6 +134,19 @@ impl Dialer {
         let user = user_of(info.redis_settings());
         let opened = Client::open(info)?.get_multiplexed_async_connection_with_config(config).await;
         opened.map_err(|error| self.understood(error, &user))
+    }
+
+    /// Opens a connection that many callers share.
+    ///
+    /// # Errors
+    /// [`DialError::Denied`] when the server does not let the user in.
+    pub(super) async fn open_shared(
+        &self,
+        info: &ConnectionInfo,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(MultiplexedConnection, Option<Driver>), DialError> {
+        let opened = gather::open(info, config).await;
+        opened.map_err(|error| self.understood(error, &user_of(info.redis_settings())))
     }
 
     /// An error of a connection's first steps, in words that help: the crate's do not say who was refused where.

@@ -7,6 +7,7 @@ mod credentials;
 mod dialer;
 mod error;
 mod file;
+mod gather;
 mod pool;
 mod sentinel;
 mod server;
@@ -17,6 +18,7 @@ pub(crate) use self::{
     credentials::Provider,
     dialer::{Address, Dialer, dialers, tcp_settings},
     error::DialError,
+    gather::Driver,
     pool::{Pool, pool},
     sentinel::{News, keep_listening},
     server::{Moves, Opened, Server},

@@ -6,7 +6,7 @@ use redis::{AsyncConnectionConfig, ConnectionInfo, aio::MultiplexedConnection};
 use tokio::sync::watch;
 
 use super::{
-    DialError, Dialer,
+    DialError, Dialer, Driver,
     dialer::{Address, user_of},
     sentinel::Sentinel,
 };
@@ -105,6 +105,17 @@ impl Server {
         let (at, user) = (Address::of(&info), user_of(info.redis_settings()));
         let connection = self.dialer.open(info, config).await?;
         Ok(Opened { connection, at, user })
+    }
+
+    /// The same, for many callers at a time: see [`Driver`].
+    pub(crate) async fn open_shared(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(Opened, Option<Driver>), DialError> {
+        let info = self.info().await?;
+        let (at, user) = (Address::of(&info), user_of(info.redis_settings()));
+        let (connection, driver) = self.dialer.open_shared(&info, config).await?;
+        Ok((Opened { connection, at, user }, driver))
     }
 
     /// The server there is what it should be.

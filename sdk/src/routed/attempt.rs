@@ -28,7 +28,7 @@ pub(super) struct Open<'n> {
     pub(super) index: NodeIndex,
     pub(super) node: &'n Arc<Node>,
     pub(super) flight: Flight<'n>,
-    pub(super) link: Link,
+    pub(super) link: Arc<Link>,
 }
 
 /// An attempt that failed.
@@ -51,14 +51,15 @@ impl<'c> Call<'c> {
         progress: &mut Progress,
     ) -> Result<(Answer, NodeIndex), Failed> {
         progress.attempts += 1;
-        let Open { index, node, flight, mut link } = open;
+        let Open { index, node, flight, link } = open;
         let departed = flight.departed();
-        let patience = self.patience(node, departed, route, progress);
-        let may_hedge = self.access == Access::Read && !self.options.no_hedge && self.has_open(route);
+        let has_spare = self.is_idempotent && self.has_open(route);
+        let patience = self.patience(node, departed, has_spare, progress);
+        let may_hedge = has_spare && self.access == Access::Read && !self.options.no_hedge;
         let hedge_after = if may_hedge { node.latency.hedge_delay().min(patience) } else { patience };
 
-        let witness = may_hedge.then(|| link.clone());
-        let mut sending = pin!(link.send(self.work));
+        let mut handle = Link::clone(&link);
+        let mut sending = pin!(handle.send(self.work));
         // The one timer of the attempt: the connection has none of its own.
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
         let mut end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
@@ -69,13 +70,15 @@ impl<'c> Call<'c> {
                 end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
                 return self.land(flight, end, patience, progress).map(|answer| (answer, index));
             };
-            let (hedge_index, raced) = self.race(sending, timer, hedge, route, progress).await;
+            // On the heap, as everything that is rare: a call's future would otherwise be too large for the allocator's
+            // fast lists.
+            let racing = Box::pin(self.race(sending, timer, hedge, route, progress));
+            let (hedge_index, raced) = racing.await;
             match (raced.first, raced.second) {
                 (first, Some(Ok(answer))) => {
-                    match (first, witness) {
-                        (Some(end), _) => drop(self.land(flight, end, patience, progress)),
-                        (None, Some(link)) => self.judge_later(node, flight, link, patience),
-                        (None, None) => {}
+                    match first {
+                        Some(end) => drop(self.land(flight, end, patience, progress)),
+                        None => self.judge_later(node, flight, link, patience),
                     }
                     return Ok((answer, hedge_index));
                 }
@@ -91,9 +94,8 @@ impl<'c> Call<'c> {
     }
 
     /// How long an attempt may take. What may not be repeated has nothing better to do than to wait.
-    fn patience(&self, node: &Node, departed: Moment, route: &Route, progress: &Progress) -> Duration {
+    fn patience(&self, node: &Node, departed: Moment, has_spare: bool, progress: &Progress) -> Duration {
         let remaining = progress.deadline.since(departed);
-        let has_spare = self.is_idempotent && self.has_open(route);
         if has_spare { node.latency.attempt_timeout().min(remaining) } else { remaining }
     }
 
@@ -107,10 +109,12 @@ impl<'c> Call<'c> {
         progress: &mut Progress,
     ) -> (NodeIndex, Raced) {
         progress.attempts += 1;
-        let Open { index, node, flight, mut link } = hedge;
-        let patience = self.patience(node, flight.departed(), route, progress);
+        let Open { index, node, flight, link } = hedge;
+        let has_spare = self.is_idempotent && self.has_open(route);
+        let patience = self.patience(node, flight.departed(), has_spare, progress);
         let until = flight.departed().after(patience);
-        let mut second = pin!(link.send(self.work));
+        let mut handle = Link::clone(&link);
+        let mut second = pin!(handle.send(self.work));
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(until)));
         let (mut first_end, mut second_end) = (None, None);
         poll_fn(|cx| {
@@ -170,7 +174,7 @@ impl<'c> Call<'c> {
     ///
     /// Forgetting the overtaken call would hide a paused node for as long as hedges win. A PING behind it on the same
     /// connection is answered after it, so the two share a verdict.
-    fn judge_later(&self, node: &Arc<Node>, flight: Flight<'_>, mut link: Link, patience: Duration) {
+    fn judge_later(&self, node: &Arc<Node>, flight: Flight<'_>, link: Arc<Link>, patience: Duration) {
         let Some((ticket, departed)) = flight.overtaken() else { return };
         if link.is_cluster() {
             return; // many connections: nothing is "behind" anything
@@ -179,7 +183,7 @@ impl<'c> Call<'c> {
         self.core.spawn(async move {
             let ping = redis::cmd("PING");
             let until = clock.instant(departed.after(patience));
-            let answered = tokio::time::timeout_at(until, link.send_one(&ping)).await;
+            let answered = tokio::time::timeout_at(until, Link::clone(&link).send_one(&ping)).await;
             // The original flight is over as far as load goes; this one carries its ticket home.
             let flight = node.resume(ticket, departed);
             let now = clock.now();

@@ -118,7 +118,13 @@ impl<'c> Call<'c> {
         }
         while let Some(open) = self.next_open(&mut route, progress) {
             match self.attempt(open, &mut route, progress).await {
-                Ok((answer, index)) => return Pass::Ended(Ok(self.settle(answer, index, &mut route, progress).await)),
+                Ok((answer, index)) => {
+                    let settled = match self.better_than(&answer, index, &route) {
+                        None => (answer, index),
+                        Some(step) => Box::pin(self.settle(answer, index, step, &route, progress)).await,
+                    };
+                    return Pass::Ended(Ok(settled));
+                }
                 Err(failed) => {
                     route.failed();
                     match self.after(&failed, &route, progress) {
@@ -152,7 +158,7 @@ impl<'c> Call<'c> {
     fn open(&self, step: Step, progress: &mut Progress) -> Option<Open<'c>> {
         let node = self.core.node(step.node)?;
         let now = self.core.clock.now();
-        let Some(link) = node.link().and_then(|link| link.as_deref().cloned()) else {
+        let Some(link) = node.link() else {
             progress.history.note(&node.name, now.since(progress.began), format!("not connected: {}", node.why_down()));
             return None;
         };
@@ -186,16 +192,20 @@ impl<'c> Call<'c> {
         decide(&*self.core.retry, &attempted, &self.core.budget, now, fastrand::u64(..))
     }
 
-    /// A miss, or an answer that is too old, is asked again where the truth is, if the policy says so.
+    /// Where a miss, or an answer that is too old, is asked again: where the truth is, if the policy says so.
+    fn better_than(&self, answer: &Answer, index: NodeIndex, route: &Route) -> Option<Step> {
+        let is_stale = route.plan().max_staleness().is_some_and(|bound| self.staleness(index) > Some(bound));
+        route.better_than(index, is_miss(answer), is_stale)
+    }
+
     async fn settle(
         &self,
         answer: Answer,
         index: NodeIndex,
-        route: &mut Route,
+        step: Step,
+        route: &Route,
         progress: &mut Progress,
     ) -> (Answer, NodeIndex) {
-        let is_stale = route.plan().max_staleness().is_some_and(|bound| self.staleness(index) > Some(bound));
-        let Some(step) = route.better_than(index, is_miss(&answer), is_stale) else { return (answer, index) };
         let Some(open) = self.open(step, progress) else { return (answer, index) };
         // The copy's answer is better than none.
         self.attempt(open, &mut Route::nothing_left(*route.plan()), progress).await.unwrap_or((answer, index))

@@ -162,7 +162,7 @@ impl Connection {
             return blocking::run(&call, blocking).await;
         }
         match (command.placement(), scan::cursor_at(command.name())) {
-            (_, Some(cursor_at)) => scan::run(cmd, cursor_at, &call).await,
+            (_, Some(cursor_at)) => Box::pin(scan::run(cmd, cursor_at, &call)).await,
             (Placement::Keyed | Placement::Anywhere | Placement::Writer, None) => one(call.run().await?.0),
             (Placement::Cursor, None) => {
                 let name = command.name().unwrap_or_default();
@@ -170,9 +170,9 @@ impl Connection {
                     format!("{name} cannot be routed: its cursors belong to one node; use `connection.exclusive(key)`");
                 Err(Error::new(ErrorKind::Refused, text).into())
             }
-            (Placement::EveryNode, None) => self.everywhere(command.name(), &call, |_| true).await,
+            (Placement::EveryNode, None) => Box::pin(self.everywhere(command.name(), &call, |_| true)).await,
             (Placement::EveryPrimary, None) => {
-                self.everywhere(command.name(), &call, |role| role == Role::Primary).await
+                Box::pin(self.everywhere(command.name(), &call, |role| role == Role::Primary)).await
             }
         }
     }

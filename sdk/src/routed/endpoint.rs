@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::{embedded::EmbeddedServer, link::Link, role::role_of};
 use crate::{
     config::without_credentials,
-    dial::{Address, DialError, Dialer, Moves, Server, tcp_settings},
+    dial::{Address, DialError, Dialer, Moves, Opened, Server, tcp_settings},
     promotion::KEY,
     routing::Role,
 };
@@ -79,7 +79,8 @@ impl Endpoint {
         match self {
             Self::Server(server) => {
                 let looking = async {
-                    let mut link = Link::Shared(server.open(&shared()).await?.connection);
+                    let Opened { connection, .. } = server.open(&shared()).await?;
+                    let mut link = Link::Shared { connection, _driver: None };
                     let role = role_of(&mut link).await.map_err(DialError::Redis)?;
                     Ok(Seen { link, role })
                 };
@@ -157,12 +158,12 @@ pub(super) async fn verify_again(link: &mut Link, expected: Role) -> Result<(), 
 }
 
 async fn connect_to_server(server: &Server, expected: Role) -> Result<Connected, ConnectError> {
-    let opened = server.open(&shared()).await?;
-    let mut link = Link::Shared(opened.connection);
+    let (Opened { connection, at, user }, driver) = server.open_shared(&shared()).await?;
+    let mut link = Link::Shared { connection, _driver: driver };
     let asked = Instant::now();
-    let found = role_of(&mut link).await.map_err(|error| denied(error, server.dialer(), &opened.user))?;
+    let found = role_of(&mut link).await.map_err(|error| denied(error, server.dialer(), &user))?;
     verify(&mut link, expected, found).await?;
-    Ok(Connected { link, round_trip: asked.elapsed(), at: opened.at })
+    Ok(Connected { link, round_trip: asked.elapsed(), at })
 }
 
 async fn connect_to_cluster(nodes: &[String], dialer: &Dialer) -> Result<Connected, ConnectError> {

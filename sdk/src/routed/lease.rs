@@ -265,8 +265,8 @@ async fn lend(node: &Node, key: Option<&[u8]>, limit: Duration) -> Result<(Lent,
 }
 
 async fn owner_at(node: &Node, key: &[u8]) -> Result<Option<Address>, ConnectError> {
-    let Some(mut link) = node.link().and_then(|link| link.as_deref().cloned()) else { return Ok(None) };
-    Ok(slots::owner(&mut link, key).await.map_err(DialError::Redis)?)
+    let Some(link) = node.link() else { return Ok(None) };
+    Ok(slots::owner(&mut Link::clone(&link), key).await.map_err(DialError::Redis)?)
 }
 
 impl Lease {

@@ -3,6 +3,7 @@
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 
 use super::embedded::EmbeddedLink;
+use crate::dial::Driver;
 
 /// One shared connection. A clone is another handle on it.
 ///
@@ -10,8 +11,8 @@ use super::embedded::EmbeddedLink;
 /// throughput.
 #[derive(Clone)]
 pub(crate) enum Link {
-    /// One server.
-    Shared(MultiplexedConnection),
+    /// One server. Whoever may still wait for an answer holds the driver.
+    Shared { connection: MultiplexedConnection, _driver: Option<Driver> },
     /// A Redis Cluster, all of whose slots are the region's data. The crate follows its redirections.
     Cluster(ClusterConnection),
     /// A node of an embedded region.
@@ -44,7 +45,7 @@ impl Link {
             Work::One(cmd) => self.send_one(cmd).await.map(Answer::One),
             Work::Many { pipeline, offset, count } => {
                 let answers = match self {
-                    Self::Shared(connection) => connection.send_packed_commands(pipeline, offset, count).await,
+                    Self::Shared { connection, .. } => connection.send_packed_commands(pipeline, offset, count).await,
                     Self::Cluster(connection) => {
                         redis::aio::ConnectionLike::req_packed_commands(connection, pipeline, offset, count).await
                     }
@@ -58,7 +59,7 @@ impl Link {
     /// Sends one command. An error that the server answers is an error.
     pub(crate) async fn send_one(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let value = match self {
-            Self::Shared(connection) => connection.send_packed_command(cmd).await?,
+            Self::Shared { connection, .. } => connection.send_packed_command(cmd).await?,
             Self::Cluster(connection) => redis::aio::ConnectionLike::req_packed_command(connection, cmd).await?,
             Self::Embedded(link) => link.send_one(cmd).await?,
         };

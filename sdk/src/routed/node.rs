@@ -4,12 +4,12 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 use super::{
@@ -30,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) breaker: Breaker,
     pub(crate) latency: Latency,
     lines: Vec<Line>,
+    /// How many of the lines have a connection. Signed: one may be counted as lost a moment before it is counted as made.
+    links: AtomicIsize,
     turn: AtomicUsize,
     /// Connections for one borrower at a time.
     pub(super) pools: Pools,
@@ -106,6 +108,7 @@ impl Node {
             breaker: Breaker::new(&options.breaker),
             latency: Latency::new(&options.latency),
             lines: (0..lines.max(1)).map(|_| line()).collect(),
+            links: AtomicIsize::new(0),
             turn: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
             fresh_as_of: AtomicU64::new(UNKNOWN),
@@ -161,19 +164,19 @@ impl Node {
     }
 
     /// A connection for one call, if one is up.
-    pub(crate) fn link(&self) -> Option<Guard<Option<Arc<Link>>>> {
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
         let turn = match self.lines.len() {
             1 => 0,
             count => self.turn.fetch_add(1, Ordering::Relaxed) % count,
         };
         // With several lines, one that is down must not fail a call that another could carry.
-        let order = self.lines.iter().skip(turn).chain(self.lines.iter().take(turn));
-        order.map(|line| line.link.load()).find(|link| link.is_some())
+        let mut order = self.lines.iter().skip(turn).chain(self.lines.iter().take(turn));
+        order.find_map(|line| line.link.load_full())
     }
 
     /// Whether there is a connection at all.
     pub(crate) fn is_connected(&self) -> bool {
-        self.lines.iter().any(|line| line.link.load().is_some())
+        self.links.load(Ordering::Acquire) > 0
     }
 
     /// Whether it takes calls: connected, and trusted.
@@ -198,8 +201,10 @@ impl Node {
 
     /// A connection is up on this line: it answered, and has the right role.
     pub(crate) fn connected(&self, line: usize, link: Link, now: Moment) {
-        if let Some(line) = self.lines.get(line) {
-            line.link.store(Some(Arc::new(link)));
+        if let Some(line) = self.lines.get(line)
+            && line.link.swap(Some(Arc::new(link))).is_none()
+        {
+            self.links.fetch_add(1, Ordering::AcqRel);
         }
         self.breaker.close(now);
         self.note_up();
@@ -219,6 +224,7 @@ impl Node {
     pub(crate) fn disconnect(&self, why: &str) {
         for line in &self.lines {
             if line.link.swap(None).is_some() {
+                self.links.fetch_sub(1, Ordering::AcqRel);
                 line.lost.notify_one();
             }
         }

@@ -50,11 +50,11 @@ pub(crate) async fn keep_probing(core: Arc<Core>, index: NodeIndex, node: Arc<No
         if failures == 0 || !node.is_connected() {
             node.until_up(schedule.interval).await;
         }
-        let Some(mut link) = node.link().and_then(|link| link.as_deref().cloned()) else { continue };
+        let Some(link) = node.link() else { continue };
         let sent = clock.now();
         // A node at the other end of the world is slow, not dead.
         let patience = schedule.timeout.max(node.latency.mean() * 3);
-        let probed = tokio::time::timeout(patience, prober.probe(&mut link, sent)).await;
+        let probed = tokio::time::timeout(patience, prober.probe(&mut Link::clone(&link), sent)).await;
         let diagnosis = match probed {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Diagnosis::of_call(&error)),
