@@ -45,12 +45,12 @@ pub async fn run(options: &Options, is_json: bool) {
     while progress.position() < options.seconds {
         tokio::select! {
             _ = second.tick() => progress.inc(1),
-            event = events.next() => match event.unwrap() {
-                event @ (Event::NodeDown { .. } | Event::Switched { .. }) => {
+            event = events.next() => {
+                let event = event.unwrap();
+                if matches!(event, Event::NodeDown { .. } | Event::Switched { .. }) {
                     failovers.push(format!("after {} s: {event}", progress.position()));
                 }
-                _ => {}
-            },
+            }
         }
     }
     progress.finish_and_clear();

@@ -188,7 +188,7 @@ async fn clients_in_every_region_share_the_keys_of_all_routed_keyspaces() {
 
 #[tokio::test]
 async fn both_planes_run_on_the_same_regions() {
-    let regions = builder().build().unwrap();
+    let regions = builder().weight("us", 2).build().unwrap();
     let builder = Client::builder().embedded(&regions).local_region("eu");
     let client = builder.routed("profiles", RoutingConfig::default()).build().await.unwrap();
     let _: () = client.connection("profiles").unwrap().set("views", "plain").await.unwrap();
