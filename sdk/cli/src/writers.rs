@@ -67,15 +67,22 @@ struct Told<'p>(&'p Promoted);
 impl std::fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Promoted { region, from, to, epoch, paused_ms, behind, following, not_following } = self.0;
-        writeln!(f, "{to} writes {region}'s data instead of {from}, by epoch {epoch}")?;
+        if from == to {
+            writeln!(f, "{to} writes {region}'s data already, by epoch {epoch}")?;
+        } else {
+            writeln!(f, "{to} writes {region}'s data instead of {from}, by epoch {epoch}")?;
+        }
         if let Some(paused) = paused_ms {
             writeln!(f, "nothing was lost; writes were paused for {paused} ms")?;
         }
         if let Some(behind) = behind {
-            let bytes = behind.bytes.map_or_else(|| "an unknown number of".to_owned(), |bytes| bytes.to_string());
-            let heard =
-                behind.seconds.map_or_else(String::new, |seconds| format!(", last heard from it {seconds} s ago"));
-            writeln!(f, "it was {bytes} bytes behind the old writer{heard}")?;
+            match behind.bytes {
+                Some(bytes) => writeln!(f, "it was {bytes} bytes behind the old writer")?,
+                None => writeln!(f, "how far it was behind nobody can say, for the old writer does not answer")?,
+            }
+            if let Some(seconds) = behind.seconds {
+                writeln!(f, "it last heard from the old writer {seconds} s before")?;
+            }
         }
         for node in following {
             writeln!(f, "{node} follows")?;
@@ -109,9 +116,11 @@ pub(crate) async fn run_rejoin(config: &Config, options: Rejoin) -> Outcome {
     let Rejoined { node, writer, had_diverged, compared, kept } = rejoined;
     let mut out = std::io::stdout();
     writeln!(out, "{node} follows {writer}")?;
-    if had_diverged {
+    if kept > 0 {
         writeln!(out, "it had taken writes of its own: of {compared} keys {kept} differ")?;
         writeln!(out, "they are kept in {}", options.keep.display())?;
+    } else if had_diverged {
+        writeln!(out, "its history is another, but of {compared} keys none differs: nothing was kept")?;
     } else {
         writeln!(out, "it had taken nothing that {writer} lacks")?;
     }

@@ -18,11 +18,14 @@ use crate::{
     routing::{Access, Candidates, NodeIndex, Policy, Profile, RegionIndex, Request, Step},
 };
 
-/// How often a call that nobody could take looks again, each time after a longer wait: about 200 ms in all.
+/// How often a call that nobody could take looks again while every region is down: about 200 ms in all.
 const PASSES: u32 = 6;
 
 /// Added to each such wait, so that a short backoff does not use them up before a switch is noticed.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// And never longer than this: a switch should not wait for a sleeper.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a fence stops writes.
 pub(super) const FENCED: &str = "writes stop: no majority of regions confirms who writes";
@@ -66,6 +69,9 @@ impl<'c> Call<'c> {
         self.core.budget.deposit();
         let mut progress = self.begin();
         loop {
+            if self.core.is_stopped() {
+                return Err(self.unavailable("the client was shut down", &mut progress));
+            }
             match self.pass(&mut progress).await {
                 Pass::Ended(result) => return result,
                 Pass::Again(wait) => tokio::time::sleep(wait).await,
@@ -218,9 +224,13 @@ impl<'c> Call<'c> {
     /// Waits for a node to come back or a region to take over, if there is time.
     pub(super) fn look_again(&self, progress: &mut Progress) -> Option<Duration> {
         progress.passes += 1;
-        let wait = self.core.backoff.delay(progress.passes, fastrand::u64(..)) + PAUSE;
-        let is_worthwhile = progress.passes < PASSES && wait < progress.deadline.since(self.core.clock.now());
-        is_worthwhile.then_some(wait)
+        let wait = self.core.backoff.delay(progress.passes, fastrand::u64(..)).min(LONGEST_PAUSE) + PAUSE;
+        let now = self.core.clock.now();
+        // Somebody will take it: the region has just been lost, or another one takes over. With every region down, waiting
+        // for the deadline would only hold callers up.
+        let has_hope = progress.passes < PASSES || self.core.next_try(now).is_none();
+        let is_worthwhile = has_hope && !self.core.is_stopped();
+        (is_worthwhile && wait < progress.deadline.since(now)).then_some(wait)
     }
 
     /// The policy allows no node: for ever, or as long as copies are behind.

@@ -17,8 +17,11 @@ const LONGEST: usize = 32;
 
 impl History {
     pub(crate) fn note(&mut self, node: &str, took: Duration, what: impl Into<String>) {
-        if self.attempts.len() < LONGEST {
-            self.attempts.push(Attempt { node: node.to_owned(), took, what: what.into() });
+        let what = what.into();
+        // The same again tells nothing new.
+        let is_known = self.attempts.iter().any(|attempt| attempt.node == node && attempt.what == what);
+        if self.attempts.len() < LONGEST && !is_known {
+            self.attempts.push(Attempt { node: node.to_owned(), took, what });
         }
     }
 

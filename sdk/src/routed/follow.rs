@@ -84,7 +84,7 @@ impl Core {
         ledger.followed = ledger.newest.epoch;
         for (index, (_, new)) in nodes() {
             if let Some(node) = self.node(index) {
-                node.expect(new.role);
+                node.expect(new.role, self.clock.now());
             }
         }
         for (index, (_, new)) in promoted() {

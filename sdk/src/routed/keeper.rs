@@ -8,7 +8,10 @@ use super::{
     node::Node,
     plane::Core,
 };
-use crate::{dial::DialError, routing::NodeIndex};
+use crate::{
+    dial::DialError,
+    routing::{NodeIndex, Role},
+};
 
 /// Between attempts to connect: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -25,13 +28,16 @@ pub(crate) async fn keep_connected(core: Arc<Core>, index: NodeIndex, node: Arc<
         moves.look();
         let asked = core.clock.now();
         let connecting = node.endpoint.connect(node.role()).await;
-        node.tried();
         match connecting {
             Ok(Connected { link, round_trip, at }) => {
                 // A distant node's first probe must not be late by what was assumed of it.
                 node.record_answer(core.clock.now(), round_trip);
-                node.see_role(node.role());
+                node.see_role(node.role(), core.clock.now());
+                if node.role() == Role::Primary {
+                    node.set_takes_writes(true, core.clock.now());
+                }
                 node.connected(line, link, core.clock.now());
+                node.tried();
                 pause = PAUSES.0;
                 said = None;
                 tokio::select! {
@@ -49,11 +55,13 @@ pub(crate) async fn keep_connected(core: Arc<Core>, index: NodeIndex, node: Arc<
                 }
                 tracing::debug!(node = %node.name, %error, "cannot connect");
                 if let ConnectError::WrongRole { found: Some(found), copy, .. } = &error {
-                    node.see_role(*found);
+                    node.see_role(*found, core.clock.now());
                     // It may be the one server left that knows of its own promotion.
                     core.heard(index, asked, copy.as_deref());
                     pause = PAUSE_IN_OTHER_ROLE;
                 }
+                // Only now: what the server is, and what it knows of who writes, is told.
+                node.tried();
                 // Word of a new primary ends the wait.
                 let word = async {
                     tokio::select! {

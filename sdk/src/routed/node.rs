@@ -51,8 +51,10 @@ pub(crate) struct Node {
     said: AtomicU8,
     /// Why it is down; of use only while it is.
     why_down: ArcSwapOption<String>,
-    /// When it last answered anything, in microseconds.
-    answered_at: AtomicU64,
+    /// When it last took a write, or could have, in microseconds; 0 for never.
+    writable_at: AtomicU64,
+    /// Since when it says that it is a replica where a primary is expected, in microseconds; 0 if it does not.
+    demoted_at: AtomicU64,
     /// Whether a first attempt to connect has ended, well or badly.
     was_tried: AtomicBool,
     events: Events,
@@ -65,6 +67,9 @@ pub(crate) struct Line {
 }
 
 const UNKNOWN: u64 = u64::MAX;
+
+/// How long a primary that was made a replica is waited for to have a successor.
+const SUCCESSION: Duration = Duration::from_secs(5);
 
 const NOTHING: u8 = 0;
 const UP: u8 = 1;
@@ -120,11 +125,12 @@ impl Node {
             came_up: Notify::new(),
             said: AtomicU8::new(NOTHING),
             why_down: ArcSwapOption::empty(),
-            answered_at: AtomicU64::new(0),
+            writable_at: AtomicU64::new(0),
+            demoted_at: AtomicU64::new(0),
             was_tried: AtomicBool::new(false),
             events,
         };
-        node.expect(role);
+        node.role.replace(role);
         node
     }
 
@@ -134,8 +140,11 @@ impl Node {
     }
 
     /// Gives it another role. Its connections are made anew, since each verifies the role.
-    pub(crate) fn expect(&self, role: Role) {
+    pub(crate) fn expect(&self, role: Role, now: Moment) {
         if self.role.replace(role) != role {
+            // Who has just been put in charge gets the time it takes to connect anew.
+            self.writable_at.store(now.as_micros(), Ordering::Release);
+            self.demoted_at.store(0, Ordering::Release);
             self.fresh_as_of.store(UNKNOWN, Ordering::Release);
             self.takes_writes.store(true, Ordering::Release);
             self.disconnect("its role changed");
@@ -144,8 +153,14 @@ impl Node {
     }
 
     /// What the server says it is.
-    pub(crate) fn see_role(&self, role: Role) {
+    pub(crate) fn see_role(&self, role: Role, now: Moment) {
         self.seen_role.store(1 + u8::from(role == Role::Replica), Ordering::Release);
+        let is_demoted = role == Role::Replica && self.role() == Role::Primary;
+        if !is_demoted {
+            self.demoted_at.store(0, Ordering::Release);
+        } else if self.demoted_at.load(Ordering::Acquire) == 0 {
+            self.demoted_at.store(now.as_micros().max(1), Ordering::Release);
+        }
     }
 
     /// What the server last said it was.
@@ -234,6 +249,8 @@ impl Node {
 
     /// Drops every connection for good; lent ones when they come back.
     pub(crate) fn close(&self, why: &str) {
+        // Nobody needs to be told.
+        self.said.store(DOWN, Ordering::Release);
         self.disconnect(why);
         self.pools.close();
     }
@@ -284,23 +301,30 @@ impl Node {
     }
 
     /// Whether a primary took the last probe's write.
-    pub(crate) fn set_takes_writes(&self, takes_writes: bool) {
+    pub(crate) fn set_takes_writes(&self, takes_writes: bool, now: Moment) {
         self.takes_writes.store(takes_writes, Ordering::Release);
+        if takes_writes {
+            self.writable_at.store(now.as_micros().max(1), Ordering::Release);
+        }
     }
 
-    /// Whether it could be the writer. A node that has just answered is not given up for a lost connection: it may be
-    /// back in a moment, and another region's data are other data.
+    /// Whether its region should go on writing here: another region's data are other data, so that leaving has to wait.
+    ///
+    /// A node that has just taken writes may be back in a moment: a connection broke, a server restarts. One that says it
+    /// is a replica now was made one, and whoever did so names its successor soon: at a planned promotion clients used to
+    /// leave for another region in the milliseconds before they read who that was.
     pub(crate) fn is_writable(&self, now: Moment, patience: Duration) -> bool {
-        let is_up = || self.is_connected() && self.breaker.is_closed();
-        let answered_at = self.answered_at.load(Ordering::Acquire);
-        let is_recent = || answered_at != 0 && now.since(Moment::from_micros(answered_at)) < patience;
-        self.takes_writes.load(Ordering::Acquire) && (is_up() || is_recent())
+        let is_up = self.is_connected() && self.breaker.is_closed() && self.takes_writes.load(Ordering::Acquire);
+        let is_recent = |at: &AtomicU64, limit: Duration| {
+            let at = at.load(Ordering::Acquire);
+            at != 0 && now.since(Moment::from_micros(at)) < limit
+        };
+        is_up || is_recent(&self.writable_at, patience) || is_recent(&self.demoted_at, SUCCESSION.max(patience))
     }
 
     /// It answered, by a call or a probe.
     pub(crate) fn record_answer(&self, now: Moment, took: Duration) {
         self.latency.record(now, took);
-        self.answered_at.store(now.as_micros(), Ordering::Release);
     }
 
     /// As policies see it.
@@ -387,7 +411,6 @@ impl Flight<'_> {
 
     /// It was answered after it had waited at the server, as it asked to: how long says nothing about the node.
     pub(crate) fn waited(mut self, now: Moment) {
-        self.node.answered_at.store(now.as_micros(), Ordering::Release);
         self.record(now, Outcome::Success);
     }
 
@@ -396,7 +419,7 @@ impl Flight<'_> {
         use crate::resilience::Blame;
         match diagnosis.blame {
             Blame::Nobody => return self.answered(now),
-            Blame::Writes => self.node.set_takes_writes(false),
+            Blame::Writes => self.node.set_takes_writes(false, now),
             Blame::Node => {}
         }
         let outcome = if diagnosis.blame == Blame::Node { Outcome::Failure } else { Outcome::Ignored };

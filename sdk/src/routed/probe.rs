@@ -94,7 +94,7 @@ impl Prober<'_> {
         if let Link::Embedded(link) = link {
             // It knows how far it is behind. No heartbeat would ever arrive by a clock that stands still.
             self.node.set_behind(now, link.behind().await?);
-            self.node.set_takes_writes(true);
+            self.node.set_takes_writes(true, now);
             return Ok(());
         }
         match self.node.role() {
@@ -114,20 +114,20 @@ impl Prober<'_> {
         match set {
             Ok(_) => {
                 let is_back = moment(&get?) == Some(now);
-                node.set_takes_writes(is_back);
+                node.set_takes_writes(is_back, now);
                 Ok(())
             }
             // Not allowed to write heartbeats: whether it takes writes is seen by its role, and by the writes themselves.
             Err(error) if error.code() == Some("NOPERM") => {
                 let is_primary = role_of(link).await? == Some(Role::Primary);
-                node.set_takes_writes(is_primary);
+                node.set_takes_writes(is_primary, now);
                 if !is_primary {
                     node.disconnect("it is a replica, a primary was expected");
                 }
                 Ok(())
             }
             Err(error) => {
-                node.set_takes_writes(false);
+                node.set_takes_writes(false, now);
                 // Full, say: it may still serve reads. Anything else is a failure.
                 match Diagnosis::of_call(&error).blame {
                     Blame::Nobody | Blame::Writes if error.code() != Some("READONLY") => Ok(()),
@@ -164,7 +164,7 @@ impl Prober<'_> {
             |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         if field("role") == Some("master") {
             // The keeper says so and waits until it is a replica again, or is to be a primary.
-            node.see_role(Role::Primary);
+            node.see_role(Role::Primary, now);
             node.disconnect("it says that it is a primary, a replica was expected");
             self.core.suspect();
             return Ok(());

@@ -20,7 +20,7 @@ use archipelago::{
 use futures_util::StreamExt;
 use redis::AsyncCommands;
 
-use crate::world::before;
+use crate::world::{World, before};
 
 /// `us` with a replica in `eu` and one in `ap`; `eu` and `ap` with primaries of their own.
 struct Stage {
@@ -207,6 +207,40 @@ async fn poll_event(
             return event;
         }
     }
+}
+
+/// With automatic failover every client used to leave for the other region in the moment between the old writer's end and
+/// the record, and new clients began there.
+#[tokio::test]
+async fn a_promotion_is_no_failover() {
+    let world = World::start().await;
+    let (client, connection) = world.client("").await;
+    let mut events = client.events();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = incrementing(&connection, "n", &stop);
+    poll::until("writes", || async { (count(&world.us, "n").await > 100).then_some(()) }).await;
+    let promoted = promote(&world.direct_config(), &PromoteOptions::to("eu"), |_| {}).await.unwrap();
+    let new = &world.us.replicas()[0];
+    let at_switch = count(new, "n").await;
+    poll::until("writes at the new writer", || async { (count(new, "n").await > at_switch + 100).then_some(()) }).await;
+    stop.store(true, Ordering::Relaxed);
+    let tally = writing.await.unwrap();
+    assert_eq!((tally.maybe_applied, tally.refused), (0, 0), "{tally:?}");
+    assert_eq!((count(new, "n").await, count(&world.eu, "n").await), (tally.acknowledged, 0));
+    let promoted_event = poll_event(&mut events, |event| {
+        assert!(!matches!(event, Event::Switched { .. } | Event::MayLack { .. }), "{event}");
+        matches!(event, Event::Promoted { .. })
+    });
+    assert!(promoted_event.await.to_string().contains(&promoted.to));
+    // Whoever comes now goes there from the first call on.
+    for n in 0..5 {
+        let late = Client::builder().config(world.config("")).build().await.unwrap();
+        let mut connection = late.connection("profiles").unwrap();
+        assert_eq!(connection.incr::<_, _, i64>("late", 1).await.unwrap(), n + 1);
+        assert_eq!(late.active_region().unwrap().as_str(), "us");
+        late.shut_down().await;
+    }
+    client.shut_down().await;
 }
 
 #[tokio::test]

@@ -35,16 +35,12 @@ impl World {
 
     /// The configuration, with more lines for `[keyspaces.profiles.routing]` and whatever follows it.
     pub fn config(&self, routing: &str) -> Config {
-        let text = format!(
-            "local = \"eu\"\n\
-             [regions.us]\nurl = \"{}\"\nweight = 2\nreplicas = {{ eu = [\"{}\"] }}\n\
-             [regions.eu]\nurl = \"{}\"\n\
-             [keyspaces.profiles]\nmode = \"routed\"\n[keyspaces.profiles.routing]\n{routing}\n",
-            self.us_proxy.url(),
-            self.copy_proxy.url(),
-            self.eu_proxy.url(),
-        );
-        text.parse().unwrap()
+        config(routing, [self.us_proxy.url(), self.copy_proxy.url(), self.eu_proxy.url()])
+    }
+
+    /// The same without proxies: an operator's, for servers follow each other at these addresses.
+    pub fn direct_config(&self) -> Config {
+        config("", [self.us.url(), self.us.replicas()[0].url(), self.eu.url()])
     }
 
     /// A client whose nodes are all up.
@@ -54,6 +50,16 @@ impl World {
         all_up(&connection).await;
         (client, connection)
     }
+}
+
+fn config(routing: &str, [us, copy, eu]: [String; 3]) -> Config {
+    let text = format!(
+        "local = \"eu\"\n\
+         [regions.us]\nurl = \"{us}\"\nweight = 2\nreplicas = {{ eu = [\"{copy}\"] }}\n\
+         [regions.eu]\nurl = \"{eu}\"\n\
+         [keyspaces.profiles]\nmode = \"routed\"\n[keyspaces.profiles.routing]\n{routing}\n"
+    );
+    text.parse().unwrap()
 }
 
 pub async fn before(server: SocketAddr) -> ChaosProxy {
