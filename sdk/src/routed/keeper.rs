@@ -8,7 +8,10 @@ use super::{
     node::Node,
     plane::Core,
 };
-use crate::{dial::DialError, routing::NodeIndex};
+use crate::{
+    dial::{DialError, Moves},
+    routing::NodeIndex,
+};
 
 /// Between attempts to connect: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -31,16 +34,26 @@ pub(crate) async fn keep_connected(core: Arc<Core>, index: NodeIndex, node: Arc<
                 // A distant node's first probe must not be late by what was assumed of it.
                 node.record_answer(core.clock.now(), round_trip);
                 node.see_role(node.role());
-                node.connected(line, link, core.clock.now());
-                pause = PAUSES.0;
+                let since = core.clock.now();
+                node.connected(line, link, since);
                 said = None;
                 tokio::select! {
                     () = node.lost(line) => {}
                     () = moves.away_from(at.as_ref()) => node.disconnect("the Sentinels name another primary"),
+                    () = node.doubted(line) => {}
+                }
+                // A server may let everybody in and serve nobody: while it loads its data, say.
+                if core.clock.now().since(since) >= PAUSES.1 {
+                    pause = PAUSES.0;
+                } else {
+                    wait(&node, &mut moves, &mut pause).await;
                 }
             }
             Err(error) => {
-                node.note_down(&error.to_string());
+                // While it was only doubted, the connection it has may be well again.
+                if !node.is_connected() {
+                    node.note_down(&error.to_string());
+                }
                 // Said once, not at every attempt.
                 let event = event_of(&node, &error);
                 if event.is_some() && event != said {
@@ -54,21 +67,24 @@ pub(crate) async fn keep_connected(core: Arc<Core>, index: NodeIndex, node: Arc<
                     core.heard(index, asked, copy.as_deref());
                     pause = PAUSE_IN_OTHER_ROLE;
                 }
-                // Word of a new primary ends the wait.
-                let word = async {
-                    tokio::select! {
-                        () = moves.news() => {}
-                        () = node.hurried() => {}
-                    }
-                };
-                if tokio::time::timeout(pause, word).await.is_ok() {
-                    pause = PAUSES.0;
-                } else {
-                    pause = (pause * 2).min(PAUSES.1);
-                }
+                wait(&node, &mut moves, &mut pause).await;
             }
         }
     }
+}
+
+/// Waits before the next attempt, each time longer. Word of a new primary ends the wait.
+async fn wait(node: &Node, moves: &mut Moves, pause: &mut Duration) {
+    let word = async {
+        tokio::select! {
+            () = moves.news() => {}
+            () = node.hurried() => {}
+        }
+    };
+    *pause = match tokio::time::timeout(*pause, word).await {
+        Ok(()) => PAUSES.0,
+        Err(_) => (*pause * 2).min(PAUSES.1),
+    };
 }
 
 /// What somebody has to do something about: waiting does not help.
