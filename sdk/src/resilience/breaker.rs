@@ -263,7 +263,8 @@ impl Shared {
             }
             Outcome::Failure => {
                 self.window.add(now, Sort::Failure);
-                self.streak.lengthen(generation, admitted, now) >= self.options.consecutive_failures
+                let are_many = self.window.are_many(now, Sort::Failure, self.options.minimum_calls);
+                self.streak.lengthen(generation, admitted, now, are_many) >= self.options.consecutive_failures
                     || self.window.is_over(now, Sort::Failure, self.options.failure_rate, self.options.minimum_calls)
             }
         };

@@ -78,6 +78,14 @@ impl Latency {
         Duration::from_micros(self.attempt_timeout.load(Ordering::Relaxed))
     }
 
+    /// How long an attempt may take if the node that can be asked instead is a last resort: at least the cap.
+    ///
+    /// Its answer is worse than a late one, so that being a little slow is no reason to go there.
+    #[must_use]
+    pub fn patient_timeout(&self) -> Duration {
+        self.attempt_timeout().max(self.options.timeout_cap)
+    }
+
     /// How long to wait for an answer before a hedge goes out: the 95th percentile, at least a floor.
     #[must_use]
     pub fn hedge_delay(&self) -> Duration {
@@ -200,9 +208,10 @@ mod tests {
     #[test]
     fn a_near_node_gets_the_floor_and_a_far_one_twice_its_median() {
         let (near, _) = seen(1_000, 5, |_| Duration::from_micros(300));
-        assert_eq!(near.attempt_timeout(), ms(100));
+        assert_eq!((near.attempt_timeout(), near.patient_timeout()), (ms(100), ms(250)));
         assert_eq!(near.hedge_delay(), ms(10));
         let (far, _) = seen(100, 5, |_| ms(300));
+        assert_eq!(far.patient_timeout(), far.attempt_timeout());
         assert!(far.attempt_timeout() > ms(560) && far.attempt_timeout() < ms(640), "{far:?}");
         assert!(!far.is_slow(ms(310)));
     }

@@ -13,7 +13,7 @@ use redis::{RedisError, RedisResult, Value};
 use tokio::time::Sleep;
 
 use super::{
-    call::{Call, Progress},
+    call::{Call, Progress, Spare},
     link::{Answer, Link},
     node::{Flight, Node},
     route::Route,
@@ -53,9 +53,9 @@ impl<'c> Call<'c> {
         progress.attempts += 1;
         let Open { index, node, flight, link } = open;
         let departed = flight.departed();
-        let has_spare = self.is_idempotent && self.has_open(route);
-        let patience = self.patience(node, departed, has_spare, progress);
-        let may_hedge = has_spare && self.access == Access::Read && !self.options.no_hedge;
+        let spare = self.spare(route);
+        let patience = self.patience(node, departed, spare, progress);
+        let may_hedge = spare == Some(Spare::SameData) && self.access == Access::Read && !self.options.no_hedge;
         let hedge_after = if may_hedge { node.latency.hedge_delay().min(patience) } else { patience };
 
         let mut handle = Link::clone(&link);
@@ -65,10 +65,10 @@ impl<'c> Call<'c> {
         let mut end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
         if end.is_none() && hedge_after < patience {
             timer.as_mut().reset(self.core.clock.instant(departed.after(patience)));
-            let hedge = if self.core.budget.withdraw_hedge() { self.next_open(route, progress) } else { None };
+            let hedge = if self.core.budget.withdraw_hedge() { self.next_alike(route, progress) } else { None };
             let Some(hedge) = hedge else {
                 end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
-                return self.land(flight, end, patience, progress).map(|answer| (answer, index));
+                return self.land(flight, &link, end, patience, progress).map(|answer| (answer, index));
             };
             // On the heap, as everything that is rare: a call's future would otherwise be too large for the allocator's
             // fast lists.
@@ -77,26 +77,36 @@ impl<'c> Call<'c> {
             match (raced.first, raced.second) {
                 (first, Some(Ok(answer))) => {
                     match first {
-                        Some(end) => drop(self.land(flight, end, patience, progress)),
+                        Some(end) => drop(self.land(flight, &link, end, patience, progress)),
                         None => self.judge_later(node, flight, link, patience),
                     }
                     return Ok((answer, hedge_index));
                 }
+                // The application's own error is an answer, too: no reason to wait on, nor to blame who is under way.
+                (None, Some(Err(second))) => {
+                    self.judge_later(node, flight, link, patience);
+                    return Err(second);
+                }
                 // Both failed: what the hedge met is the newer news.
                 (Some(first @ (None | Some(Err(_)))), Some(Err(second))) => {
-                    let failed = self.land(flight, first, patience, progress);
+                    let failed = self.land(flight, &link, first, patience, progress);
                     return failed.and(Err(second));
                 }
                 (first, Some(Err(_)) | None) => end = first.flatten(),
             }
         }
-        self.land(flight, end, patience, progress).map(|answer| (answer, index))
+        self.land(flight, &link, end, patience, progress).map(|answer| (answer, index))
     }
 
-    /// How long an attempt may take. What may not be repeated has nothing better to do than to wait.
-    fn patience(&self, node: &Node, departed: Moment, has_spare: bool, progress: &Progress) -> Duration {
+    /// How long an attempt may take. What may not be repeated has nothing better to do than to wait, and what could go
+    /// on to other data only waits longer.
+    fn patience(&self, node: &Node, departed: Moment, spare: Option<Spare>, progress: &Progress) -> Duration {
         let remaining = progress.deadline.since(departed);
-        if has_spare { node.latency.attempt_timeout().min(remaining) } else { remaining }
+        match spare.filter(|_| self.is_idempotent) {
+            Some(Spare::SameData) => node.latency.attempt_timeout().min(remaining),
+            Some(Spare::OtherData) => node.latency.patient_timeout().min(remaining),
+            None => remaining,
+        }
     }
 
     /// Waits for the first good answer of two. The first is left as it was when the second was good before it.
@@ -110,8 +120,7 @@ impl<'c> Call<'c> {
     ) -> (NodeIndex, Raced) {
         progress.attempts += 1;
         let Open { index, node, flight, link } = hedge;
-        let has_spare = self.is_idempotent && self.has_open(route);
-        let patience = self.patience(node, flight.departed(), has_spare, progress);
+        let patience = self.patience(node, flight.departed(), self.spare(route), progress);
         let until = flight.departed().after(patience);
         let mut handle = Link::clone(&link);
         let mut second = pin!(handle.send(self.work));
@@ -129,17 +138,28 @@ impl<'c> Call<'c> {
                 second_end = Some(end);
             }
             let are_over = first_end.is_some() && second_end.is_some();
-            if are_over || is_answer(&first_end) || is_answer(&second_end) { Poll::Ready(()) } else { Poll::Pending }
+            let is_answered = [&first_end, &second_end].into_iter().flatten().any(|end| self.is_answer(end));
+            if are_over || is_answered { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        let second = second_end.map(|end| self.land(flight, end, patience, progress));
+        let second = second_end.map(|end| self.land(flight, &link, end, patience, progress));
         (index, Raced { first: first_end, second })
+    }
+
+    /// Whether this is the answer that any node would give: data, or the application's own error.
+    fn is_answer(&self, end: &End) -> bool {
+        match end {
+            Some(Ok(answer)) => refusal_among(answer, self.is_idempotent).is_none(),
+            Some(Err(error)) => Diagnosis::of_call(error).failure == Failure::Answered,
+            None => false,
+        }
     }
 
     /// Tells the node how it went.
     fn land(
         &self,
         flight: Flight<'_>,
+        link: &Arc<Link>,
         end: End,
         patience: Duration,
         progress: &mut Progress,
@@ -166,7 +186,7 @@ impl<'c> Call<'c> {
         if diagnosis.suspects_topology {
             self.core.suspect();
         }
-        flight.failed(now, diagnosis);
+        flight.failed(now, diagnosis, Some(link));
         Err(Failed { error, diagnosis, is_stranded: !node.breaker.is_closed() || !node.is_connected() })
     }
 
@@ -189,8 +209,8 @@ impl<'c> Call<'c> {
             let now = clock.now();
             match answered {
                 Ok(Ok(_)) => flight.answered(now),
-                Ok(Err(error)) => flight.failed(now, Diagnosis::of_call(&error)),
-                Err(_) => flight.failed(now, Diagnosis::TIMED_OUT),
+                Ok(Err(error)) => flight.failed(now, Diagnosis::of_call(&error), Some(&link)),
+                Err(_) => flight.failed(now, Diagnosis::TIMED_OUT, Some(&link)),
             }
         });
     }
@@ -200,15 +220,6 @@ impl<'c> Call<'c> {
 struct Raced {
     first: Option<End>,
     second: Option<Result<Answer, Failed>>,
-}
-
-/// Whether this is the answer that any node would give: data, or the application's own error.
-fn is_answer(end: &Option<End>) -> bool {
-    match end {
-        Some(Some(Ok(_))) => true,
-        Some(Some(Err(error))) => Diagnosis::of_call(error).failure == Failure::Answered,
-        Some(None) | None => false,
-    }
 }
 
 fn poll_end(

@@ -54,6 +54,14 @@ pub(super) struct Progress {
     pub(super) history: History,
 }
 
+/// What another node has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spare {
+    SameData,
+    /// Another region's, which may lack what is asked for: a last resort.
+    OtherData,
+}
+
 /// How a pass over a plan ended.
 enum Pass {
     Ended(RedisResult<(Answer, NodeIndex)>),
@@ -152,13 +160,14 @@ impl<'c> Call<'c> {
     }
 
     /// The next step whose node takes calls; notes those that do not.
-    pub(super) fn next_open(&self, route: &mut Route, progress: &mut Progress) -> Option<Open<'c>> {
-        loop {
-            let step = route.advance()?;
-            if let Some(open) = self.open(step, progress) {
-                return Some(open);
-            }
-        }
+    fn next_open(&self, route: &mut Route, progress: &mut Progress) -> Option<Open<'c>> {
+        std::iter::from_fn(|| route.advance()).find_map(|step| self.open(step, progress))
+    }
+
+    /// The same, among nodes with the same data: a hedge must not bring the answer of another region, which may lack
+    /// them, only because this one is a little slow.
+    pub(super) fn next_alike(&self, route: &mut Route, progress: &mut Progress) -> Option<Open<'c>> {
+        std::iter::from_fn(|| route.advance_alike()).find_map(|step| self.open(step, progress))
     }
 
     fn open(&self, step: Step, progress: &mut Progress) -> Option<Open<'c>> {
@@ -180,9 +189,15 @@ impl<'c> Call<'c> {
     }
 
     /// Whether another node of the route takes calls now.
-    pub(super) fn has_open(&self, route: &Route) -> bool {
-        let mut left = route.left().filter_map(|step| self.core.node(step.node));
-        left.any(|node| node.is_open())
+    fn has_open(&self, route: &Route) -> bool {
+        self.spare(route).is_some()
+    }
+
+    /// What kind of node of the route would take the call next.
+    pub(super) fn spare(&self, route: &Route) -> Option<Spare> {
+        let is_open = |step: &Step| self.core.node(step.node).is_some_and(|node| node.is_open());
+        let next = route.left().find(is_open)?;
+        Some(if route.is_alike(next) { Spare::SameData } else { Spare::OtherData })
     }
 
     fn after(&self, failed: &Failed, route: &Route, progress: &Progress) -> Next {

@@ -9,7 +9,7 @@ use super::{
     plane::Core,
 };
 use crate::{
-    dial::DialError,
+    dial::{DialError, Moves},
     routing::{NodeIndex, Role},
 };
 
@@ -32,21 +32,31 @@ pub(crate) async fn keep_connected(core: Arc<Core>, index: NodeIndex, node: Arc<
             Ok(Connected { link, round_trip, at }) => {
                 // A distant node's first probe must not be late by what was assumed of it.
                 node.record_answer(core.clock.now(), round_trip);
-                node.see_role(node.role(), core.clock.now());
+                let since = core.clock.now();
+                node.see_role(node.role(), since);
                 if node.role() == Role::Primary {
-                    node.set_takes_writes(true, core.clock.now());
+                    node.set_takes_writes(true, since);
                 }
-                node.connected(line, link, core.clock.now());
+                node.connected(line, link, since);
                 node.tried();
-                pause = PAUSES.0;
                 said = None;
                 tokio::select! {
                     () = node.lost(line) => {}
                     () = moves.away_from(at.as_ref()) => node.disconnect("the Sentinels name another primary"),
+                    () = node.doubted(line) => {}
+                }
+                // A server may let everybody in and serve nobody: while it loads its data, say.
+                if core.clock.now().since(since) >= PAUSES.1 {
+                    pause = PAUSES.0;
+                } else {
+                    wait(&node, &mut moves, &mut pause).await;
                 }
             }
             Err(error) => {
-                node.note_down(&error.to_string());
+                // While it was only doubted, the connection it has may be well again.
+                if !node.is_connected() {
+                    node.note_down(&error.to_string());
+                }
                 // Said once, not at every attempt.
                 let event = event_of(&node, &error);
                 if event.is_some() && event != said {
@@ -62,21 +72,24 @@ pub(crate) async fn keep_connected(core: Arc<Core>, index: NodeIndex, node: Arc<
                 }
                 // Only now: what the server is, and what it knows of who writes, is told.
                 node.tried();
-                // Word of a new primary ends the wait.
-                let word = async {
-                    tokio::select! {
-                        () = moves.news() => {}
-                        () = node.hurried() => {}
-                    }
-                };
-                if tokio::time::timeout(pause, word).await.is_ok() {
-                    pause = PAUSES.0;
-                } else {
-                    pause = (pause * 2).min(PAUSES.1);
-                }
+                wait(&node, &mut moves, &mut pause).await;
             }
         }
     }
+}
+
+/// Waits before the next attempt, each time longer. Word of a new primary ends the wait.
+async fn wait(node: &Node, moves: &mut Moves, pause: &mut Duration) {
+    let word = async {
+        tokio::select! {
+            () = moves.news() => {}
+            () = node.hurried() => {}
+        }
+    };
+    *pause = match tokio::time::timeout(*pause, word).await {
+        Ok(()) => PAUSES.0,
+        Err(_) => (*pause * 2).min(PAUSES.1),
+    };
 }
 
 /// What somebody has to do something about: waiting does not help.

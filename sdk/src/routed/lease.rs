@@ -197,7 +197,7 @@ impl Turn<'_> {
         if self.blocking.is_some() && diagnosis.blame == Blame::Nobody {
             flight.waited(now);
         } else {
-            flight.failed(now, of_node(diagnosis));
+            flight.failed(now, of_node(diagnosis), None);
         }
         Err(self.failed(error.to_string(), took, Some((error, diagnosis.failure))))
     }

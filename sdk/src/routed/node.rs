@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use super::{
@@ -64,6 +65,7 @@ pub(crate) struct Node {
 pub(crate) struct Line {
     link: ArcSwapOption<Link>,
     lost: Notify,
+    doubted: Notify,
 }
 
 const UNKNOWN: u64 = u64::MAX;
@@ -105,7 +107,7 @@ impl Node {
         events: Events,
     ) -> Self {
         let expected = Expected::default();
-        let line = || Line { link: ArcSwapOption::empty(), lost: Notify::new() };
+        let line = || Line { link: ArcSwapOption::empty(), lost: Notify::new(), doubted: Notify::new() };
         let node = Self {
             name,
             pools: Pools::new(expected.clone(), exclusive),
@@ -216,10 +218,12 @@ impl Node {
 
     /// A connection is up on this line: it answered, and has the right role.
     pub(crate) fn connected(&self, line: usize, link: Link, now: Moment) {
-        if let Some(line) = self.lines.get(line)
-            && line.link.swap(Some(Arc::new(link))).is_none()
-        {
-            self.links.fetch_add(1, Ordering::AcqRel);
+        if let Some(line) = self.lines.get(line) {
+            // Whatever was doubted so far is replaced.
+            let _ = line.doubted.notified().now_or_never();
+            if line.link.swap(Some(Arc::new(link))).is_none() {
+                self.links.fetch_add(1, Ordering::AcqRel);
+            }
         }
         self.breaker.close(now);
         self.note_up();
@@ -235,6 +239,22 @@ impl Node {
         }
     }
 
+    /// A probe had no answer in time: has another connection made beside each, to put in its place if it comes about.
+    ///
+    /// On one connection an answer that is late holds up all that follow. A node that is gone makes no new connection,
+    /// while one that is well does so before it would be given up.
+    pub(crate) fn doubt(&self) {
+        self.lines.iter().for_each(|line| line.doubted.notify_one());
+    }
+
+    /// Waits until the connection of this line is doubted.
+    pub(crate) async fn doubted(&self, line: usize) {
+        match self.lines.get(line) {
+            Some(line) => line.doubted.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Drops every connection: each is made anew, and verified.
     pub(crate) fn disconnect(&self, why: &str) {
         for line in &self.lines {
@@ -245,6 +265,28 @@ impl Node {
         }
         self.pools.purge();
         self.note_down(why);
+    }
+
+    /// Makes a connection anew that broke, or every one if it led to the wrong server.
+    ///
+    /// One that was replaced meanwhile says nothing: its calls may fail one by one for a while, and each would drop the
+    /// next connection, which is well.
+    pub(crate) fn replace(&self, broken: &Arc<Link>, is_wrong_server: bool) {
+        let why = "its connection broke";
+        let leads_there = |line: &&Line| is_same(line.link.load().as_ref(), broken);
+        let Some(line) = self.lines.iter().find(leads_there) else { return };
+        if is_wrong_server {
+            return self.disconnect(why);
+        }
+        if !is_same(line.link.compare_and_swap(broken, None).as_ref(), broken) {
+            return;
+        }
+        self.links.fetch_sub(1, Ordering::AcqRel);
+        line.lost.notify_one();
+        if !self.is_connected() {
+            self.pools.purge();
+            self.note_down(why);
+        }
     }
 
     /// Drops every connection for good; lent ones when they come back.
@@ -377,6 +419,10 @@ impl Node {
     }
 }
 
+fn is_same(link: Option<&Arc<Link>>, other: &Arc<Link>) -> bool {
+    link.is_some_and(|link| Arc::ptr_eq(link, other))
+}
+
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("name", &self.name).field("role", &self.role()).finish_non_exhaustive()
@@ -414,8 +460,8 @@ impl Flight<'_> {
         self.record(now, Outcome::Success);
     }
 
-    /// It failed.
-    pub(crate) fn failed(mut self, now: Moment, diagnosis: Diagnosis) {
+    /// It failed, on one of the shared connections or on another.
+    pub(crate) fn failed(mut self, now: Moment, diagnosis: Diagnosis, link: Option<&Arc<Link>>) {
         use crate::resilience::Blame;
         match diagnosis.blame {
             Blame::Nobody => return self.answered(now),
@@ -424,8 +470,10 @@ impl Flight<'_> {
         }
         let outcome = if diagnosis.blame == Blame::Node { Outcome::Failure } else { Outcome::Ignored };
         self.record(now, outcome);
-        if diagnosis.replaces_connection {
-            self.node.disconnect("its connection broke");
+        match link {
+            Some(link) if diagnosis.replaces_connection => self.node.replace(link, diagnosis.suspects_topology),
+            None if diagnosis.replaces_connection => self.node.disconnect("its connection broke"),
+            Some(_) | None => {}
         }
     }
 
@@ -440,5 +488,66 @@ impl Flight<'_> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         self.node.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+    use crate::{Embedded, routed::embedded::EmbeddedServer};
+
+    /// A node with so many lines, and a way to connect it.
+    fn node(lines: usize) -> (Node, impl AsyncFn(&Node, usize)) {
+        let regions = Embedded::builder().region("us").build().unwrap();
+        let server = regions.nodes(&"us".parse().unwrap()).remove(0);
+        let endpoint = Endpoint::Embedded(EmbeddedServer::new(server));
+        let options = ResilienceOptions::default();
+        let node = Node::new("us/primary".into(), endpoint, Role::Primary, (lines, 1), &options, Events::new());
+        let connect = async |node: &Node, line: usize| {
+            let connected = node.endpoint.connect(Role::Primary).await.unwrap();
+            node.connected(line, connected.link, Moment::START);
+        };
+        (node, connect)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_replaced_speaks_against_no_other() {
+        let (node, connect) = node(1);
+        connect(&node, 0).await;
+        let old = node.link().unwrap();
+        node.replace(&old, false);
+        assert!(!node.is_connected());
+        connect(&node, 0).await;
+        // A hundred calls were under way on the old one, and fail one by one.
+        node.replace(&old, false);
+        node.replace(&old, true);
+        assert!(node.is_connected());
+    }
+
+    #[tokio::test]
+    async fn one_broken_connection_of_several_is_replaced_alone_and_a_wrong_server_is_left_by_all() {
+        let (node, connect) = node(2);
+        connect(&node, 0).await;
+        connect(&node, 1).await;
+        node.replace(&node.link().unwrap(), false);
+        assert!(node.is_connected());
+        node.lost(0).now_or_never().or_else(|| node.lost(1).now_or_never()).unwrap();
+        node.replace(&node.link().unwrap(), true);
+        assert!(!node.is_connected() && node.link().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_doubted_connection_stays_until_another_is_there_and_doubt_ends_with_it() {
+        let (node, connect) = node(1);
+        connect(&node, 0).await;
+        let old = node.link().unwrap();
+        node.doubt();
+        assert!(node.is_connected());
+        connect(&node, 0).await;
+        assert!(!Arc::ptr_eq(&old, &node.link().unwrap()));
+        assert!(node.doubted(0).now_or_never().is_none());
+        node.disconnect("its calls fail");
+        assert!(!node.is_connected(), "counted once");
     }
 }

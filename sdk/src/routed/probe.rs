@@ -65,9 +65,11 @@ pub(crate) async fn keep_probing(core: Arc<Core>, index: NodeIndex, node: Arc<No
             Some(diagnosis) if diagnosis.blame == Blame::Node || diagnosis.replaces_connection => {
                 (failures, successes) = (failures + 1, 0);
                 if diagnosis.replaces_connection {
-                    node.disconnect("its connection broke");
+                    node.replace(&link, diagnosis.suspects_topology);
                 } else if failures >= FAILURES {
                     node.note(node.breaker.open(now));
+                } else {
+                    node.doubt();
                 }
             }
             Some(_) | None => {

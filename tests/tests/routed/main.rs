@@ -17,4 +17,5 @@ mod staleness;
 mod subscribe;
 mod tls;
 mod values;
+mod verdicts;
 mod world;

@@ -7,19 +7,26 @@ use std::{
 
 use crate::resilience::{Moment, moment::micros};
 
+/// How long after the first call that one late answer holds up the last of them is sent, in milliseconds.
+const STALL: u64 = 150;
+
 /// Counts failures during which the node answered nobody.
 ///
 /// A failure counts only if no success was recorded since its call was admitted. Counting in the order of recording
 /// instead takes a node out that is well: the slow ones of a burst of calls time out last, one after the other, when all
 /// others have long been answered.
 ///
-/// Failures close together count once. A connection that breaks takes all its calls with it, and that is one event.
+/// Failures of one event count once. A connection that breaks takes all its calls with it, within a moment. And one late
+/// answer holds up those behind it on the same connection: calls that were under way together are one event, too, if
+/// they were sent soon after each other and are few, however far apart they are given up.
 pub(super) struct Streak {
     burst: u64,
     /// Microseconds. All that a success has to write.
     succeeded_at: AtomicU64,
     /// Generation (16 bits), length (8 bits), when the last failure was counted (40 bits of milliseconds, 34 years).
     word: AtomicU64,
+    /// When the call was admitted whose failure was the last to be counted, in milliseconds.
+    admitted_at: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -31,7 +38,12 @@ struct Word {
 
 impl Streak {
     pub(super) fn new(burst: Duration) -> Self {
-        Self { burst: micros(burst) / 1_000, succeeded_at: AtomicU64::new(0), word: AtomicU64::new(0) }
+        Self {
+            burst: micros(burst) / 1_000,
+            succeeded_at: AtomicU64::new(0),
+            word: AtomicU64::new(0),
+            admitted_at: AtomicU64::new(0),
+        }
     }
 
     /// A success: whatever is in a row ends.
@@ -42,28 +54,33 @@ impl Streak {
         }
     }
 
-    /// A failure of a call admitted then; answers how many there are in a row.
-    pub(super) fn lengthen(&self, generation: u64, admitted: Moment, now: Moment) -> u32 {
+    /// A failure of a call admitted then, one of many lately or of few; answers how many there are in a row.
+    pub(super) fn lengthen(&self, generation: u64, admitted: Moment, now: Moment, are_many: bool) -> u32 {
         let succeeded_at = self.succeeded_at.load(Ordering::Relaxed);
         if succeeded_at > admitted.as_micros() {
             return 0;
         }
         let (generation, now, succeeded_at) = (generation as u16, now.as_micros() / 1_000, succeeded_at / 1_000);
-        let mut length = 0;
+        let admitted = admitted.as_micros() / 1_000;
+        let is_soon = admitted < self.admitted_at.load(Ordering::Relaxed) + STALL;
+        let (mut length, mut is_counted) = (0, false);
         let step = |word: u64| {
             let word = Word::unpack(word);
             let goes_on = word.generation == generation && word.length > 0 && succeeded_at <= word.counted_at;
-            let next = if !goes_on {
-                Word { generation, length: 1, counted_at: now }
-            } else if now.saturating_sub(word.counted_at) < self.burst {
-                word
-            } else {
-                Word { length: word.length.saturating_add(1), counted_at: now, ..word }
+            let is_held_up = !are_many && is_soon && admitted < word.counted_at;
+            is_counted = !goes_on || !is_held_up && now.saturating_sub(word.counted_at) >= self.burst;
+            let next = match (goes_on, is_counted) {
+                (false, _) => Word { generation, length: 1, counted_at: now },
+                (true, true) => Word { length: word.length.saturating_add(1), counted_at: now, ..word },
+                (true, false) => word,
             };
             length = u32::from(next.length);
             Some(next.pack())
         };
         let _always_some = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+        if is_counted {
+            self.admitted_at.store(admitted, Ordering::Relaxed);
+        }
         length
     }
 }

@@ -85,6 +85,27 @@ fn the_slow_ones_of_a_burst_of_calls_are_no_streak() {
 }
 
 #[test]
+fn one_late_answer_and_the_few_calls_behind_it_are_one_failure() {
+    let breaker = breaker();
+    // Ten calls a second on one connection that stalls for 400 ms, each given up after 160: three fail, and a fourth
+    // because of a little jitter. It happened every few minutes, and each time the region was left.
+    // A node that is gone fails the next ones, too, and is noticed within a second.
+    let tickets: Vec<_> = (0..10).map(|i| ticket(&breaker, ms(1_000 + 100 * i))).collect();
+    let failing = tickets.into_iter().zip((1_160..).step_by(100));
+    let mut opened = failing.filter_map(|(ticket, at)| breaker.record(ticket, ms(at), Outcome::Failure).map(|_| at));
+    assert_eq!(opened.next(), Some(1_760));
+}
+
+#[test]
+fn many_calls_that_fail_together_are_more_than_one_late_answer() {
+    let breaker = breaker();
+    let tickets: Vec<_> = (0..100).map(|i| ticket(&breaker, ms(1_000 + i))).collect();
+    let failing = tickets.into_iter().zip(1_100..);
+    let mut opened = failing.filter_map(|(ticket, at)| breaker.record(ticket, ms(at), Outcome::Failure).map(|_| at));
+    assert!(opened.next().is_some_and(|at| at < 1_160), "{:?}", breaker.state());
+}
+
+#[test]
 fn half_of_the_calls_failing_opens_it_however_the_window_is_cut() {
     for start in (0..1_000).step_by(50) {
         let breaker = breaker();

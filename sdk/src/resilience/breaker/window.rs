@@ -63,11 +63,21 @@ impl Window {
 
     /// Whether the share of `sort` has reached `rate`, once there are enough calls.
     pub(super) fn is_over(&self, now: Moment, sort: Sort, rate: f64, minimum: u32) -> bool {
+        let (calls, of_sort) = self.count(now, sort);
+        calls >= u64::from(minimum) && of_sort as f64 >= rate * calls as f64
+    }
+
+    /// Whether there are so many of them.
+    pub(super) fn are_many(&self, now: Moment, sort: Sort, many: u32) -> bool {
+        self.count(now, sort).1 >= u64::from(many)
+    }
+
+    /// All calls, and those of a sort.
+    fn count(&self, now: Moment, sort: Sort) -> (u64, u64) {
         let epoch = (now.as_micros() / self.slice_micros) & EPOCH_MAX;
         let slices = self.slices.iter().map(|slot| Slice::unpack(slot.load(Ordering::Acquire)));
         let current = slices.filter(|slice| age(slice.epoch, epoch) < SLICES as u64);
-        let (calls, of_sort) = current.fold((0, 0), |(calls, sum), slice| (calls + slice.calls, sum + slice.of(sort)));
-        calls >= u64::from(minimum) && of_sort as f64 >= rate * calls as f64
+        current.fold((0, 0), |(calls, sum), slice| (calls + slice.calls, sum + slice.of(sort)))
     }
 
     pub(super) fn clear(&self) {

@@ -186,7 +186,7 @@ fn a_planted_retry_storm_is_seen() {
 }
 
 #[test]
-#[should_panic(expected = "promised 300ms")]
+#[should_panic(expected = "calls to the dead node after a second")]
 fn a_planted_patience_that_grows_in_an_outage_is_seen() {
     check_recovery(0..50, ms(300), |seed| Setup {
         bug: Bug::LearnsFromTimeouts,
