@@ -300,7 +300,8 @@ impl<C> SessionStore<C> {
         // Where `live` was seen it is gone for good, and that spreads.
         let retracted = join_all(records.iter().map(|record| self.in_time(*record, record.retract()))).await;
         if !retracted.iter().any(|answer| matches!(answer, Ok(true))) {
-            if self.here(address).look().await? == Sight::Revoked {
+            let sights = join_all(records.iter().map(|record| self.asked(*record, record.look()))).await;
+            if sights.iter().any(|sight| matches!(sight, Ok(Sight::Revoked))) {
                 return Ok(Revocation::Repeated);
             }
             return retracted.into_iter().collect::<Result<Vec<_>, _>>().map(|_| Revocation::NoSession);

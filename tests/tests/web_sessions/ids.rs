@@ -39,13 +39,17 @@ async fn assert_none(site: &Site, at: usize, id: &SessionId) {
 
 async fn forged_ids_are_no_session_and_leave_nothing_behind(site: Site) {
     let id = site.sessions[0].create("ada", LONG).await.unwrap();
-    let before = [written(&site, 0).await, written(&site, 1).await];
-    for number in 0..5 {
-        for at in [0, 1] {
-            assert_none(&site, at, &forged(&id, number)).await;
+    let forge = async |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            for at in [0, 1] {
+                assert_none(&site, at, &forged(&id, number)).await;
+            }
         }
-    }
-    assert_eq!([written(&site, 0).await, written(&site, 1).await], before);
+        [written(&site, 0).await, written(&site, 1).await]
+    };
+    // The first call on an embedded partition opens it, and writes that down.
+    let opened = forge(0..20).await;
+    assert_eq!(forge(20..40).await, opened);
 }
 
 async fn an_id_of_an_unknown_home_asks_nobody(site: Site) {
