@@ -343,3 +343,42 @@ impl<C: Codec> SessionStore<C> {
         self.data(&id.address()).await?.map(|data| C::decode(&data)).transpose()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+    use crate::Embedded;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    async fn sessions() -> SessionStore {
+        let regions = Embedded::builder().region("eu").build().unwrap();
+        let client = Client::builder().embedded(&regions).local_region("eu").without_sync().build().await.unwrap();
+        SessionStore::new(&client, "default").unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_taken_is_drawn_again() {
+        let sessions = sessions().await;
+        let taken = sessions.create("ada", HOUR).await.unwrap();
+        let fresh = SessionId::random(sessions.regions.here).unwrap();
+        let mut draws = [taken, fresh].into_iter();
+        let data = Json::encode("bob").unwrap();
+        let draw = || Ok(draws.next().unwrap());
+        let id = sessions.insert_drawn(&data, after(HOUR), draw, SessionId::address).await.unwrap();
+        assert_eq!(id, fresh);
+        assert_eq!(sessions.load::<String>(&taken).await.unwrap().as_deref(), Some("ada"));
+        assert_eq!(sessions.load::<String>(&fresh).await.unwrap().as_deref(), Some("bob"));
+    }
+
+    #[tokio::test]
+    async fn randomness_that_repeats_is_an_error_and_overwrites_nothing() {
+        let sessions = sessions().await;
+        let taken = sessions.create("ada", HOUR).await.unwrap();
+        let data = Json::encode("bob").unwrap();
+        let error = sessions.insert_drawn(&data, after(HOUR), || Ok(taken), SessionId::address).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(sessions.load::<String>(&taken).await.unwrap().as_deref(), Some("ada"));
+    }
+}
