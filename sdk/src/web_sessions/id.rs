@@ -115,8 +115,8 @@ mod tests {
         let id = id(0xa3c5, 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
         assert_eq!(id.to_text(), "1a3c5000102030405060708090a0b0c0d0e0f");
         assert_eq!(format!("{id:?}"), "SessionId(session:e7fc589a3f267e8c00364b2cd74fc07c)");
-        assert_eq!(HomeTag::of(&"eu-west-1".parse().unwrap()), HomeTag(0));
-        assert_eq!(HomeTag::of(&"us-east-1".parse().unwrap()), HomeTag(0));
+        assert_eq!(HomeTag::of(&"eu-west-1".parse().unwrap()), HomeTag(48_759));
+        assert_eq!(HomeTag::of(&"us-east-1".parse().unwrap()), HomeTag(45_886));
     }
 
     #[test]
