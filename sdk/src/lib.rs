@@ -66,6 +66,7 @@ pub mod store;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod web_sessions;
 
 pub use archipelago_engine as engine;
 pub use builder::Builder;

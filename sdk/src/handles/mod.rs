@@ -98,22 +98,22 @@ impl Handle {
 }
 
 /// The expiry after so long, by the clock of the region that executes the write.
-fn after(duration: Duration) -> Expiry {
+pub(crate) fn after(duration: Duration) -> Expiry {
     Expiry::In(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
-fn unexpected(what: &impl std::fmt::Debug) -> Error {
+pub(crate) fn unexpected(what: &impl std::fmt::Debug) -> Error {
     Error::new(ErrorKind::Protocol, format!("unexpected answer {what:?}"))
 }
 
-fn integer(reply: &Reply) -> Result<i64, Error> {
+pub(crate) fn integer(reply: &Reply) -> Result<i64, Error> {
     match reply {
         Reply::Int(n) => Ok(*n),
         Reply::Nil | Reply::Bytes(_) | Reply::Array(_) => Err(unexpected(reply)),
     }
 }
 
-fn optional(reply: Reply) -> Result<Option<Bytes>, Error> {
+pub(crate) fn optional(reply: Reply) -> Result<Option<Bytes>, Error> {
     match reply {
         Reply::Nil => Ok(None),
         Reply::Bytes(bytes) => Ok(Some(bytes)),
@@ -121,7 +121,7 @@ fn optional(reply: Reply) -> Result<Option<Bytes>, Error> {
     }
 }
 
-fn array(reply: Reply) -> Result<Vec<Reply>, Error> {
+pub(crate) fn array(reply: Reply) -> Result<Vec<Reply>, Error> {
     match reply {
         Reply::Array(replies) => Ok(replies),
         Reply::Nil | Reply::Int(_) | Reply::Bytes(_) => Err(unexpected(&reply)),
