@@ -62,6 +62,7 @@ mod redis;
 pub mod resilience;
 mod routed;
 pub mod routing;
+pub mod sessions;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]

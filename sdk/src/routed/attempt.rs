@@ -58,7 +58,7 @@ impl<'c> Call<'c> {
         let hedge_after = if may_hedge { node.latency.hedge_delay().min(patience) } else { patience };
 
         let witness = may_hedge.then(|| link.clone());
-        let mut sending = pin!(link.send(self.work));
+        let mut sending = pin!(self.send(&mut link, index));
         // The one timer of the attempt: the connection has none of its own.
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
         let mut end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
@@ -110,7 +110,7 @@ impl<'c> Call<'c> {
         let Open { index, node, flight, mut link } = hedge;
         let patience = self.patience(node, flight.departed(), route, progress);
         let until = flight.departed().after(patience);
-        let mut second = pin!(link.send(self.work));
+        let mut second = pin!(self.send(&mut link, index));
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(until)));
         let (mut first_end, mut second_end) = (None, None);
         poll_fn(|cx| {
