@@ -63,7 +63,10 @@ impl Token {
             return Err(TokenError::Damaged);
         }
         match body.split_first() {
-            Some((&VERSION, body)) => Reader(body).token().ok_or(TokenError::Damaged),
+            // Numbers and flags could be written in more ways than one; only ours is read.
+            Some((&VERSION, body)) => {
+                Reader(body).token().filter(|token| token.encode() == text).ok_or(TokenError::Damaged)
+            }
             Some((&version, _)) => Err(TokenError::Version(version)),
             None => Err(TokenError::Damaged),
         }
