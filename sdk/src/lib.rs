@@ -39,7 +39,7 @@
 #![doc = include_str!("docs/routed.md")]
 //!
 //! What is *not* promised: that the next region has what the one before wrote ([`Event::MayLack`]), that a replica shows
-//! what was just written ([`CallOptions::at_primary`]), or that a write without an answer was not applied
+//! what was just written ([`sessions`] do, or [`CallOptions::at_primary`]), or that a write without an answer was not applied
 //! ([`ErrorKind::MaybeApplied`]).
 //!
 //! # Options of the routed plane

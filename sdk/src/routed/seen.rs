@@ -243,16 +243,13 @@ async fn ask_within(work: Work<'_>, link: &mut Link) -> RedisResult<(RedisResult
     pipeline.add_command(redis::cmd("EXEC"));
     let mut values = link.send_many(&pipeline, 0, pipeline.len()).await?;
     let done = values.pop().unwrap_or(Value::Nil);
-    let errors = values.into_iter().chain([done.clone()]).filter_map(|value| value.extract_error().err());
-    for error in errors {
-        // What it declines to everybody is its own affair; what it declines to this read, the primary may do.
-        let is_answer = Diagnosis::of_call(&error).failure == Failure::Answered;
-        return Err(if is_answer { behind() } else { error });
-    }
-    let Value::Array(mut values) = done else { return Err(behind()) };
-    if values.is_empty() {
-        return Err(behind());
-    }
+    let refused = values.into_iter().find_map(|queued| queued.extract_error().err());
+    let mut values = match (refused, done) {
+        (Some(error), _) => return Err(declined(error)),
+        (None, Value::ServerError(error)) => return Err(declined(error.into())),
+        (None, Value::Array(values)) if !values.is_empty() => values,
+        (None, _) => return Err(behind()),
+    };
     let position = position(&values.remove(0)).ok_or_else(behind)?;
     let values = match work {
         Work::One(_) => values,
@@ -260,6 +257,11 @@ async fn ask_within(work: Work<'_>, link: &mut Link) -> RedisResult<(RedisResult
         Work::Many { offset, count, .. } => values.into_iter().skip(offset).take(count).collect(),
     };
     Ok((answer(work, values), position))
+}
+
+/// What a replica declines to everybody is its own affair; what it declines to this transaction, the primary may do.
+fn declined(error: RedisError) -> RedisError {
+    if Diagnosis::of_call(&error).failure == Failure::Answered { behind() } else { error }
 }
 
 /// The answers in the shape that the caller asked for.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{session::Session, wire::TokenError};
+use crate::resilience::OptionRow;
 
 /// How a session reads its own writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -16,6 +17,19 @@ pub enum SessionKind {
     /// For some seconds after a write, at the writer; then anywhere. Asks no server where it stands, and promises nothing
     /// about replicas that are further behind than that, nor across processes whose clocks differ by as much.
     Tag,
+}
+
+impl SessionKind {
+    /// The option: its key, its default and what it does.
+    #[must_use]
+    pub fn table() -> Vec<OptionRow> {
+        let default = match Self::default() {
+            Self::Token => "\"token\"",
+            Self::Tag => "\"tag\"",
+        };
+        let meaning = "How sessions read their own writes: by `token` at any node, by `tag` for 5 s at the writer.";
+        vec![OptionRow { key: "session".to_owned(), default: default.to_owned(), meaning }]
+    }
 }
 
 /// What a session may ask for besides reading its own writes.
