@@ -1,8 +1,8 @@
 //! What a session has seen, in front of its calls: where they may go, and what is asked along with them.
 //!
 //! Behind a write, the primary is asked where its history stands. Never inside a transaction: there the offset does not
-//! contain the transaction's writes yet. In front of a read a replica is asked the same, inside a transaction: the answer
-//! is about exactly the data that are read.
+//! contain the transaction's writes yet. In front of a read a replica is asked the same, inside a transaction: the
+//! answer is about exactly the data that are read.
 
 use std::{
     collections::BTreeMap,

@@ -14,8 +14,8 @@ pub enum SessionKind {
     /// At any node that shows it has them.
     #[default]
     Token,
-    /// For some seconds after a write, at the writer; then anywhere. Asks no server where it stands, and promises nothing
-    /// about replicas that are further behind than that, nor across processes whose clocks differ by as much.
+    /// For some seconds after a write, at the writer; then anywhere. Asks no server where it stands, and promises
+    /// nothing about replicas that are further behind than that, nor across processes whose clocks differ by as much.
     Tag,
 }
 
@@ -44,8 +44,8 @@ pub enum Guarantee {
     /// promotion that loses an earlier write is reported when a later one finds out:
     /// [`Event::HistoryLost`](crate::Event::HistoryLost).
     MonotonicWrites,
-    /// A write takes effect behind what the session had read before. Holds and is reported as [`Self::MonotonicWrites`];
-    /// each read raises the token.
+    /// A write takes effect behind what the session had read before. Holds and is reported as
+    /// [`Self::MonotonicWrites`]; each read raises the token.
     WritesFollowReads,
 }
 
@@ -86,7 +86,8 @@ impl SessionBuilder {
         self
     }
 
-    /// For so long after a write a session of kind [`SessionKind::Tag`] reads at the writer; default 5 s, at most an hour.
+    /// For so long after a write a session of kind [`SessionKind::Tag`] reads at the writer; default 5 s, at most an
+    /// hour.
     #[must_use]
     pub fn tag_for(mut self, duration: Duration) -> Self {
         self.tag_for = duration.min(LONGEST_TAG);
@@ -103,9 +104,9 @@ impl SessionBuilder {
         self
     }
 
-    /// A read that finds a replica behind asks it again for up to this long, before it goes on to the next node. Default
-    /// zero: it goes on at once. Worth it where the primary is further away than replicas are usually behind. Each read
-    /// waits so long at most, and never beyond its deadline.
+    /// A read that finds a replica behind asks it again for up to this long, before it goes on to the next node.
+    /// Default zero: it goes on at once. Worth it where the primary is further away than replicas are usually behind.
+    /// Each read waits so long at most, and never beyond its deadline.
     #[must_use]
     pub const fn wait(mut self, bound: Duration) -> Self {
         self.wait = bound;

@@ -1,10 +1,10 @@
 //! Sessions: one user reads what they wrote, at replicas too, on plain Redis.
 //!
-//! Right behind every write of a [`Session`], on the same connection and in the same flush, the server is asked where its
-//! history stands: the replication id and the offset. A replica that has come so far in that history has the write. So a
-//! read of the session asks the replica for both at once, in one `MULTI, INFO replication, read, EXEC`, and the answer
-//! counts only if the replica has come far enough; else the next node is asked, at the end the primary. Neither costs
-//! a round trip.
+//! Right behind every write of a [`Session`], on the same connection and in the same flush, the server is asked where
+//! its history stands: the replication id and the offset. A replica that has come so far in that history has the write.
+//! So a read of the session asks the replica for both at once, in one `MULTI, INFO replication, read, EXEC`, and the
+//! answer counts only if the replica has come far enough; else the next node is asked, at the end the primary. Neither
+//! costs a round trip.
 //!
 //! What a session has seen is its token, a short string for a cookie or a header: the next process reads on where this
 //! one wrote.

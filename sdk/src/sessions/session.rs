@@ -87,8 +87,8 @@ impl Session {
         Self { shared: Arc::new(Shared { options, state: Mutex::default() }) }
     }
 
-    /// What it has seen so far: letters, digits, `-` and `_`, for a cookie or a header. Below 64 characters after writes in
-    /// one region, below 300 for three regions. Take it when the request ends: it grows with every write.
+    /// What it has seen so far: letters, digits, `-` and `_`, for a cookie or a header. Below 64 characters after
+    /// writes in one region, below 300 for three regions. Take it when the request ends: it grows with every write.
     #[must_use]
     pub fn token(&self) -> String {
         let state = self.state();

@@ -1,7 +1,7 @@
 //! What a session has seen: per data set, marks in the histories of its servers.
 //!
-//! A token only ever asks for more when it is merged: whoever has what the merged token asks for has what each of the two
-//! asked for. What does not fit is replaced by a doubt, which only a primary satisfies.
+//! A token only ever asks for more when it is merged: whoever has what the merged token asks for has what each of the
+//! two asked for. What does not fit is replaced by a doubt, which only a primary satisfies.
 
 use archipelago_engine::RegionId;
 use xxhash_rust::xxh3::xxh3_64;
@@ -141,8 +141,8 @@ impl Token {
 
     /// Takes in where the primary stands, or a server that has what was seen `before` the answer was asked for.
     ///
-    /// What was seen before is replaced: it is part of what the server has, or cannot be had any more. What other calls of
-    /// the session have learned meanwhile stays: their answers may be newer than this one.
+    /// What was seen before is replaced: it is part of what the server has, or cannot be had any more. What other calls
+    /// of the session have learned meanwhile stays: their answers may be newer than this one.
     pub(super) fn settle(&mut self, set: DataSet, before: Option<&Place>, position: &Position) -> Found {
         let before = before.map_or(&[][..], |place| &place.marks);
         if let Some(place) = self.place_mut(set) {

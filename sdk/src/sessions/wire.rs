@@ -1,8 +1,8 @@
 //! A token as text: URL-safe, short, and refused unless every byte of it is as it was written.
 //!
 //! Version, flags, then, if tagged, four bytes of seconds; for each data set four bytes of its name's hash, a head byte
-//! (the number of marks, and 128 for a doubt), and for each mark eight bytes of id and the offset as LEB128. Numbers are
-//! big-endian. Four bytes of XXH3 end it. All of it as base64url without padding.
+//! (the number of marks, and 128 for a doubt), and for each mark eight bytes of id and the offset as LEB128. Numbers
+//! are big-endian. Four bytes of XXH3 end it. All of it as base64url without padding.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::xxh3_64;
