@@ -339,7 +339,10 @@ async fn start_plane(
         let policy = routing
             .build(&plane.core.topology.load())
             .map_err(|error| Error::new(ErrorKind::Config, format!("keyspaces.{name}.routing.{error}")))?;
-        Ok((name.clone(), Arc::new(RoutedKeyspace::new(plane.clone(), Profile::new(policy)))))
+        Ok((
+            name.clone(),
+            Arc::new(RoutedKeyspace::new(plane.clone(), Profile::new(policy), keyspace.session.unwrap_or_default())),
+        ))
     });
     let keyspaces = built.collect::<Result<_, Error>>()?;
     let patience = config.regions.values().map(|region| region.connect_timeout).max();

@@ -8,8 +8,8 @@
 //! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
-//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up). Any language
-//! reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up). Any
+//! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -38,9 +38,9 @@
 //!
 #![doc = include_str!("docs/routed.md")]
 //!
-//! What is *not* promised: that the next region has what the one before wrote ([`Event::MayLack`]), that a replica shows
-//! what was just written ([`CallOptions::at_primary`]), or that a write without an answer was not applied
-//! ([`ErrorKind::MaybeApplied`]).
+//! What is *not* promised: that the next region has what the one before wrote ([`Event::MayLack`]), that a replica
+//! shows what was just written ([`sessions`] do, or [`CallOptions::at_primary`]), or that a write without an answer was
+//! not applied ([`ErrorKind::MaybeApplied`]).
 //!
 //! # Options of the routed plane
 //!
@@ -62,6 +62,7 @@ mod redis;
 pub mod resilience;
 mod routed;
 pub mod routing;
+pub mod sessions;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]

@@ -10,6 +10,7 @@ use archipelago::{
     config::RoutedConfig,
     resilience::{OptionRow, ResilienceOptions},
     routing::RoutingConfig,
+    sessions::SessionKind,
 };
 
 fn path(name: &str) -> PathBuf {
@@ -36,6 +37,7 @@ fn options() -> String {
         }
     };
     add("keyspaces.NAME.routing.", RoutingConfig::table());
+    add("keyspaces.NAME.", SessionKind::table());
     add("", RoutedConfig::table());
     add("resilience.", ResilienceOptions::table());
     text

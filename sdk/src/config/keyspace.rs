@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{defaults, millis};
-use crate::routing::RoutingConfig;
+use crate::{routing::RoutingConfig, sessions::SessionKind};
 
 /// One keyspace.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +33,9 @@ pub struct KeyspaceConfig {
     /// Which nodes serve what, in mode `routed`.
     #[serde(default)]
     pub routing: Option<RoutingConfig>,
+    /// How sessions read their own writes, in mode `routed`: `token` (default) or `tag`.
+    #[serde(default)]
+    pub session: Option<SessionKind>,
 }
 
 /// On which plane a keyspace lives.
@@ -67,6 +70,7 @@ impl Default for KeyspaceConfig {
             max_clock_skew: defaults::MAX_CLOCK_SKEW,
             sweep_grace: defaults::SWEEP_GRACE,
             routing: None,
+            session: None,
         }
     }
 }
@@ -88,6 +92,9 @@ impl KeyspaceConfig {
         }
         if self.mode == Mode::ActiveActive && self.routing.is_some() {
             return Err("routing: only for mode = \"routed\"; every region of an active-active keyspace writes".into());
+        }
+        if self.mode == Mode::ActiveActive && self.session.is_some() {
+            return Err("session: only for mode = \"routed\"".into());
         }
         Ok(())
     }

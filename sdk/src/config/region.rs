@@ -26,6 +26,7 @@ use crate::routing::Location;
 /// | routed keyspaces | `+ping`, `+role` or `+info` |
 /// | their write probes; without, a primary that refuses writes is noticed at the next write | `+set +get ~archipelago:heartbeat:*` |
 /// | a bound on their replicas' staleness | `+get ~archipelago:heartbeat:*`; `+info` to know a full copy under way |
+/// | sessions that are served at replicas, too | `+info +multi +exec` |
 /// | their regions with `cluster` | `+cluster\|slots` |
 /// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |

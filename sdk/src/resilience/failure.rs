@@ -17,6 +17,9 @@ pub enum Failure {
     Answered,
 }
 
+/// The code of the error that stands for "this replica has not what the session has seen". No server's, and no script's.
+pub(crate) const BEHIND: &str = "ARCHIPELAGO-BEHIND";
+
 /// Whom a failure speaks against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
@@ -167,6 +170,8 @@ fn of_server(code: &str, detail: &str) -> Diagnosis {
         "MOVED" | "UNBLOCKED" => refused(Nobody).suspecting(),
         // A slot on its way: the table is right, the answer comes with the move.
         "ASK" | "TRYAGAIN" => refused(Nobody),
+        // No server's word but the routed plane's own, about a replica that has not what a session has seen.
+        BEHIND => refused(Nobody),
         // Serves nobody; another may have been put in charge.
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" => refused(Node).suspecting(),
         "OOM" | "MISCONF" | "NOREPLICAS" => refused(Writes),

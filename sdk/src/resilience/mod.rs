@@ -47,6 +47,7 @@ mod simulation;
 pub use backoff::Backoff;
 pub use breaker::{Admission, Breaker, BreakerState, Outcome, Ticket, Transition};
 pub use budget::Budget;
+pub(crate) use failure::BEHIND;
 pub use failure::{Blame, Diagnosis, Failure};
 pub use latency::Latency;
 pub use moment::Moment;

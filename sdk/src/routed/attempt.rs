@@ -59,7 +59,7 @@ impl<'c> Call<'c> {
         let hedge_after = if may_hedge { node.latency.hedge_delay().min(patience) } else { patience };
 
         let mut handle = Link::clone(&link);
-        let mut sending = pin!(handle.send(self.work));
+        let mut sending = pin!(self.send(&mut handle, index));
         // The one timer of the attempt: the connection has none of its own.
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
         let mut end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
@@ -123,7 +123,7 @@ impl<'c> Call<'c> {
         let patience = self.patience(node, flight.departed(), self.spare(route), progress);
         let until = flight.departed().after(patience);
         let mut handle = Link::clone(&link);
-        let mut second = pin!(handle.send(self.work));
+        let mut second = pin!(self.send(&mut handle, index));
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(until)));
         let (mut first_end, mut second_end) = (None, None);
         poll_fn(|cx| {

@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) async fn run(call: &Call<'_>, blocking: Blocking) -> RedisResult<Value> {
     let mut progress = call.begin();
     let lease = call.borrow(&mut progress).await?;
+    // Where the history then stands is not asked: dropped, the watch leaves a doubt.
+    let _watch = call.watch(lease.index);
     let limit = progress.deadline.since(call.core.clock.now());
     let turn =
         Turn { core: call.core, lease: &lease, work: call.work, access: call.access, blocking: Some(blocking), limit };

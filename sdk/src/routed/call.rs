@@ -11,11 +11,12 @@ use super::{
     options::CallOptions,
     plane::Core,
     route::Route,
+    seen::{Seen, is_behind},
 };
 use crate::{
     error::{Error, ErrorKind},
     resilience::{Admission, Attempted, Failure, Moment, Next, decide},
-    routing::{Access, Candidates, NodeIndex, Policy, Profile, RegionIndex, Request, Step},
+    routing::{Access, Candidates, NodeIndex, Plan, Policy, Profile, RegionIndex, Request, Step},
 };
 
 /// How often a call that nobody could take looks again while every region is down: about 200 ms in all.
@@ -43,6 +44,8 @@ pub(super) struct Call<'c> {
     pub(super) is_idempotent: bool,
     /// The only node that can answer, for a cursor; otherwise the policy picks.
     pub(super) only: Option<NodeIndex>,
+    /// What the caller's session has seen.
+    pub(super) seen: Option<Seen<'c>>,
 }
 
 /// What happened to a call so far.
@@ -50,6 +53,8 @@ pub(super) struct Progress {
     pub(super) began: Moment,
     pub(super) deadline: Moment,
     passes: u32,
+    /// How long it has waited for replicas.
+    waited: Duration,
     pub(super) attempts: u32,
     pub(super) history: History,
 }
@@ -91,12 +96,21 @@ impl<'c> Call<'c> {
     pub(super) fn begin(&self) -> Progress {
         let began = self.core.clock.now();
         let deadline = began.after(self.options.deadline.unwrap_or(self.core.config.deadline));
-        Progress { began, deadline, passes: 0, attempts: 0, history: History::default() }
+        Progress { began, deadline, passes: 0, waited: Duration::ZERO, attempts: 0, history: History::default() }
     }
 
     /// The way of the call, as the policy plans it now.
     pub(super) fn route(&self) -> Result<Route, Error> {
-        self.ask(|request, candidates| Route::new(self.profile.plan(request, candidates), self.only, candidates))
+        self.ask(|request, candidates| Route::new(self.plan(request, candidates), self.only, candidates))
+    }
+
+    /// What the policy plans, without the nodes that cannot have what the session has seen.
+    pub(super) fn plan(&self, request: &Request<'_>, candidates: &Candidates<'_>) -> Plan {
+        let plan = self.profile.plan(request, candidates);
+        match self.seen {
+            Some(seen) if self.access == Access::Read => seen.narrow(plan, request, candidates, self.profile),
+            Some(_) | None => plan,
+        }
     }
 
     /// Asks the policy with the plane as it is now.
@@ -131,6 +145,7 @@ impl<'c> Call<'c> {
             return self.again_or_unavailable(FENCED, progress);
         }
         while let Some(open) = self.next_open(&mut route, progress) {
+            let asked = open.index;
             match self.attempt(open, &mut route, progress).await {
                 Ok((answer, index)) => {
                     let settled = match self.better_than(&answer, index, &route) {
@@ -138,6 +153,13 @@ impl<'c> Call<'c> {
                         Some(step) => Box::pin(self.settle(answer, index, step, &route, progress)).await,
                     };
                     return Pass::Ended(Ok(settled));
+                }
+                Err(failed) if is_behind(&failed.error) => {
+                    progress.attempts = progress.attempts.saturating_sub(1);
+                    if let Some(pause) = self.pause(progress) {
+                        tokio::time::sleep(pause).await;
+                        route.again(asked);
+                    }
                 }
                 Err(failed) => {
                     route.failed();
@@ -234,6 +256,17 @@ impl<'c> Call<'c> {
 
     fn staleness(&self, index: NodeIndex) -> Option<Duration> {
         self.core.node(index)?.state(self.core.clock.now()).staleness
+    }
+
+    /// How long to wait before a replica that is behind is asked again, if it is worth it.
+    fn pause(&self, progress: &mut Progress) -> Option<Duration> {
+        let wait = self.seen?.wait();
+        let left = wait.saturating_sub(progress.waited);
+        // Twice as long each time: a replica is a millisecond behind, or it may be anything.
+        let pause = progress.waited.clamp(PAUSE / 5, PAUSE * 4).min(left);
+        progress.waited += pause;
+        let is_in_time = pause < progress.deadline.since(self.core.clock.now());
+        (is_in_time && !pause.is_zero()).then_some(pause)
     }
 
     /// Waits for a node to come back or a region to take over, if there is time.

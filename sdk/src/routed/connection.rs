@@ -14,12 +14,14 @@ use super::{
     options::CallOptions,
     plane::Plane,
     scan,
+    seen::Seen,
     values::Loaded,
 };
 use crate::{
     commands::{self, Placement, Refusal, of_cmd, of_pipeline},
     error::{Error, ErrorKind},
     routing::{Access, Explanation, NodeIndex, Policy, Profile, RegionIndex, Role},
+    sessions::{Session, SessionKind},
 };
 
 /// A connection to a routed keyspace: every command goes to the node that the keyspace's policy picks at that moment.
@@ -49,6 +51,7 @@ pub struct Connection {
     pub(super) keyspace: Arc<RoutedKeyspace>,
     pub(super) options: Arc<CallOptions>,
     home: Result<Option<RegionIndex>, Error>,
+    session: Option<Session>,
 }
 
 /// A routed keyspace of a client.
@@ -57,24 +60,33 @@ pub(crate) struct RoutedKeyspace {
     pub(crate) plane: Arc<Plane>,
     pub(crate) profile: Profile,
     pub(super) loads: Flights<Loaded>,
+    /// How sessions read their own writes, unless they say so themselves.
+    session: SessionKind,
 }
 
 impl RoutedKeyspace {
-    pub(crate) fn new(plane: Arc<Plane>, profile: Profile) -> Self {
-        Self { plane, profile, loads: Flights::default() }
+    pub(crate) fn new(plane: Arc<Plane>, profile: Profile, session: SessionKind) -> Self {
+        Self { plane, profile, loads: Flights::default(), session }
     }
 }
 
 impl Connection {
     pub(crate) fn new(keyspace: Arc<RoutedKeyspace>) -> Self {
-        Self { keyspace, options: Arc::default(), home: Ok(None) }
+        Self { keyspace, options: Arc::default(), home: Ok(None), session: None }
     }
 
     /// The same connection, whose calls ask for this.
     #[must_use]
     pub fn with_options(&self, options: CallOptions) -> Self {
         let home = options.home.as_deref().map(|name| self.keyspace.plane.core.region(name)).transpose();
-        Self { keyspace: self.keyspace.clone(), options: Arc::new(options), home }
+        Self { keyspace: self.keyspace.clone(), options: Arc::new(options), home, session: self.session.clone() }
+    }
+
+    /// The same connection, whose reads see what this session's writes did, also through other connections and in other
+    /// processes; see [`sessions`](crate::sessions).
+    #[must_use]
+    pub fn with_session(&self, session: &Session) -> Self {
+        Self { session: Some(session.clone()), ..self.clone() }
     }
 
     /// Replaces the keyspace's policy for every holder of a connection, from the next call on.
@@ -94,7 +106,7 @@ impl Connection {
         }
         let key = command.keys().next();
         let call = self.call(Work::One(cmd), access(command.access()), key, command.is_idempotent())?;
-        call.ask(|request, candidates| self.keyspace.profile.plan(request, candidates).explain(candidates))
+        call.ask(|request, candidates| call.plan(request, candidates).explain(candidates))
     }
 
     /// Borrows a connection of its own at the node that takes the writes of this key: for WATCH, and for whatever else
@@ -148,6 +160,7 @@ impl Connection {
             key,
             is_idempotent: is_idempotent || access == Access::Read || self.options.is_idempotent,
             only: None,
+            seen: self.session.as_ref().map(|session| Seen::new(session, self.keyspace.session)),
         })
     }
 
@@ -159,6 +172,7 @@ impl Connection {
         let call =
             self.call(Work::One(cmd), access(command.access()), command.keys().next(), command.is_idempotent())?;
         if let Some(blocking) = command.blocking() {
+            let call = Call { seen: call.seen.map(Seen::unchecked), ..call };
             return blocking::run(&call, blocking).await;
         }
         match (command.placement(), scan::cursor_at(command.name())) {

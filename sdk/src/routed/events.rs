@@ -136,6 +136,13 @@ pub enum Event {
         #[serde(serialize_with = "as_text")]
         to: RegionId,
     },
+    /// What a session has seen of a region's data cannot be found in the history of the server that writes them now: a
+    /// promotion may have lost it. Told once for each history, however many sessions notice.
+    HistoryLost {
+        /// The region.
+        #[serde(serialize_with = "as_text")]
+        region: RegionId,
+    },
     /// This listener did not keep up.
     Missed {
         /// How many events it lost.
@@ -160,6 +167,9 @@ impl fmt::Display for Event {
             }
             Self::UnreadableTopology { node, why } => write!(f, "the topology record of {node} is not followed: {why}"),
             Self::MayLack { from, to } => write!(f, "{to} may lack what was written at {from}"),
+            Self::HistoryLost { region } => {
+                write!(f, "{region}: what a session has seen cannot be found in the history of the primary")
+            }
             Self::Missed { count } => write!(f, "{count} events were missed: this listener did not keep up"),
         }
     }
@@ -195,6 +205,7 @@ impl Events {
             | Event::Promoted { .. }
             | Event::UnreadableTopology { .. }
             | Event::MayLack { .. }
+            | Event::HistoryLost { .. }
             | Event::Missed { .. } => tracing::warn!(%event, "routed plane"),
         }
         // Nobody listening is no failure.

@@ -43,16 +43,23 @@ impl Link {
     pub(crate) async fn send(&mut self, work: Work<'_>) -> RedisResult<Answer> {
         match work {
             Work::One(cmd) => self.send_one(cmd).await.map(Answer::One),
-            Work::Many { pipeline, offset, count } => {
-                let answers = match self {
-                    Self::Shared { connection, .. } => connection.send_packed_commands(pipeline, offset, count).await,
-                    Self::Cluster(connection) => {
-                        redis::aio::ConnectionLike::req_packed_commands(connection, pipeline, offset, count).await
-                    }
-                    Self::Embedded(link) => link.send_many(pipeline, offset, count).await,
-                };
-                answers.map(Answer::Many)
+            Work::Many { pipeline, offset, count } => self.send_many(pipeline, offset, count).await.map(Answer::Many),
+        }
+    }
+
+    /// Sends a pipeline. Errors that the server answers are among the answers.
+    pub(crate) async fn send_many(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Shared { connection, .. } => connection.send_packed_commands(pipeline, offset, count).await,
+            Self::Cluster(connection) => {
+                redis::aio::ConnectionLike::req_packed_commands(connection, pipeline, offset, count).await
             }
+            Self::Embedded(link) => link.send_many(pipeline, offset, count).await,
         }
     }
 
@@ -67,6 +74,11 @@ impl Link {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
         }
+    }
+
+    /// Whether what one server says about its history is about what was sent here just before.
+    pub(crate) const fn tells_position(&self) -> bool {
+        matches!(self, Self::Shared { .. })
     }
 
     /// Whether a whole cluster is behind it: commands about one server make no sense there.

@@ -26,6 +26,7 @@ mod report;
 mod role;
 mod route;
 mod scan;
+mod seen;
 mod slots;
 mod subscription;
 mod traces;

@@ -24,6 +24,7 @@ use super::{
     map::Map,
     node::Node,
     probe::{Schedule, keep_probing},
+    seen::LostHistories,
     watcher::keep_watching,
 };
 use crate::{
@@ -63,6 +64,7 @@ pub(crate) struct Core {
     suspicion: Notify,
     stop: CancellationToken,
     tasks: TaskTracker,
+    pub(super) lost_histories: LostHistories,
 }
 
 impl Plane {
@@ -99,6 +101,7 @@ impl Plane {
             suspicion: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            lost_histories: LostHistories::default(),
         };
         Self::run(Arc::new(core))
     }

@@ -93,6 +93,12 @@ impl Route {
         }
     }
 
+    /// The node that was just asked is asked again.
+    pub(super) fn again(&mut self, node: NodeIndex) {
+        let step = self.steps().iter().take(self.at).find(|step| step.node == node).copied();
+        self.detour = step.or(self.detour);
+    }
+
     /// Who knows better than the node that answered with a miss, or with what is too old.
     pub(super) fn better_than(&self, node: NodeIndex, is_miss: bool, is_stale: bool) -> Option<Step> {
         let of = |applies: bool, step: Option<Step>| step.filter(|step| applies && step.node != node);

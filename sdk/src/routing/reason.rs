@@ -51,6 +51,8 @@ pub enum Reason {
     StalenessUnknown,
     /// Skipped: another region's data, of which nobody knows how far it is behind, when there is a bound.
     OtherRegionForBound,
+    /// Skipped: another region's data, which are not what the session has seen.
+    OtherRegionForSession,
     /// Skipped: a replica of another region.
     OtherRegion,
     /// Skipped: a write, and the primary of a region that is not the writer.
@@ -88,6 +90,7 @@ impl fmt::Display for Reason {
             Self::TooStale => "replica is too far behind",
             Self::StalenessUnknown => "nobody knows how far the replica is behind",
             Self::OtherRegionForBound => "another region's data: nobody knows how far it is behind",
+            Self::OtherRegionForSession => "another region's data: not what the session has seen",
             Self::OtherRegion => "holds another region's data",
             Self::NotTheWriter => "not the writer region",
             Self::ReplicaTakesNoWrites => "a replica takes no writes",

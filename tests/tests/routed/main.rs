@@ -13,6 +13,7 @@ mod promotion;
 mod roles;
 mod said;
 mod sentinel;
+mod sessions;
 mod staleness;
 mod subscribe;
 mod tls;
