@@ -78,7 +78,7 @@ impl Builder {
     /// use archipelago::{Client, Embedded, routing::RoutingConfig};
     /// use redis::AsyncCommands;
     ///
-    /// let regions = Embedded::builder().region("eu").region("us").build()?;
+    /// let regions = Embedded::builder().region("eu").region("us").weight("us", 2).build()?;
     /// let builder = Client::builder().embedded(&regions).local_region("us");
     /// let client = builder.routed("profiles", RoutingConfig::default()).build().await?;
     /// let mut profiles = client.connection("profiles")?;
@@ -143,8 +143,9 @@ impl Builder {
     /// Dropping the future drops the connections.
     pub async fn build(self) -> Result<Client, Error> {
         match self.embedded.clone() {
-            Some(embedded) => self.build_embedded(&embedded).await,
-            None => self.build_redis().await,
+            // Boxed, so that a caller's own future does not grow beyond what the compiler lays out by default.
+            Some(embedded) => Box::pin(self.build_embedded(&embedded)).await,
+            None => Box::pin(self.build_redis()).await,
         }
     }
 

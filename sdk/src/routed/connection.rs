@@ -138,7 +138,8 @@ impl Connection {
         let mut write = redis::cmd("SET");
         write.arg(key.as_ref());
         let call = self.call(Work::One(&write), Access::Write, Some(key.as_ref()), false)?;
-        let lease = call.borrow(&mut call.begin()).await?;
+        // Boxed, so that a caller's own future does not grow beyond what the compiler lays out by default.
+        let lease = Box::pin(async { call.borrow(&mut call.begin()).await }).await?;
         let deadline = self.options.deadline.unwrap_or(call.core.config.deadline);
         Ok(Exclusive::new(lease, self.keyspace.clone(), deadline))
     }

@@ -132,7 +132,7 @@ impl Subscribe {
         let connection = Connection::new(self.keyspace?);
         let core = connection.core().clone();
         let mut follower = Follower { connection, channels: self.channels, patterns: self.patterns, sender, turn: 0 };
-        let line = follower.begin().await?;
+        let line = Box::pin(follower.begin()).await?;
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         core.spawn(async move {
