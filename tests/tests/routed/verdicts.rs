@@ -144,7 +144,8 @@ async fn a_hedge_brings_no_other_regions_data() {
         explanation.nodes.iter().all(|node| node.availability == "up").then_some(())
     };
     poll::until("both regions", is_up).await;
-    world.us_proxy.shape(Direction::ToClient, slow(200));
+    // Longer than a hedge waits, shorter than a probe.
+    world.us_proxy.shape(Direction::ToClient, slow(120));
     for _ in 0..5 {
         assert_eq!(connection.get::<_, Option<String>>("name").await.unwrap().as_deref(), Some("Ada"));
     }

@@ -60,7 +60,7 @@ async fn an_id_of_an_unknown_home_asks_nobody(site: Site) {
 }
 
 async fn two_regions(latency: Duration) -> (Embedded, SessionStore, SessionStore) {
-    let regions = Embedded::builder().region("eu").region("us").build().unwrap();
+    let regions = Embedded::builder().region("eu").region("us").weight("eu", 2).build().unwrap();
     regions.set_latency("eu", "us", latency).unwrap();
     let client = async |at: &str| {
         let builder = Client::builder().embedded(&regions).local_region(at).without_sync();
