@@ -8,8 +8,9 @@ use redis::AsyncCommands;
 
 use crate::world::World;
 
-/// The other region has other data: for tests that look at one region's data only.
-const STAY: &str = "[routed]\nfailover = \"manual\"";
+/// The other region has other data, and is asked as a last resort unless staleness is bounded: for tests that look at one
+/// region's data only.
+const STAY: &str = "max_staleness_ms = 60000\n[routed]\nfailover = \"manual\"";
 
 /// Reads for so long, one after the other, and expects no error.
 async fn read_steadily(connection: &Connection, duration: Duration) -> usize {
