@@ -64,6 +64,7 @@ impl<'c> Call<'c> {
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
         let mut end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
         if end.is_none() && hedge_after < patience {
+            progress.now = self.core.clock.now();
             timer.as_mut().reset(self.core.clock.instant(departed.after(patience)));
             let hedge = if self.core.budget.withdraw_hedge() { self.next_alike(route, progress) } else { None };
             let Some(hedge) = hedge else {
@@ -165,6 +166,7 @@ impl<'c> Call<'c> {
         progress: &mut Progress,
     ) -> Result<Answer, Failed> {
         let now = self.core.clock.now();
+        progress.now = now;
         let (error, diagnosis) = match end {
             Some(Ok(answer)) => match refusal_among(&answer, self.is_idempotent) {
                 None => {

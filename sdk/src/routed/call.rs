@@ -51,6 +51,8 @@ pub(super) struct Call<'c> {
 /// What happened to a call so far.
 pub(super) struct Progress {
     pub(super) began: Moment,
+    /// The clock as it was when the call last went on. Reading it is a large part of a decision's cost.
+    pub(super) now: Moment,
     pub(super) deadline: Moment,
     passes: u32,
     /// How long it has waited for replicas.
@@ -89,6 +91,7 @@ impl<'c> Call<'c> {
                 Pass::Ended(result) => return result,
                 Pass::Again(wait) => tokio::time::sleep(wait).await,
             }
+            progress.now = self.core.clock.now();
         }
     }
 
@@ -96,12 +99,24 @@ impl<'c> Call<'c> {
     pub(super) fn begin(&self) -> Progress {
         let began = self.core.clock.now();
         let deadline = began.after(self.options.deadline.unwrap_or(self.core.config.deadline));
-        Progress { began, deadline, passes: 0, waited: Duration::ZERO, attempts: 0, history: History::default() }
+        Progress {
+            began,
+            now: began,
+            deadline,
+            passes: 0,
+            waited: Duration::ZERO,
+            attempts: 0,
+            history: History::default(),
+        }
     }
 
     /// The way of the call, as the policy plans it now.
     pub(super) fn route(&self) -> Result<Route, Error> {
-        self.ask(|request, candidates| Route::new(self.plan(request, candidates), self.only, candidates))
+        self.route_at(self.core.clock.now())
+    }
+
+    fn route_at(&self, now: Moment) -> Result<Route, Error> {
+        self.ask(now, |request, candidates| Route::new(self.plan(request, candidates), self.only, candidates))
     }
 
     /// What the policy plans, without the nodes that cannot have what the session has seen.
@@ -113,8 +128,12 @@ impl<'c> Call<'c> {
         }
     }
 
-    /// Asks the policy with the plane as it is now.
-    pub(super) fn ask<T>(&self, question: impl FnOnce(&Request<'_>, &Candidates<'_>) -> T) -> Result<T, Error> {
+    /// Asks the policy with the plane as it is.
+    pub(super) fn ask<T>(
+        &self,
+        now: Moment,
+        question: impl FnOnce(&Request<'_>, &Candidates<'_>) -> T,
+    ) -> Result<T, Error> {
         let mut request = match self.access {
             Access::Read => Request::read(),
             Access::Write => Request::write(),
@@ -125,7 +144,7 @@ impl<'c> Call<'c> {
         request.needs_primary = self.options.at_primary;
         request.random = fastrand::u64(..);
         let topology = self.core.topology.load();
-        let states = self.core.states(self.core.clock.now());
+        let states = self.core.states(now);
         let states = states.get(..self.core.nodes.len()).unwrap_or_default();
         let candidates = Candidates::new(&topology, states, self.core.active())
             .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
@@ -134,14 +153,14 @@ impl<'c> Call<'c> {
 
     /// Goes down one plan.
     async fn pass(&self, progress: &mut Progress) -> Pass {
-        let mut route = match self.route() {
+        let mut route = match self.route_at(progress.now) {
             Ok(route) => route,
             Err(error) => return Pass::Ended(Err(error.into())),
         };
         if route.is_nowhere() {
             return Pass::Ended(Err(self.nowhere(&route, progress)));
         }
-        if self.access == Access::Write && !self.core.may_write(self.core.clock.now()) {
+        if self.access == Access::Write && !self.core.may_write(progress.now) {
             return self.again_or_unavailable(FENCED, progress);
         }
         while let Some(open) = self.next_open(&mut route, progress) {
@@ -158,6 +177,7 @@ impl<'c> Call<'c> {
                     progress.attempts = progress.attempts.saturating_sub(1);
                     if let Some(pause) = self.pause(progress) {
                         tokio::time::sleep(pause).await;
+                        progress.now = self.core.clock.now();
                         route.again(asked);
                     }
                 }
@@ -194,7 +214,7 @@ impl<'c> Call<'c> {
 
     fn open(&self, step: Step, progress: &mut Progress) -> Option<Open<'c>> {
         let node = self.core.node(step.node)?;
-        let now = self.core.clock.now();
+        let now = progress.now;
         let Some(link) = node.link() else {
             progress.history.note(&node.name, now.since(progress.began), format!("not connected: {}", node.why_down()));
             return None;
@@ -223,7 +243,7 @@ impl<'c> Call<'c> {
     }
 
     fn after(&self, failed: &Failed, route: &Route, progress: &Progress) -> Next {
-        let now = self.core.clock.now();
+        let now = progress.now;
         let attempted = Attempted {
             failure: failed.diagnosis.failure,
             is_idempotent: self.is_idempotent,
@@ -265,7 +285,7 @@ impl<'c> Call<'c> {
         // Twice as long each time: a replica is a millisecond behind, or it may be anything.
         let pause = progress.waited.clamp(PAUSE / 5, PAUSE * 4).min(left);
         progress.waited += pause;
-        let is_in_time = pause < progress.deadline.since(self.core.clock.now());
+        let is_in_time = pause < progress.deadline.since(progress.now);
         (is_in_time && !pause.is_zero()).then_some(pause)
     }
 

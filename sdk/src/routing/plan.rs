@@ -172,9 +172,7 @@ impl Plan {
 
     /// Moves the steps that get a reason to the front, in their order, with that reason.
     pub fn prefer(&mut self, reason: impl FnMut(Step) -> Option<Reason>) {
-        let mut moved = self.steps.take_if(reason);
-        moved.append(&self.steps);
-        self.steps = moved;
+        self.steps.prefer(reason);
     }
 
     /// Moves the steps that get a reason to the end, in their order, with that reason.
@@ -185,14 +183,17 @@ impl Plan {
 
     /// Skips the steps that get a reason. Whatever was skipped stays so: no wrapper can bring back a node that another
     /// has ruled out.
-    pub fn skip(&mut self, reason: impl FnMut(Step) -> Option<Reason>) {
-        let moved = self.steps.take_if(reason);
-        if let Some(last) = moved.as_slice().last()
-            && self.is_empty()
-        {
-            self.emptied_by = Some(last.reason);
+    pub fn skip(&mut self, mut reason: impl FnMut(Step) -> Option<Reason>) {
+        let (skipped, mut last) = (&mut self.skipped, None);
+        self.steps.retain(|step| {
+            let Some(reason) = reason(step) else { return true };
+            skipped.push(Step { node: step.node, reason });
+            last = Some(reason);
+            false
+        });
+        if self.is_empty() {
+            self.emptied_by = last.or(self.emptied_by);
         }
-        self.skipped.append(&moved);
     }
 
     /// Every node, kept or skipped, with its reason and the numbers behind it, for people and for programs.

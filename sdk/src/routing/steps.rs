@@ -46,6 +46,38 @@ impl Steps {
         taken
     }
 
+    /// Keeps the steps for which that is wanted, in order.
+    pub(super) fn retain(&mut self, mut is_wanted: impl FnMut(Step) -> bool) {
+        let mut kept = 0;
+        for at in 0..usize::from(self.len) {
+            let Some(step) = self.entries.get(at).copied() else { break };
+            if is_wanted(step)
+                && let Some(slot) = self.entries.get_mut(kept)
+            {
+                *slot = step;
+                kept += 1;
+            }
+        }
+        self.len = kept as u8;
+    }
+
+    /// Moves the steps that get a reason to the front, in order, with that reason.
+    pub(super) fn prefer(&mut self, mut reason: impl FnMut(Step) -> Option<Reason>) {
+        let mut front = 0;
+        for at in 0..usize::from(self.len) {
+            let Some(step) = self.entries.get(at).copied() else { break };
+            let Some(reason) = reason(step) else { continue };
+            // In place, for they are few and mostly near the front already.
+            if let Some(passed) = self.entries.get_mut(front..=at) {
+                passed.rotate_right(1);
+            }
+            if let Some(slot) = self.entries.get_mut(front) {
+                *slot = Step { node: step.node, reason };
+            }
+            front += 1;
+        }
+    }
+
     pub(super) fn append(&mut self, steps: &Self) {
         steps.as_slice().iter().for_each(|step| self.push(*step));
     }
