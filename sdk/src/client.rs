@@ -93,7 +93,7 @@ impl Client {
             let what = if self.inner.routed.contains_key(name) {
                 format!("keyspace {name:?} is routed: use `connection({name:?})`")
             } else {
-                format!("unknown keyspace {name:?}, known: {}", names(&self.inner.keyspaces))
+                unknown_keyspace(name, "active-active", &self.inner.keyspaces)
             };
             Error::new(ErrorKind::Config, what)
         })
@@ -123,7 +123,7 @@ impl Client {
                      `keyspace({keyspace:?})` and its register, counter, set, map or sorted_set"
                 )
             } else {
-                format!("unknown keyspace {keyspace:?}, known: {}", names(&self.inner.routed))
+                unknown_keyspace(keyspace, "routed", &self.inner.routed)
             };
             Error::new(ErrorKind::Config, what)
         })
@@ -347,5 +347,13 @@ impl Keyspace {
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
+    }
+}
+
+fn unknown_keyspace<K>(name: &str, plane: &str, known: &BTreeMap<String, K>) -> String {
+    if known.is_empty() {
+        format!("unknown keyspace {name:?}: the configuration has no {plane} keyspace")
+    } else {
+        format!("unknown keyspace {name:?}, known {plane} ones: {}", names(known))
     }
 }

@@ -37,7 +37,8 @@ pub(crate) async fn route(builder: Builder, options: Route) -> Result<ExitCode, 
 
 /// The nodes of all regions, and with `--watch` every change from then on.
 pub(crate) async fn regions(builder: Builder, options: Regions) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let client = builder.without_sync().build().await?;
+    // From here all regions are seen alike.
+    let client = builder.sync_daemon().without_sync().build().await?;
     // Before anything is looked at: an event may be told twice, by the table and as itself, but none is missed.
     let events = client.events();
     let nodes = look(&client).await;

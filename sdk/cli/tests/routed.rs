@@ -72,7 +72,7 @@ async fn nodes_are_shown_with_role_and_state() {
 async fn bad_input_says_what_is_wrong_and_fails() {
     let world = World::start().await;
     for (arguments, said, code) in [
-        (vec!["route", "mars", "GET", "name"], "unknown keyspace \"mars\", known: profiles", 1),
+        (vec!["route", "mars", "GET", "name"], "unknown keyspace \"mars\", known routed ones: profiles", 1),
         (vec!["route", "default", "GET", "name"], "is active-active", 1),
         (vec!["route", "profiles", "SUBSCRIBE", "news"], "SUBSCRIBE cannot run on a routed connection", 1),
         (vec!["route", "--home", "mars", "profiles", "GET", "name"], "unknown region \"mars\"", 1),

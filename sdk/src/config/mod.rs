@@ -44,8 +44,9 @@ pub mod defaults {
     pub const PROBE_INTERVAL: Duration = Duration::from_millis(200);
     /// How long a probe may take. Longer than a slow answer: three late ones in a row take a node out.
     pub const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
-    /// Shared connections to a node; each carries any number of concurrent calls.
-    pub const CONNECTIONS: usize = 1;
+    /// Shared connections to a node; each carries any number of concurrent calls. While the server works on what one
+    /// sent, the client fills the other: with one they wait for each other, which cost a busy client up to a fifth.
+    pub const CONNECTIONS: usize = 2;
     /// Connections to a node that are lent to one borrower at a time.
     pub const EXCLUSIVE_CONNECTIONS: usize = 16;
     /// How long to wait for a connection, handshake included.

@@ -56,7 +56,8 @@ pub struct RegionConfig {
     pub password_file: Option<PathBuf>,
     /// What `rediss://` addresses need beyond the public authorities.
     pub tls: Option<TlsConfig>,
-    /// Shared connections to each node; default 1. More help when one socket is the bottleneck.
+    /// Shared connections to each node; default 2, of which a busy client fills one while the server works on what the
+    /// other sent. A handle keeps to one of them as long as that lasts.
     pub connections: usize,
     /// Connections to each node that are lent to one borrower at a time, for transactions with WATCH and for commands
     /// that wait at the server; default 16. Each is made when it is first needed. The next borrower waits for one to come

@@ -119,10 +119,7 @@ impl RedisRegion {
         }))
     }
 
-    /// Waits for the first connection, or for the first failure.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] when the server does not fit the configuration, [`ErrorKind::Unavailable`] otherwise.
+    /// Which region it is.
     pub(crate) const fn id(&self) -> &RegionId {
         &self.id
     }

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 
 use super::{
     call::{Call, Progress, Spare},
-    link::{Answer, Link},
+    link::{Answer, KeptHandle, Link},
     node::{Flight, Node},
     route::Route,
 };
@@ -50,6 +50,19 @@ impl<'c> Call<'c> {
         route: &mut Route,
         progress: &mut Progress,
     ) -> Result<(Answer, NodeIndex), Failed> {
+        let mut handle = open.link.handle(&mut progress.handle);
+        let ended = self.attempt_through(&mut handle, open, route, progress).await;
+        progress.handle.keep(handle);
+        ended
+    }
+
+    async fn attempt_through(
+        &self,
+        handle: &mut Link,
+        open: Open<'c>,
+        route: &mut Route,
+        progress: &mut Progress,
+    ) -> Result<(Answer, NodeIndex), Failed> {
         progress.attempts += 1;
         let Open { index, node, flight, link } = open;
         let departed = flight.departed();
@@ -58,8 +71,7 @@ impl<'c> Call<'c> {
         let may_hedge = spare == Some(Spare::SameData) && self.access == Access::Read && !self.options.no_hedge;
         let hedge_after = if may_hedge { node.latency.hedge_delay().min(patience) } else { patience };
 
-        let mut handle = Link::clone(&link);
-        let mut sending = pin!(self.send(&mut handle, index));
+        let mut sending = pin!(self.send(handle, index));
         // The one timer of the attempt: the connection has none of its own.
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
         let mut end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
@@ -123,7 +135,7 @@ impl<'c> Call<'c> {
         let Open { index, node, flight, link } = hedge;
         let patience = self.patience(node, flight.departed(), self.spare(route), progress);
         let until = flight.departed().after(patience);
-        let mut handle = Link::clone(&link);
+        let mut handle = link.handle(&mut KeptHandle::default());
         let mut second = pin!(self.send(&mut handle, index));
         let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(until)));
         let (mut first_end, mut second_end) = (None, None);

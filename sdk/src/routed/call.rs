@@ -7,7 +7,7 @@ use redis::{RedisError, RedisResult, Value};
 use super::{
     attempt::{Failed, Open},
     failure::History,
-    link::{Answer, Work},
+    link::{Answer, KeptHandle, Work},
     options::CallOptions,
     plane::Core,
     route::Route,
@@ -59,6 +59,7 @@ pub(super) struct Progress {
     waited: Duration,
     pub(super) attempts: u32,
     pub(super) history: History,
+    pub(super) handle: KeptHandle,
 }
 
 /// What another node has.
@@ -81,13 +82,27 @@ impl<'c> Call<'c> {
     /// # Cancel safety
     /// Dropping the future gives up the answer, not the request: what was sent may be executed.
     pub(super) async fn run(&self) -> RedisResult<(Answer, NodeIndex)> {
+        self.run_with(&mut KeptHandle::default()).await
+    }
+
+    /// The same, with the handle that the caller's last call left.
+    pub(super) async fn run_with(&self, handle: &mut KeptHandle) -> RedisResult<(Answer, NodeIndex)> {
         self.core.budget.deposit();
-        let mut progress = self.begin();
+        let mut progress = Progress { handle: std::mem::take(handle), ..self.begin() };
+        let ended = self.go_on(&mut progress).await;
+        *handle = progress.handle;
+        ended
+    }
+
+    async fn go_on(&self, progress: &mut Progress) -> RedisResult<(Answer, NodeIndex)> {
         loop {
             if self.core.is_stopped() {
-                return Err(self.unavailable("the client was shut down", &mut progress));
+                return Err(self.unavailable("the client was shut down", progress));
             }
-            match self.pass(&mut progress).await {
+            if progress.now >= progress.deadline {
+                return Err(self.unavailable("its deadline is over", progress));
+            }
+            match self.pass(progress).await {
                 Pass::Ended(result) => return result,
                 Pass::Again(wait) => tokio::time::sleep(wait).await,
             }
@@ -107,6 +122,7 @@ impl<'c> Call<'c> {
             waited: Duration::ZERO,
             attempts: 0,
             history: History::default(),
+            handle: KeptHandle::default(),
         }
     }
 
@@ -145,8 +161,7 @@ impl<'c> Call<'c> {
         request.random = fastrand::u64(..);
         let topology = self.core.topology.load();
         let states = self.core.states(now);
-        let states = states.get(..self.core.nodes.len()).unwrap_or_default();
-        let candidates = Candidates::new(&topology, states, self.core.active())
+        let candidates = Candidates::new(&topology, &states, self.core.active())
             .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
         Ok(question(&request, &candidates))
     }
@@ -215,7 +230,7 @@ impl<'c> Call<'c> {
     fn open(&self, step: Step, progress: &mut Progress) -> Option<Open<'c>> {
         let node = self.core.node(step.node)?;
         let now = progress.now;
-        let Some(link) = node.link() else {
+        let Some(link) = node.link_for(&progress.handle) else {
             progress.history.note(&node.name, now.since(progress.began), format!("not connected: {}", node.why_down()));
             return None;
         };

@@ -80,7 +80,7 @@ impl Endpoint {
             Self::Server(server) => {
                 let looking = async {
                     let Opened { connection, .. } = server.open(&shared()).await?;
-                    let mut link = Link::Shared { connection, _driver: None };
+                    let mut link = Link::shared(connection, None);
                     let role = role_of(&mut link).await.map_err(DialError::Redis)?;
                     Ok(Seen { link, role })
                 };
@@ -159,7 +159,7 @@ pub(super) async fn verify_again(link: &mut Link, expected: Role) -> Result<(), 
 
 async fn connect_to_server(server: &Server, expected: Role) -> Result<Connected, ConnectError> {
     let (Opened { connection, at, user }, driver) = server.open_shared(&shared()).await?;
-    let mut link = Link::Shared { connection, _driver: driver };
+    let mut link = Link::shared(connection, driver);
     let asked = Instant::now();
     let found = role_of(&mut link).await.map_err(|error| denied(error, server.dialer(), &user))?;
     verify(&mut link, expected, found).await?;

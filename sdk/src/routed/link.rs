@@ -1,5 +1,10 @@
 //! A link: one shared connection to a node, whatever kind of server stands behind it.
 
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cluster_async::ClusterConnection};
 
 use super::embedded::EmbeddedLink;
@@ -12,12 +17,23 @@ use crate::dial::Driver;
 #[derive(Clone)]
 pub(crate) enum Link {
     /// One server. Whoever may still wait for an answer holds the driver.
-    Shared { connection: MultiplexedConnection, _driver: Option<Driver> },
+    Shared { connection: MultiplexedConnection, number: LinkNumber, _driver: Option<Driver> },
     /// A Redis Cluster, all of whose slots are the region's data. The crate follows its redirections.
     Cluster(ClusterConnection),
     /// A node of an embedded region.
     Embedded(EmbeddedLink),
 }
+
+/// Which connection it is: no two have the same number, also when one takes the place of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkNumber(u64);
+
+/// The handle that a caller keeps from one call to the next.
+///
+/// A new handle counts up, and down again, half a dozen counters that all callers share: with callers on two processors
+/// that was a tenth of a call's cost. It keeps no connection open, for it does not hold the driver.
+#[derive(Default)]
+pub(crate) struct KeptHandle(Option<(LinkNumber, MultiplexedConnection)>);
 
 /// What a caller sends, as the crate hands it over.
 #[derive(Clone, Copy)]
@@ -36,6 +52,26 @@ pub(crate) enum Answer {
 }
 
 impl Link {
+    pub(crate) fn shared(connection: MultiplexedConnection, driver: Option<Driver>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = LinkNumber(NEXT.fetch_add(1, Ordering::Relaxed));
+        Self::Shared { connection, number, _driver: driver }
+    }
+
+    /// A handle of a caller's own, the one that was kept if it leads to this connection. Whoever uses it keeps the link
+    /// alive meanwhile.
+    pub(crate) fn handle(&self, kept: &mut KeptHandle) -> Self {
+        match (self, kept.0.take()) {
+            (Self::Shared { number, .. }, Some((of, connection))) if of == *number => {
+                Self::Shared { connection, number: of, _driver: None }
+            }
+            (Self::Shared { connection, number, .. }, _) => {
+                Self::Shared { connection: connection.clone(), number: *number, _driver: None }
+            }
+            (Self::Cluster(_) | Self::Embedded(_), _) => self.clone(),
+        }
+    }
+
     /// Sends, and waits for the answer without bound: the caller has the timer.
     ///
     /// # Cancel safety
@@ -84,5 +120,25 @@ impl Link {
     /// Whether a whole cluster is behind it: commands about one server make no sense there.
     pub(crate) const fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
+    }
+}
+
+impl KeptHandle {
+    /// Whether it leads to this connection.
+    pub(crate) fn is_of(&self, link: &Link) -> bool {
+        matches!((&self.0, link), (Some((of, _)), Link::Shared { number, .. }) if of == number)
+    }
+
+    /// For the next call.
+    pub(crate) fn keep(&mut self, handle: Link) {
+        if let Link::Shared { connection, number, .. } = handle {
+            self.0 = Some((number, connection));
+        }
+    }
+}
+
+impl fmt::Debug for KeptHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeptHandle").field(&self.0.as_ref().map(|(number, _)| number)).finish()
     }
 }

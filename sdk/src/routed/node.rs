@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::{
     endpoint::Endpoint,
     events::{Event, Events},
-    link::Link,
+    link::{KeptHandle, Link},
     pool::Pools,
 };
 use crate::{
@@ -178,6 +178,15 @@ impl Node {
     /// Waits so long, or until a connection came up.
     pub(crate) async fn until_up(&self, pause: Duration) {
         let _ = tokio::time::timeout(pause, self.came_up.notified()).await;
+    }
+
+    /// The connection that a caller used before, if it is still one of this node's, or else another.
+    ///
+    /// A caller who changed connections with every call could keep no handle on any.
+    pub(crate) fn link_for(&self, kept: &KeptHandle) -> Option<Arc<Link>> {
+        let links = || self.lines.iter().map(|line| line.link.load());
+        let same = links().find_map(|link| link.as_ref().filter(|link| kept.is_of(link)).cloned());
+        same.or_else(|| self.link())
     }
 
     /// A connection for one call, if one is up.

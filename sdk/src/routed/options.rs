@@ -22,7 +22,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// Every call ends within this time. Default: `routed.deadline_ms` of the configuration.
+    /// Every call ends within this time. Default: `routed.deadline_ms` of the configuration. With zero nothing is sent.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);

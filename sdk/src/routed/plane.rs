@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -178,13 +179,9 @@ impl Core {
         self.writes_until.store(until.as_micros(), Ordering::Release);
     }
 
-    /// Every node as policies see it, in the topology's order. Only the first entries, as many as there are nodes.
-    pub(crate) fn states(&self, now: Moment) -> [NodeState; MAX_NODES] {
-        let mut states = [NodeState::up(); MAX_NODES];
-        for (state, node) in states.iter_mut().zip(&self.nodes) {
-            *state = node.state(now);
-        }
-        states
+    /// Every node as policies see it, in the topology's order.
+    pub(crate) fn states(&self, now: Moment) -> SmallVec<[NodeState; MAX_NODES]> {
+        self.nodes.iter().map(|node| node.state(now)).collect()
     }
 
     pub(crate) fn node(&self, index: NodeIndex) -> Option<&Arc<Node>> {

@@ -36,6 +36,8 @@ pub struct Explanation {
     pub max_staleness_ms: Option<f64>,
     /// Why no node may serve the request, when none may.
     pub refused: Option<String>,
+    /// What else there is to know about the command.
+    pub note: Option<&'static str>,
     /// Every node: steps in order, then skipped ones.
     pub nodes: Vec<ExplainedNode>,
 }
@@ -91,6 +93,7 @@ impl Explanation {
             region: region_name(candidates, plan.region()),
             max_staleness_ms: plan.max_staleness().map(millis),
             refused: plan.emptied_by().map(|reason| reason.to_string()),
+            note: None,
             nodes: explained.collect(),
         }
     }
@@ -141,6 +144,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(reason) = &self.refused {
             write!(f, ": no node may serve it ({reason})")?;
+        }
+        if let Some(note) = self.note {
+            write!(f, "\n{note}")?;
         }
         let head = ["#", "node", "stands in", "state", "latency", "behind", "busy", "reason"].map(str::to_owned);
         let rows: Vec<_> = std::iter::once(head).chain(self.nodes.iter().map(row)).collect();

@@ -25,6 +25,9 @@ pub struct Options {
     /// Milliseconds of one side's turn.
     #[arg(long, default_value_t = 1_000)]
     turn_ms: u64,
+    /// Connections of the routed side to each node, instead of the default.
+    #[arg(long)]
+    connections: Option<usize>,
     /// One side alone, for a profiler.
     #[arg(long)]
     only: Option<Side>,
@@ -47,7 +50,7 @@ enum Command {
 
 pub async fn run(options: &Options, is_json: bool) {
     let world = World::start().await;
-    let (client, routed) = world.client(Way::Direct).await;
+    let (client, routed) = world.client_with(Way::Direct, options.connections).await;
     // As a plain user has it: the crate's defaults, its own response timeout among them.
     let raw = redis::Client::open(world.us.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let commands = options.command.map_or_else(|| vec![Command::Get, Command::Set], |command| vec![command]);

@@ -58,6 +58,11 @@ impl World {
 
     /// A client with every default, whose nodes are all up.
     pub async fn client(&self, way: Way) -> (Client, Connection) {
+        self.client_with(way, None).await
+    }
+
+    /// The same with so many connections to each node.
+    pub async fn client_with(&self, way: Way, connections: Option<usize>) -> (Client, Connection) {
         let [us, copy, eu] = self.urls(way);
         let text = format!(
             "local = \"eu\"\n\
@@ -65,7 +70,10 @@ impl World {
              [regions.eu]\nurl = \"{eu}\"\n\
              [keyspaces.profiles]\nmode = \"routed\"\n",
         );
-        let config: Config = text.parse().unwrap();
+        let mut config: Config = text.parse().unwrap();
+        for region in config.regions.values_mut() {
+            region.connections = connections.unwrap_or(region.connections);
+        }
         let client = Client::builder().config(config).build().await.unwrap();
         let connection = client.connection("profiles").unwrap();
         poll::until("all nodes up", || async {
