@@ -13,7 +13,7 @@ use archipelago_engine::RegionId;
 use serde::Deserialize;
 
 use self::text::{address_of, place_of, without_values};
-pub(crate) use self::text::{is_keyspace_name, names, without_credentials};
+pub(crate) use self::text::{is_keyspace_name, is_tls, names, without_credentials};
 pub use self::{
     keyspace::{HistoryCheck, KeyspaceConfig, Mode},
     region::RegionConfig,

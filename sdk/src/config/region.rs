@@ -136,10 +136,14 @@ impl RegionConfig {
 
     fn check(&self) -> Result<(), String> {
         let named = [!self.url.is_empty(), self.sentinel.is_some(), !self.cluster.is_empty()];
-        if named.iter().filter(|is_named| **is_named).count() != 1 {
-            return Err(
-                "url: expected exactly one of `url`, `sentinel` and `cluster`: two may name two primaries".into()
-            );
+        match named.iter().filter(|is_named| **is_named).count() {
+            0 => return Err("url: where is the server? Give one of `url`, `sentinel` and `cluster`".into()),
+            1 => {}
+            _ => {
+                return Err(
+                    "url: expected only one of `url`, `sentinel` and `cluster`: two may name two primaries".into()
+                );
+            }
         }
         if let Some(sentinel) = &self.sentinel {
             sentinel.check()?;

@@ -74,7 +74,7 @@ pub(super) fn substitute(text: &str, variable: impl Fn(&str) -> Option<String>) 
 }
 
 /// Whether a URL asks for TLS.
-pub(super) fn is_tls(url: &str) -> bool {
+pub(crate) fn is_tls(url: &str) -> bool {
     url.starts_with("rediss://") || url.starts_with("valkeys://")
 }
 

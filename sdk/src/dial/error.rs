@@ -25,4 +25,7 @@ pub(crate) enum DialError {
     /// No answer in time.
     #[error("no connection within {0:?}")]
     Late(Duration),
+    /// The same where TLS was spoken: a server that does not understand it says nothing.
+    #[error("no connection within {0:?}: does the server speak TLS there?")]
+    LateOverTls(Duration),
 }

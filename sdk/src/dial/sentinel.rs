@@ -186,7 +186,8 @@ fn sentinels_own(error: &DialError) -> String {
         | DialError::NotFound(_)
         | DialError::Unprepared(_)
         | DialError::Malformed
-        | DialError::Late(_) => error.to_string(),
+        | DialError::Late(_)
+        | DialError::LateOverTls(_) => error.to_string(),
     }
 }
 

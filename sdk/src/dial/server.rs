@@ -1,6 +1,6 @@
 //! One server: found, and connected to.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, ConnectionInfo, aio::MultiplexedConnection};
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use super::{
     dialer::{Address, user_of},
     sentinel::Sentinel,
 };
-use crate::config::{RegionConfig, without_credentials};
+use crate::config::{RegionConfig, is_tls, without_credentials};
 
 /// One server: where it is, and how to get in. Cheap to clone.
 #[derive(Clone)]
@@ -51,12 +51,20 @@ impl Server {
 
     /// Another server, that is reached in the same way.
     pub(crate) fn elsewhere(&self, address: Address) -> Self {
-        let is_tls = match &self.place {
-            Place::Fixed(url) => url.starts_with("rediss://"),
+        Self { place: Place::Named(address, self.is_tls()), dialer: self.dialer.clone() }
+    }
+
+    fn is_tls(&self) -> IsTls {
+        match &self.place {
+            Place::Fixed(url) => is_tls(url),
             Place::Named(_, is_tls) => *is_tls,
             Place::Primary(sentinel) | Place::Replica(sentinel, _) => sentinel.is_tls(),
-        };
-        Self { place: Place::Named(address, is_tls), dialer: self.dialer.clone() }
+        }
+    }
+
+    /// It did not let us in within that time.
+    pub(crate) fn late(&self, limit: Duration) -> DialError {
+        if self.is_tls() { DialError::LateOverTls(limit) } else { DialError::Late(limit) }
     }
 
     /// A region's primary; `None` for a cluster.

@@ -98,7 +98,8 @@ impl From<DialError> for ConnectError {
             | DialError::Denied(_)
             | DialError::NotFound(_)
             | DialError::Unprepared(_)
-            | DialError::Late(_) => Self::passing(error.to_string()),
+            | DialError::Late(_)
+            | DialError::LateOverTls(_) => Self::passing(error.to_string()),
         }
     }
 }

@@ -5,15 +5,15 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
 use redis::{RedisError, RedisResult, Value};
-use tokio::time::Sleep;
 
 use super::{
     call::{Call, Progress, Spare},
+    limit::Limit,
     link::{Answer, KeptHandle, Link},
     node::{Flight, Node},
     route::Route,
@@ -73,19 +73,20 @@ impl<'c> Call<'c> {
 
         let mut sending = pin!(self.send(handle, index));
         // The one timer of the attempt: the connection has none of its own.
-        let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
-        let mut end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
+        let timer = pin!(tokio::time::sleep_until(self.core.clock.instant(departed.after(hedge_after))));
+        let mut limit = Limit::new(timer);
+        let mut end = poll_fn(|cx| limit.poll(sending.as_mut(), cx)).await;
         if end.is_none() && hedge_after < patience {
             progress.now = self.core.clock.now();
-            timer.as_mut().reset(self.core.clock.instant(departed.after(patience)));
+            limit.reset(self.core.clock.instant(departed.after(patience)));
             let hedge = if self.core.budget.withdraw_hedge() { self.next_alike(route, progress) } else { None };
             let Some(hedge) = hedge else {
-                end = poll_fn(|cx| poll_end(sending.as_mut(), timer.as_mut(), cx)).await;
+                end = poll_fn(|cx| limit.poll(sending.as_mut(), cx)).await;
                 return self.land(flight, &link, end, patience, progress).map(|answer| (answer, index));
             };
             // On the heap, as everything that is rare: a call's future would otherwise be too large for the allocator's
             // fast lists.
-            let racing = Box::pin(self.race(sending, timer, hedge, route, progress));
+            let racing = Box::pin(self.race(sending, limit, hedge, route, progress));
             let (hedge_index, raced) = racing.await;
             match (raced.first, raced.second) {
                 (first, Some(Ok(answer))) => {
@@ -126,7 +127,7 @@ impl<'c> Call<'c> {
     async fn race(
         &self,
         mut first: Pin<&mut impl Future<Output = RedisResult<Answer>>>,
-        mut first_timer: Pin<&mut Sleep>,
+        mut first_limit: Limit<'_>,
         hedge: Open<'c>,
         route: &Route,
         progress: &mut Progress,
@@ -137,16 +138,17 @@ impl<'c> Call<'c> {
         let until = flight.departed().after(patience);
         let mut handle = link.handle(&mut KeptHandle::default());
         let mut second = pin!(self.send(&mut handle, index));
-        let mut timer = pin!(tokio::time::sleep_until(self.core.clock.instant(until)));
+        let timer = pin!(tokio::time::sleep_until(self.core.clock.instant(until)));
+        let mut limit = Limit::new(timer);
         let (mut first_end, mut second_end) = (None, None);
         poll_fn(|cx| {
             if first_end.is_none()
-                && let Poll::Ready(end) = poll_end(first.as_mut(), first_timer.as_mut(), cx)
+                && let Poll::Ready(end) = first_limit.poll(first.as_mut(), cx)
             {
                 first_end = Some(end);
             }
             if second_end.is_none()
-                && let Poll::Ready(end) = poll_end(second.as_mut(), timer.as_mut(), cx)
+                && let Poll::Ready(end) = limit.poll(second.as_mut(), cx)
             {
                 second_end = Some(end);
             }
@@ -234,17 +236,6 @@ impl<'c> Call<'c> {
 struct Raced {
     first: Option<End>,
     second: Option<Result<Answer, Failed>>,
-}
-
-fn poll_end(
-    sending: Pin<&mut impl Future<Output = RedisResult<Answer>>>,
-    timer: Pin<&mut Sleep>,
-    cx: &mut Context<'_>,
-) -> Poll<End> {
-    match sending.poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => timer.poll(cx).map(|()| None),
-    }
 }
 
 pub(super) fn no_answer(patience: Duration) -> RedisError {

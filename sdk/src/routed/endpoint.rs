@@ -85,7 +85,7 @@ impl Endpoint {
                     Ok(Seen { link, role })
                 };
                 let limit = server.dialer().connect_timeout();
-                timeout(limit, looking).await.unwrap_or_else(|_| Err(DialError::Late(limit).into()))
+                timeout(limit, looking).await.unwrap_or_else(|_| Err(server.late(limit).into()))
             }
             Self::Cluster { .. } | Self::Embedded(_) => {
                 let Connected { link, .. } = self.connect(Role::Primary).await?;
@@ -136,11 +136,14 @@ fn shared() -> AsyncConnectionConfig {
 /// Connects to one server within its region's time, and verifies its role.
 pub(super) async fn connect_to(server: &Server, role: Role) -> Result<Connected, ConnectError> {
     let limit = server.dialer().connect_timeout();
-    let late = || Err(DialError::Late(limit).into());
+    let late = || Err(server.late(limit).into());
     let connected = timeout(limit, connect_to_server(server, role)).await.unwrap_or_else(|_| late());
     match &connected {
         Ok(connected) => server.verified(connected.at.as_ref()),
-        Err(ConnectError::WrongRole { .. } | ConnectError::Dial(DialError::Redis(_) | DialError::Late(_))) => {
+        Err(
+            ConnectError::WrongRole { .. }
+            | ConnectError::Dial(DialError::Redis(_) | DialError::Late(_) | DialError::LateOverTls(_)),
+        ) => {
             server.doubt();
         }
         // Whoever says "there is none" is not doubted, nor is a place for what keeps us out of it.

@@ -101,6 +101,8 @@ fn event_of(node: &Node, error: &ConnectError) -> Option<Event> {
             Some(Event::AccessDenied { node, what: what.clone() })
         }
         ConnectError::Dial(DialError::NotFound(what)) => Some(Event::NotFound { node, what: what.clone() }),
-        ConnectError::Dial(DialError::Redis(_) | DialError::Malformed | DialError::Late(_)) => None,
+        ConnectError::Dial(
+            DialError::Redis(_) | DialError::Malformed | DialError::Late(_) | DialError::LateOverTls(_),
+        ) => None,
     }
 }

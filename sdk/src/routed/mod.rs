@@ -14,6 +14,7 @@ mod flights;
 mod follow;
 mod keeper;
 mod lease;
+mod limit;
 mod link;
 mod listener;
 mod map;

@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -p archipelago-tests --bench routed -- throughput   # against the raw connection: 1 minute
 //! cargo bench -p archipelago-tests --bench routed -- faults       # and the same faults on redis-py: 2 hours
+//! cargo bench -p archipelago-tests --bench routed -- sessions     # what a token costs: 1 minute
 //! cargo bench -p archipelago-tests --bench routed -- calm         # no false failover: 10 minutes
 //! ```
 //!
@@ -13,6 +14,7 @@ mod calm;
 mod faults;
 mod peer;
 mod report;
+mod sessions;
 mod throughput;
 mod traffic;
 mod trial;
@@ -38,6 +40,8 @@ enum Measurement {
     Throughput(throughput::Options),
     /// A region is killed, paused or black-holed under traffic.
     Faults(faults::Options),
+    /// Calls of a session against calls without.
+    Sessions(sessions::Options),
     /// Jitter and slow calls are no outage.
     Calm(calm::Options),
 }
@@ -48,6 +52,7 @@ async fn main() {
     match arguments.measurement {
         Measurement::Throughput(options) => throughput::run(&options, arguments.json).await,
         Measurement::Faults(options) => faults::run(&options, arguments.json).await,
+        Measurement::Sessions(options) => sessions::run(&options, arguments.json).await,
         Measurement::Calm(options) => calm::run(&options, arguments.json).await,
     }
 }

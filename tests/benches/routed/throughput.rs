@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use archipelago::Config;
 use indicatif::ProgressBar;
 use redis::{AsyncCommands, aio::ConnectionLike};
 use serde_json::json;
@@ -50,7 +51,12 @@ enum Command {
 
 pub async fn run(options: &Options, is_json: bool) {
     let world = World::start().await;
-    let (client, routed) = world.client_with(Way::Direct, options.connections).await;
+    let set_connections = |config: &mut Config| {
+        for region in config.regions.values_mut() {
+            region.connections = options.connections.unwrap_or(region.connections);
+        }
+    };
+    let (client, routed) = world.client_with(Way::Direct, set_connections).await;
     // As a plain user has it: the crate's defaults, its own response timeout among them.
     let raw = redis::Client::open(world.us.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let commands = options.command.map_or_else(|| vec![Command::Get, Command::Set], |command| vec![command]);

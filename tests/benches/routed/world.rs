@@ -58,11 +58,11 @@ impl World {
 
     /// A client with every default, whose nodes are all up.
     pub async fn client(&self, way: Way) -> (Client, Connection) {
-        self.client_with(way, None).await
+        self.client_with(way, |_| {}).await
     }
 
-    /// The same with so many connections to each node.
-    pub async fn client_with(&self, way: Way, connections: Option<usize>) -> (Client, Connection) {
+    /// The same with some defaults changed.
+    pub async fn client_with(&self, way: Way, change: impl FnOnce(&mut Config)) -> (Client, Connection) {
         let [us, copy, eu] = self.urls(way);
         let text = format!(
             "local = \"eu\"\n\
@@ -71,9 +71,7 @@ impl World {
              [keyspaces.profiles]\nmode = \"routed\"\n",
         );
         let mut config: Config = text.parse().unwrap();
-        for region in config.regions.values_mut() {
-            region.connections = connections.unwrap_or(region.connections);
-        }
+        change(&mut config);
         let client = Client::builder().config(config).build().await.unwrap();
         let connection = client.connection("profiles").unwrap();
         poll::until("all nodes up", || async {

@@ -30,7 +30,8 @@ async fn a_configuration_that_makes_no_sense_is_refused_by_name() {
             format!("{us}replicas = {{ mars = [\"redis://127.0.0.1:3\"] }}\n{ROUTED}"),
             "regions.us.replicas: unknown region \"mars\", known: us",
         ),
-        (format!("{us}cluster = [\"redis://127.0.0.1:3\"]\n{ROUTED}"), "exactly one of"),
+        (format!("{us}cluster = [\"redis://127.0.0.1:3\"]\n{ROUTED}"), "expected only one of"),
+        (format!("[regions.us]\n{ROUTED}"), "where is the server?"),
         (
             format!("{us}replicas = {{ us = [\"redis://127.0.0.1:1\"] }}\n{ROUTED}"),
             "regions.us names 127.0.0.1:1 twice",
