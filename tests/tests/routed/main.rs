@@ -19,4 +19,5 @@ mod subscribe;
 mod tls;
 mod values;
 mod verdicts;
+mod visits;
 mod world;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -11,6 +11,8 @@ use std::{
 use archipelago::{
     Client, Config, Connection, Error, ErrorKind, Event,
     promotion::{PromoteOptions, Promoted, RejoinOptions, Rejoined, Step, promote, rejoin},
+    routing::RoutingConfig,
+    sessions::Session,
     testing::{
         poll,
         proxy::ChaosProxy,
@@ -19,6 +21,7 @@ use archipelago::{
 };
 use futures_util::StreamExt;
 use redis::AsyncCommands;
+use tokio::sync::RwLock;
 
 use crate::world::{World, before};
 
@@ -409,4 +412,104 @@ async fn mistakes_are_named() {
     })
     .await;
     client.shut_down().await;
+}
+
+/// What one user saw.
+#[derive(Debug, Default)]
+struct Visits {
+    pairs: u64,
+    refused_writes: u64,
+    unanswered_reads: u64,
+}
+
+/// A user whose requests alternate between two processes, each of which knows only the cookie: what was acknowledged is
+/// there at the next request.
+async fn visit(
+    connections: [Connection; 2],
+    user: usize,
+    writing: Arc<RwLock<()>>,
+    pairs: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+) -> Visits {
+    let (key, mut cookie, mut visits) = (format!("user:{user}"), String::new(), Visits::default());
+    let session_of = |cookie: &str| Session::from_token(cookie).unwrap_or_else(|_| Session::new());
+    for visit in 1_i64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let [here, there] = [visit, visit + 1].map(|at| &connections[at as usize % 2]);
+        let session = session_of(&cookie);
+        let written = {
+            let _until_it_ends = writing.read().await;
+            here.with_session(&session).hset::<_, _, _, i64>(&key, "visit", visit).await
+        };
+        cookie = session.token();
+        if let Err(error) = written {
+            let kind = Error::of(&error).map(Error::kind);
+            assert!(matches!(kind, Some(ErrorKind::Unavailable | ErrorKind::MaybeApplied)), "{error}");
+            visits.refused_writes += 1;
+            continue;
+        }
+        let session = session_of(&cookie);
+        match there.with_session(&session).hget::<_, _, Option<i64>>(&key, "visit").await {
+            Ok(found) => assert_eq!(found, Some(visit), "user {user} read something older, {visits:?}"),
+            Err(error) => {
+                assert!(Error::of(&error).is_some(), "{error}");
+                visits.unanswered_reads += 1;
+                continue;
+            }
+        }
+        visits.pairs += 1;
+        pairs.fetch_add(1, Ordering::Relaxed);
+    }
+    visits
+}
+
+#[tokio::test]
+async fn sessions_read_their_own_writes_while_the_writer_dies_and_a_replica_takes_over() {
+    let mut stage = Stage::start().await;
+    let view = stage.view().await;
+    let (mut clients, mut connections) = (Vec::new(), Vec::new());
+    for region in ["eu", "ap"] {
+        let mut config = view.config();
+        for keyspace in config.keyspaces.values_mut() {
+            keyspace.routing = Some(RoutingConfig { local_replica: true, ..RoutingConfig::default() });
+        }
+        let client = Client::builder().config(config).local_region(region).build().await.unwrap();
+        connections.push(client.connection("profiles").unwrap());
+        clients.push(client);
+    }
+    let connections: [Connection; 2] = connections.try_into().unwrap();
+    let (writing, pairs, stop) =
+        (Arc::new(RwLock::new(())), Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let users: Vec<_> = (0..10)
+        .map(|user| tokio::spawn(visit(connections.clone(), user, writing.clone(), pairs.clone(), stop.clone())))
+        .collect();
+    let so_many_more = async |more: u64| {
+        let before = pairs.load(Ordering::Relaxed);
+        let are_there = || async { (pairs.load(Ordering::Relaxed) >= before + more).then_some(()) };
+        poll::until("visits", are_there).await;
+    };
+    so_many_more(1_000).await;
+    {
+        // What a dead server had acknowledged and nobody has is lost, whoever asks. Here nothing is.
+        let _no_write = writing.write().await;
+        stage.us.replicas_in_sync().await.unwrap();
+        stage.us.kill();
+    }
+    let promoted = forced(&stage.config(), "eu").await.unwrap();
+    assert_eq!(promoted.to, "us/replica-1@eu");
+    so_many_more(1_000).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut sum = Visits::default();
+    for user in users {
+        let visits = user.await.unwrap();
+        sum.pairs += visits.pairs;
+        sum.refused_writes += visits.refused_writes;
+        sum.unanswered_reads += visits.unanswered_reads;
+    }
+    println!("{sum:?}, none stale");
+    for client in clients {
+        client.shut_down().await;
+    }
 }

@@ -3,18 +3,21 @@
 use std::time::{Duration, Instant};
 
 use archipelago::{
-    Client, Config, Connection, Event,
-    sessions::{Guarantee, Session, SessionBuilder},
+    Client, Config, Event,
+    sessions::{Guarantee, Session},
     testing::{
         poll,
         proxy::{ChaosProxy, Direction},
         servers::{Options, Server},
     },
 };
-use futures_util::{StreamExt, future::join_all};
+use futures_util::StreamExt;
 use redis::AsyncCommands;
 
-use crate::world::{World, all_up, before};
+use crate::{
+    visits::{Reader, USERS, stale_reads, stale_reads_without_tokens},
+    world::{World, all_up, before},
+};
 
 /// Puts a line between the two servers, so that the replica can be held behind.
 async fn line_of(world: &World) -> ChaosProxy {
@@ -41,42 +44,18 @@ async fn offset(server: &Server) -> u64 {
     server.info("master_repl_offset").await.unwrap().parse().unwrap()
 }
 
-const USERS: usize = 20;
-
-/// Users who write through one client and read through another, each with a cookie in between; how many read something
-/// older than what they had written.
-async fn stale_reads(clients: [&Connection; 2], pairs: usize, reading: Option<&SessionBuilder>) -> usize {
-    let [writer, reader] = clients;
-    let visits = (0..USERS).map(|user| async move {
-        let (key, mut cookie, mut stale) = (format!("user:{user}"), Session::new().token(), 0);
-        for visit in 0..pairs {
-            let session = Session::from_token(&cookie).unwrap();
-            let mut at = if reading.is_some() { writer.with_session(&session) } else { writer.clone() };
-            let _: () = at.hset(&key, "visit", visit).await.unwrap();
-            cookie = session.token();
-            assert!(cookie.len() < 64);
-
-            let session = reading.map(|builder| builder.clone().from_token(&cookie).unwrap());
-            let mut at = session.map_or_else(|| reader.clone(), |session| reader.with_session(&session));
-            let found: Option<usize> = at.hget(&key, "visit").await.unwrap();
-            stale += usize::from(found != Some(visit));
-        }
-        stale
-    });
-    join_all(visits).await.into_iter().sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_handed_over_by_its_token_reads_nothing_stale_and_mostly_at_the_replica() {
     let world = World::start().await;
     let line = line_of(&world).await;
     let (writing, writer) = world.client("local_replica = true").await;
     let (reading, reader) = world.client("local_replica = true").await;
-    let clients = [&writer, &reader];
+    let reader_of = |wait| Reader::start(&world.text("local_replica = true"), wait);
+    let (at_once, waiting) = (reader_of(Duration::ZERO), reader_of(Duration::from_millis(500)));
 
-    let served_at_replica = async |what: &str, pairs: usize, reading: SessionBuilder| {
+    let served_at_replica = async |what: &str, pairs: usize, reader: &Reader| {
         let (began, before) = (Instant::now(), calls(&world.us, "hget").await);
-        let stale = stale_reads(clients, pairs, Some(&reading)).await;
+        let stale = stale_reads(&writer, reader, pairs).await;
         assert_eq!(stale, 0, "reads that missed the session's own write");
         let (reads, at_primary) = (USERS * pairs, calls(&world.us, "hget").await - before);
         let share = 100.0 - 100.0 * at_primary as f64 / reads as f64;
@@ -84,17 +63,17 @@ async fn a_session_handed_over_by_its_token_reads_nothing_stale_and_mostly_at_th
         share
     };
     line.delay(Duration::ZERO, Duration::from_millis(5));
-    let stale = stale_reads(clients, 100, None).await;
+    let stale = stale_reads_without_tokens([&writer, &reader], 100).await;
     println!("5 ms behind: {} reads without tokens, {stale} stale", USERS * 100);
     assert!(stale > 0, "the replica was not behind: this test would see nothing");
-    served_at_replica("5 ms behind", 300, Session::builder()).await;
+    served_at_replica("5 ms behind", 300, &at_once).await;
     line.delay(Duration::ZERO, Duration::from_millis(1));
-    served_at_replica("1 ms behind", 300, Session::builder()).await;
+    served_at_replica("1 ms behind", 300, &at_once).await;
     line.heal().await.unwrap();
     follow(&world.us.replicas()[0], world.us.port()).await;
-    served_at_replica("healthy", 200, Session::builder()).await;
+    served_at_replica("healthy", 200, &at_once).await;
     // What decides here is not how fast this machine is today.
-    let share = served_at_replica("healthy, waiting", 200, Session::builder().wait(Duration::from_millis(500))).await;
+    let share = served_at_replica("healthy, waiting", 200, &waiting).await;
     assert!(share >= 70.0, "{share} % of the reads at a healthy replica");
     writing.shut_down().await;
     reading.shut_down().await;

@@ -35,12 +35,17 @@ impl World {
 
     /// The configuration, with more lines for `[keyspaces.profiles.routing]` and whatever follows it.
     pub fn config(&self, routing: &str) -> Config {
-        config(routing, [self.us_proxy.url(), self.copy_proxy.url(), self.eu_proxy.url()])
+        self.text(routing).parse().unwrap()
+    }
+
+    /// The same as a file has it.
+    pub fn text(&self, routing: &str) -> String {
+        text(routing, [self.us_proxy.url(), self.copy_proxy.url(), self.eu_proxy.url()])
     }
 
     /// The same without proxies: an operator's, for servers follow each other at these addresses.
     pub fn direct_config(&self) -> Config {
-        config("", [self.us.url(), self.us.replicas()[0].url(), self.eu.url()])
+        text("", [self.us.url(), self.us.replicas()[0].url(), self.eu.url()]).parse().unwrap()
     }
 
     /// A client whose nodes are all up.
@@ -52,14 +57,13 @@ impl World {
     }
 }
 
-fn config(routing: &str, [us, copy, eu]: [String; 3]) -> Config {
-    let text = format!(
+fn text(routing: &str, [us, copy, eu]: [String; 3]) -> String {
+    format!(
         "local = \"eu\"\n\
          [regions.us]\nurl = \"{us}\"\nweight = 2\nreplicas = {{ eu = [\"{copy}\"] }}\n\
          [regions.eu]\nurl = \"{eu}\"\n\
          [keyspaces.profiles]\nmode = \"routed\"\n[keyspaces.profiles.routing]\n{routing}\n"
-    );
-    text.parse().unwrap()
+    )
 }
 
 pub async fn before(server: SocketAddr) -> ChaosProxy {
