@@ -164,11 +164,11 @@ async fn with_everything_down_the_error_names_every_node_and_the_next_try() {
         async move {
             let error = connection.get::<_, Option<String>>("name").await.err()?;
             let own = Error::of(&error)?.clone();
-            own.next_try().is_some().then_some(own)
+            // Before every connection is known to be broken, calls are sent and not answered.
+            (own.kind() == ErrorKind::Unavailable && own.next_try().is_some()).then_some(own)
         }
     })
     .await;
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     for node in ["us/primary", "us/replica-1@eu", "eu/primary"] {
         assert!(error.attempts().iter().any(|attempt| attempt.node == node), "{node}: {error}");
     }
