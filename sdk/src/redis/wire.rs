@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
-    dial::{Address, DialError, Opened, Server},
+    dial::{Address, DialError, Driver, Opened, Server},
     keyspace::PhysicalKeys,
     store::StoreError,
 };
@@ -61,6 +61,8 @@ pub(super) struct Slot {
 pub(super) struct Wire {
     region: RegionId,
     connection: MultiplexedConnection,
+    /// Whoever waits for an answer holds the wire, and with it this.
+    _driver: Option<Driver>,
     /// Where it leads.
     at: Option<Address>,
     replid: String,
@@ -127,10 +129,11 @@ impl Wire {
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(config.response_timeout))
             .set_pipeline_buffer_size(1024);
-        let Opened { connection, at, .. } = server.open(&settings).await?;
+        let (Opened { connection, at, .. }, driver) = server.open_shared(&settings).await?;
         let mut wire = Self {
             region: server.dialer().region().clone(),
             connection,
+            _driver: driver,
             at,
             replid: String::new(),
             history: String::new(),
