@@ -1,7 +1,7 @@
 //! Load, side by side in one run on one redis-server: raw commands against the client's, as ratios.
 //!
 //! `cargo bench -p archipelago-tests --bench load` runs all of it; a word behind `--` picks one part
-//! (`reads`, `writes`, `pipelined`, `link`, `lag`). `LOAD_SECONDS` sets how long each measurement runs (default 2).
+//! (`reads`, `writes`, `floor`, `pipelined`, `link`, `lag`). `LOAD_SECONDS` sets how long each measurement runs (default 2).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod lag;
@@ -20,6 +20,9 @@ async fn main() {
     }
     if wants("writes") {
         writes::run().await;
+    }
+    if wants("floor") {
+        writes::run_floor().await;
     }
     if wants("pipelined") {
         writes::run_pipelined().await;

@@ -121,21 +121,73 @@ fn plain(pipeline: &mut redis::Pipeline, write: Write, key: usize) {
 }
 
 /// What a mutation's script does, as plain commands in MULTI: the same calls without Lua and without their logic.
-fn native(pipeline: &mut redis::Pipeline, register: bool, key: usize) {
+fn native(pipeline: &mut redis::Pipeline, write: Write, key: usize, turn: usize) {
     let slot = key % 16;
-    let (payload, records) = if register { (24, 40) } else { (6, 44) };
+    let (kind, field) = match write {
+        Write::Counter => ("counter", "m".to_owned()),
+        Write::Register => ("register", "m".to_owned()),
+        Write::Set => ("set", format!("m{}", turn % 1000)),
+        Write::SortedSet => ("zset", format!("m{}", turn % 1000)),
+    };
+    let cells = format!("{{n:{slot}}}:cells:{kind}:{key}");
+    let view = format!("{{n:{slot}}}:{kind}:{key}");
+    let cell = vec![0_u8; if matches!(write, Write::Counter) { 44 } else { 40 }];
+    let has_members = matches!(write, Write::Set | Write::SortedSet);
     pipeline.cmd("MULTI").ignore();
-    pipeline.cmd("HMGET").arg(format!("{{n:{slot}}}:cells:{key}:{register}")).arg("x").arg("m").ignore();
+    let read = pipeline.cmd("HMGET").arg(&cells).arg("x").arg(&field);
+    if has_members {
+        read.arg("s").ignore()
+    } else {
+        read.ignore()
+    };
     pipeline.cmd("INCR").arg(format!("{{n:{slot}}}:number")).ignore();
-    if register {
+    if !matches!(write, Write::Counter) {
         pipeline.cmd("TIME").ignore();
     }
-    let entry = vec![0u8; records + 40];
-    pipeline.cmd("XADD").arg(format!("{{n:{slot}}}:log")).arg("*").arg("d").arg(entry).ignore();
-    let cells = format!("{{n:{slot}}}:cells:{key}:{register}");
-    pipeline.cmd("HSET").arg(cells).arg("m").arg(vec![0u8; records]).ignore();
-    pipeline.cmd("SET").arg(format!("{{n:{slot}}}:string:{key}")).arg(vec![b'1'; payload]).ignore();
+    pipeline.cmd("XADD").arg(format!("{{n:{slot}}}:log")).arg("*").arg("d").arg(vec![0_u8; cell.len() + 40]).ignore();
+    let stored = pipeline.cmd("HSET").arg(&cells);
+    if has_members {
+        stored.arg("s").arg(turn);
+    }
+    stored.arg(&field).arg(&cell).ignore();
+    match write {
+        Write::Counter => pipeline.cmd("SET").arg(view).arg(turn).ignore(),
+        Write::Register => pipeline.cmd("SET").arg(view).arg(vec![b'1'; 24]).ignore(),
+        Write::Set => pipeline.cmd("SADD").arg(view).arg(turn % 1000).ignore(),
+        Write::SortedSet => pipeline.cmd("ZADD").arg(view).arg(turn).arg(turn % 1000).ignore(),
+    };
     pipeline.cmd("EXEC").ignore();
+}
+
+/// What no client can beat that keeps cells and a log by plain commands: those commands against the raw one alone.
+pub async fn run_floor() {
+    let server = start().await;
+    for (tasks, connections) in [(1, 1), (50, 50), (50, 1)] {
+        heading(&format!(
+            "The same effects by plain commands in a MULTI, {tasks} task(s) on {connections} connection(s)"
+        ));
+        let raw = raw_connections(&server, connections).await;
+        for (write, name) in Write::ALL {
+            let name = name.split(" / ").next().unwrap_or(name);
+            let (of_plain, of_native) = (raw.clone(), raw.clone());
+            let plain = move |task: usize, turn: usize| {
+                let mut connection = of_plain[task % of_plain.len()].clone();
+                async move {
+                    connection.send_packed_command(&write.raw(task, turn)).await.unwrap();
+                }
+            };
+            let native = move |task: usize, turn: usize| {
+                let mut connection = of_native[task % of_native.len()].clone();
+                async move {
+                    let mut pipeline = redis::pipe();
+                    native(&mut pipeline, write, task, turn);
+                    let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await.unwrap();
+                    assert!(answers.iter().all(|answer| !matches!(answer, redis::Value::ServerError(_))));
+                }
+            };
+            row(&format!("{name} / MULTI"), &compare(tasks, plain, native).await);
+        }
+    }
 }
 
 pub async fn run_pipelined() {
@@ -175,9 +227,9 @@ pub async fn run_pipelined() {
         };
         let sides: [(&str, Build, bool); 4] = [
             ("INCRBY / counter.add", |p, key| plain(p, Write::Counter, key), false),
-            ("native MULTI, same effects / counter.add", |p, key| native(p, false, key), false),
+            ("native MULTI, same effects / counter.add", |p, key| native(p, Write::Counter, key, 0), false),
             ("SET / register.set", |p, key| plain(p, Write::Register, key), true),
-            ("native MULTI, same effects / register.set", |p, key| native(p, true, key), true),
+            ("native MULTI, same effects / register.set", |p, key| native(p, Write::Register, key, 0), true),
         ];
         for (name, build, register) in sides {
             let comparison = compare(2, send_raw(build), typed(register)).await.of_many(PIPELINE);
