@@ -81,13 +81,17 @@ impl<'c> Call<'c> {
     /// # Cancel safety
     /// Dropping the future gives up the answer, not the request: what was sent may be executed.
     pub(super) async fn run(&self) -> RedisResult<(Answer, NodeIndex)> {
+        self.run_on(&mut self.begin()).await
+    }
+
+    /// The same, of a call that has begun; its progress tells afterwards what was tried.
+    pub(super) async fn run_on(&self, progress: &mut Progress) -> RedisResult<(Answer, NodeIndex)> {
         self.core.budget.deposit();
-        let mut progress = self.begin();
         loop {
             if self.core.is_stopped() {
-                return Err(self.unavailable("the client was shut down", &mut progress));
+                return Err(self.unavailable("the client was shut down", progress));
             }
-            match self.pass(&mut progress).await {
+            match self.pass(progress).await {
                 Pass::Ended(result) => return result,
                 Pass::Again(wait) => tokio::time::sleep(wait).await,
             }
