@@ -246,8 +246,9 @@ async fn read(connection: &Connection) -> (String, &'static str) {
 
 #[tokio::test]
 async fn a_session_reads_its_own_writes_at_the_replica_as_soon_as_that_has_them() {
-    let regions = Embedded::builder().region("us").region("eu").replica("us", "eu", HOUR).build().unwrap();
+    let regions = builder().build().unwrap();
     let (client, connection) = client(&regions, "local_replica = true").await;
+    regions.set_lag("us", "eu", HOUR).unwrap();
     let session = Session::new();
     let mut own = connection.with_session(&session);
     let _: () = own.set("name", "Ada").await.unwrap();
@@ -271,8 +272,9 @@ async fn a_session_reads_its_own_writes_at_the_replica_as_soon_as_that_has_them(
 
 #[tokio::test]
 async fn a_session_hears_when_a_region_lost_what_it_wrote() {
-    let regions = Embedded::builder().region("us").region("eu").replica("us", "eu", HOUR).build().unwrap();
+    let regions = builder().build().unwrap();
     let (client, connection) = client(&regions, "local_replica = true").await;
+    regions.set_lag("us", "eu", HOUR).unwrap();
     let mut events = client.events();
     let mut own = connection.with_session(&Session::new());
     let backup = regions.backup("us").unwrap();
