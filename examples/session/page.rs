@@ -103,14 +103,16 @@ fn place(visitor: &Visitor, server: &AppServer) -> Markup {
             @for other in others {
                 form method="post" action="/region" {
                     input type="hidden" name="region" value=(other.region);
-                    button { "Switch region: " (other.region) }
+                    button { "Switch region to " (other.region) }
                 }
             }
             form method="post" action="/address" {
                 label { "Pretend to come from"
                     select name="address" {
                         @for (address, what) in ADDRESSES {
-                            option value=(address) selected[visitor.address.to_string() == address] { (what) " " (address) }
+                            option value=(address) selected[visitor.address.to_string() == address] {
+                                (what) @if !address.is_empty() { " (" (address) ")" }
+                            }
                         }
                     }
                 }
