@@ -455,6 +455,7 @@ mod tests {
         let (regions, us, copy) = world();
         assert_eq!(position(&us).await.mark, position(&copy).await.mark);
         ask(&us, "SET name Ada").await.unwrap();
+        regions.advance(SECOND / 2);
         let mut both = pipe();
         both.cmd("SET").arg("name").arg("Bob").cmd("INFO").arg("replication");
         let answers = send(&us, &both).await.unwrap();
@@ -462,7 +463,10 @@ mod tests {
         let written = Position::parse(info).unwrap();
         assert_eq!(written.mark, position(&us).await.mark, "asked behind a write, it contains the write");
         assert!(written.is_primary && !position(&copy).await.is_primary && !position(&copy).await.has(written.mark));
-        regions.advance(SECOND);
+        regions.advance(SECOND / 2);
+        assert_eq!(ask(&copy, "GET name").await.unwrap(), text("Ada"));
+        assert!(!position(&copy).await.has(written.mark), "the write before has arrived, this one has not");
+        regions.advance(SECOND / 2);
         assert!(position(&copy).await.has(written.mark));
         assert_eq!(ask(&copy, "GET name").await.unwrap(), text("Bob"));
     }
