@@ -10,18 +10,6 @@ use archipelago::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What is done with an input.
-pub type Target = fn(&[u8]);
-
-/// Every target, by the name of its corpus.
-pub const ALL: [(&str, Target); 5] = [
-    ("session_token", session_token),
-    ("session_token_body", session_token_body),
-    ("web_session_id", web_session_id),
-    ("user_address", user_address),
-    ("forwarded_for", forwarded_for),
-];
-
 /// A browser keeps 4096 bytes of a cookie, its name and attributes among them.
 const LONGEST_TOKEN: usize = 3500;
 
