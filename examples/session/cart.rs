@@ -6,7 +6,7 @@ use std::{
 };
 
 use archipelago::{
-    Connection, Served,
+    Served,
     routing::{Explanation, Verdict},
     sessions::Session,
 };
@@ -61,7 +61,7 @@ impl AppServer {
 
     /// Adds one of it; says whether there was room. Two requests at the same time may each find the last place.
     pub async fn add_to_cart(&self, session: &Session, user: &str, item: &str) -> RedisResult<bool> {
-        let mut carts = self.writer(session);
+        let mut carts = self.carts.with_session(session);
         let (size, is_known): (usize, bool) =
             redis::pipe().hlen(key(user)).hexists(key(user), item).query_async(&mut carts).await?;
         if size >= MOST && !is_known {
@@ -73,11 +73,7 @@ impl AppServer {
     }
 
     pub async fn remove_from_cart(&self, session: &Session, user: &str, item: &str) -> RedisResult<()> {
-        self.writer(session).hdel(key(user), item).await
-    }
-
-    fn writer(&self, session: &Session) -> Connection {
-        self.carts.with_session(session)
+        self.carts.with_session(session).hdel(key(user), item).await
     }
 }
 

@@ -14,14 +14,14 @@ use crate::{
 };
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --line: light-dark(#ccd3dc, #3a4350); --soft: light-dark(#f4f6f9, #1b2027);
+:root { color-scheme: light dark; --line: light-dark(#ccd3dc, #3a4350); --soft: light-dark(#f4f6f9, #1b2027); --muted: light-dark(#57606a, #9aa5b1);
   --strong: light-dark(#0b5cad, #7fb8f5); --near: light-dark(#116329, #7ee2a0); --far: light-dark(#8a4b00, #f0b46a); }
 * { box-sizing: border-box; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; margin: .5rem 0 0; } h2 { font-size: 1.15rem; margin: 0 0 .5rem; }
 section { border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin: 1rem 0; }
 dl { display: grid; grid-template-columns: minmax(8rem, auto) 1fr; gap: .3rem 1rem; margin: 0; }
-dt { color: GrayText; } dd { margin: 0; overflow-wrap: anywhere; }
+dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 form { display: inline-flex; flex-wrap: wrap; gap: .5rem; align-items: end; margin: .75rem .5rem 0 0; }
 label { display: grid; gap: .2rem; } input, select, button { font: inherit; padding: .4rem .7rem; border-radius: .4rem;
   border: 1px solid var(--line); background: var(--soft); color: inherit; }

@@ -60,7 +60,8 @@
 //!
 //! - That the token knows of a request under way at the same time: of two answers the browser keeps the cookie of the
 //!   later one, which may lack what the other wrote. A form that is sent and then read again has no such two.
-//! - That it knows what a handler does after its answer: in the body's stream, or in a task of its own.
+//! - That it knows what a handler does after its answer: in the body's stream, or in a task of its own. Nor is there an
+//!   answer to write it into where a handler panics, unless a layer within catches that.
 //! - That the token is secret or genuine: it says nothing about the data, and a forged one costs its own sender the way to
 //!   the primary. It is no login; that is what [`web_sessions`](crate::web_sessions) are for.
 
