@@ -47,6 +47,7 @@ pub async fn all(shop: Shop) -> Result<()> {
     if shop.embedded.is_some() {
         tour.only_the_token_makes_a_copy_wait_for_its_turn().await?;
         tour.a_session_lives_as_long_as_it_is_used().await?;
+        tour.a_cut_between_the_regions_logs_nobody_out().await?;
     }
     drop(stop);
     tokio::time::timeout(PATIENCE, server).await??
@@ -257,6 +258,19 @@ impl<'s> Tour<'s> {
         }
         regions.advance(LIFETIME + Duration::from_secs(1));
         assert!(browser.open("/").await?.element("ended").is_some());
+        Ok(())
+    }
+
+    /// Where a session has not arrived and its home cannot be asked, nobody knows: that is no "not logged in".
+    async fn a_cut_between_the_regions_logs_nobody_out(&self) -> Result<()> {
+        let Some(regions) = &self.shop.embedded else { return Ok(()) };
+        regions.partition(&self.writer, &self.other)?;
+        let mut browser = self.visitor("ida", &self.writer).await?;
+        let page = browser.submit("/region", &[("region", &self.other)]).await?;
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{}", page.text);
+        assert!(page.shows("its home us-east-1 cannot be asked") && browser.cookies.contains_key(ID), "{}", page.text);
+        regions.heal();
+        assert_eq!(browser.open("/").await?.element("user"), Some("ida"));
         Ok(())
     }
 }
