@@ -69,7 +69,7 @@ impl SessionLayer {
         Self { sessions, ..self }
     }
 
-    /// Leaves out `Secure`, for development over plain HTTP.
+    /// Leaves out `Secure`, for development over plain HTTP. Browsers refuse a cookie named `__Host-` or `__Secure-` then.
     #[must_use]
     pub fn insecure(mut self) -> Self {
         if let Carrier::Cookie { is_secure, .. } = &mut self.carrier {
