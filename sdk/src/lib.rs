@@ -78,6 +78,8 @@ pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
-pub use routed::{CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Subscribe, Subscription};
+pub use routed::{
+    CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Served, Subscribe, Subscription,
+};
 pub use store::embedded::Embedded;
 pub use sync::{SkewReport, skew};

@@ -65,6 +65,7 @@ fn every_configuration_of_the_readme_is_one() {
 fn the_readme_shows_the_program_that_is_tested_and_the_options_of_the_code() {
     hold("sdk/src/docs/options.md", &options());
     let readme = read("README.md");
-    let readme = with_part(&with_part(&readme, "sdk/src/docs/routed.md"), "sdk/src/docs/options.md");
+    let parts = ["sdk/src/docs/routed.md", "sdk/src/docs/sessions.md", "sdk/src/docs/options.md"];
+    let readme = parts.iter().fold(readme, |readme, part| with_part(&readme, part));
     hold("README.md", &readme);
 }

@@ -17,6 +17,7 @@ use super::{
     link::{Answer, KeptHandle, Link},
     node::{Flight, Node},
     route::Route,
+    seen::in_words,
 };
 use crate::{
     resilience::{Diagnosis, Failure, Moment},
@@ -197,7 +198,7 @@ impl<'c> Call<'c> {
         };
         let node = flight.node;
         if diagnosis.failure != Failure::Answered {
-            progress.history.note(&node.name, now.since(flight.departed()), error.to_string());
+            progress.history.note(&node.name, now.since(flight.departed()), in_words(&error));
         }
         if diagnosis.suspects_topology {
             self.core.suspect();

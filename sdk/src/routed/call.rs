@@ -82,19 +82,20 @@ impl<'c> Call<'c> {
     /// # Cancel safety
     /// Dropping the future gives up the answer, not the request: what was sent may be executed.
     pub(super) async fn run(&self) -> RedisResult<(Answer, NodeIndex)> {
-        self.run_with(&mut KeptHandle::default()).await
+        self.run_on(&mut self.begin()).await
     }
 
     /// The same, with the handle that the caller's last call left.
     pub(super) async fn run_with(&self, handle: &mut KeptHandle) -> RedisResult<(Answer, NodeIndex)> {
-        self.core.budget.deposit();
         let mut progress = Progress { handle: std::mem::take(handle), ..self.begin() };
-        let ended = self.go_on(&mut progress).await;
+        let ended = self.run_on(&mut progress).await;
         *handle = progress.handle;
         ended
     }
 
-    async fn go_on(&self, progress: &mut Progress) -> RedisResult<(Answer, NodeIndex)> {
+    /// The same, of a call that has begun; its progress tells afterwards what was tried.
+    pub(super) async fn run_on(&self, progress: &mut Progress) -> RedisResult<(Answer, NodeIndex)> {
+        self.core.budget.deposit();
         loop {
             if self.core.is_stopped() {
                 return Err(self.unavailable("the client was shut down", progress));

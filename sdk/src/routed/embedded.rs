@@ -4,6 +4,7 @@
 //! - A command the interpreter lacks is an error that says so.
 //! - A pipeline, and a transaction, runs as one step: nobody sees it half done, at a replica neither. On a server only a
 //!   transaction does.
+//! - `INFO replication` is answered, as sessions need it; no other `INFO` is.
 //! - A transaction is given up as a whole when one of its commands is unknown, has the wrong number of words, or would
 //!   write at a replica. A command that fails while it runs does not undo the others.
 //! - A crash ends connections; what was under way may have been done. A cut network swallows requests or answers, and the
@@ -23,7 +24,7 @@ use crate::{
     dial::DialError,
     exec::{ExecReply, Interpreter},
     routing::Role,
-    store::embedded::{Connection, EmbeddedNode},
+    store::embedded::{Connection, EmbeddedNode, Lineage},
 };
 
 /// Redis's own text, so that it is classified as such.
@@ -79,7 +80,11 @@ impl EmbeddedServer {
     }
 
     /// Why a command is not even tried.
-    fn refusal(&self, Words { words, access }: &Words) -> Option<String> {
+    fn refusal(&self, asked: &Words) -> Option<String> {
+        let Words { words, access } = asked;
+        if asked.is_for_position() {
+            return None;
+        }
         let name = words.first().map(Bytes::as_ref).unwrap_or_default();
         if !Interpreter::knows(name) {
             let name = String::from_utf8_lossy(name.get(..64).unwrap_or(name)).into_owned();
@@ -96,23 +101,45 @@ impl EmbeddedServer {
         }
     }
 
-    fn execute(&self, Words { words, .. }: &Words) -> Value {
+    fn execute(&self, asked: &Words) -> Value {
+        if asked.is_for_position() {
+            let info = replication_info(self.node.is_replica(), &self.node.lineage());
+            return Value::BulkString(info.into_bytes());
+        }
         // Within the node nothing waits: the network was before, and is after.
-        match self.interpreter.execute(words).now_or_never() {
+        match self.interpreter.execute(&asked.words).now_or_never() {
             Some(reply) => value(reply),
             None => error("ERR the embedded region did not answer at once: a defect"),
         }
     }
 
-    /// MULTI, the commands, EXEC. What is given up is an error, as the crate makes of it.
-    fn transaction(&self, commands: &[Words]) -> RedisResult<Vec<Value>> {
-        if let Some(why) = commands.iter().find_map(|words| self.refusal(words)) {
-            let text = format!("EXECABORT Transaction discarded because of: {why}");
-            return error(&text).extract_error().map(|value| vec![value]);
+    /// One after the other; what stands between MULTI and EXEC, as a transaction.
+    fn pipeline(&self, mut commands: &[Words]) -> Vec<Value> {
+        let mut answers = Vec::with_capacity(commands.len());
+        while let Some((first, rest)) = commands.split_first() {
+            let end = rest.iter().position(|words| words.is("EXEC")).filter(|_| first.is("MULTI"));
+            let inside = end.and_then(|end| rest.get(..end));
+            match inside {
+                Some(inside) => answers.extend(self.transaction(inside)),
+                None => answers.push(self.answer(first)),
+            }
+            commands = end.and_then(|end| rest.get(end + 1..)).unwrap_or(rest);
         }
-        let queued = commands.iter().map(|_| Value::SimpleString("QUEUED".into()));
-        let done = Value::Array(commands.iter().map(|words| self.execute(words)).collect());
-        Ok(std::iter::once(Value::Okay).chain(queued).chain([done]).collect())
+        answers
+    }
+
+    /// MULTI, the commands, EXEC. Given up as a whole when one of them is refused.
+    fn transaction(&self, commands: &[Words]) -> Vec<Value> {
+        let refusals: Vec<_> = commands.iter().map(|words| self.refusal(words)).collect();
+        let done = match refusals.iter().flatten().next() {
+            Some(why) => error(&format!("EXECABORT Transaction discarded because of: {why}")),
+            None => Value::Array(commands.iter().map(|words| self.execute(words)).collect()),
+        };
+        let queued = refusals.iter().map(|refusal| match refusal {
+            Some(why) => error(why),
+            None => Value::SimpleString("QUEUED".into()),
+        });
+        std::iter::once(Value::Okay).chain(queued).chain([done]).collect()
     }
 }
 
@@ -134,9 +161,13 @@ impl EmbeddedLink {
         let server = &self.server;
         let run = || match pipeline.is_transaction() {
             true => server.transaction(&commands),
-            false => Ok(commands.iter().map(|words| server.answer(words)).collect()),
+            false => server.pipeline(&commands),
         };
-        let answers = server.node.call(self.connection, run).await??;
+        let answers = server.node.call(self.connection, run).await?;
+        // As the crate makes of one that was given up.
+        if let Some(Value::ServerError(given_up)) = answers.last().filter(|_| pipeline.is_transaction()) {
+            return Err(given_up.clone().into());
+        }
         Ok(answers.into_iter().skip(offset).take(count).collect())
     }
 }
@@ -146,6 +177,25 @@ impl Words {
         let words = words_of(cmd)?.into_iter().map(Bytes::from).collect();
         Ok(Self { words, access: of_cmd(cmd).access() })
     }
+
+    fn is(&self, name: &str) -> bool {
+        matches!(self.words.as_slice(), [word] if word.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// Whether it asks where the server's history stands.
+    fn is_for_position(&self) -> bool {
+        let is = |word: &Bytes, name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        matches!(self.words.as_slice(), [info, section] if is(info, "INFO") && is(section, "replication"))
+    }
+}
+
+/// What a server says of where its history stands.
+fn replication_info(is_replica: bool, lineage: &Lineage) -> String {
+    let Lineage { id, offset, before } = lineage;
+    let role = if is_replica { format!("slave\r\nslave_repl_offset:{offset}") } else { "master".to_owned() };
+    let second = before.as_ref().map(|(id, end)| format!("master_replid2:{id}\r\nsecond_repl_offset:{end}\r\n"));
+    let second = second.unwrap_or_default();
+    format!("# Replication\r\nrole:{role}\r\nmaster_replid:{id}\r\nmaster_repl_offset:{offset}\r\n{second}")
 }
 
 /// As the same reply of a server is read.
@@ -184,6 +234,7 @@ mod tests {
     use crate::{
         Embedded,
         resilience::{Blame, Diagnosis, Failure},
+        sessions::Position,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -360,6 +411,85 @@ mod tests {
         let answers = send(&us, &pipeline).await.unwrap();
         let [Value::Array(done)] = answers.as_slice() else { panic!("{answers:?}") };
         assert!(matches!(done.as_slice(), [Value::Okay, Value::ServerError(_), Value::Int(1)]), "{done:?}");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_spelt_out_is_answered_as_a_server_does() {
+        let (_regions, us, copy) = world();
+        let spelt = |words: &[&str]| {
+            let mut pipeline = pipe();
+            pipeline.cmd("MULTI").cmd("INFO").arg("replication").cmd(words[0]).arg(&words[1..]).cmd("EXEC");
+            pipeline.cmd("PING");
+            pipeline
+        };
+        let answers = send(&copy, &spelt(&["GET", "name"])).await.unwrap();
+        let [
+            Value::Okay,
+            Value::SimpleString(_),
+            Value::SimpleString(_),
+            Value::Array(done),
+            Value::SimpleString(pong),
+        ] = answers.as_slice()
+        else {
+            panic!("{answers:?}")
+        };
+        assert!(matches!(done.as_slice(), [Value::BulkString(_), Value::Nil]) && pong == "PONG", "{done:?}");
+        let answers = send(&us, &spelt(&["LPUSH", "list", "a"])).await.unwrap();
+        let codes = answers.iter().map(|answer| match answer {
+            Value::ServerError(error) => Some(error.code().to_owned()),
+            _ => None,
+        });
+        assert_eq!(codes.collect::<Vec<_>>(), [None, None, Some("ERR".into()), Some("EXECABORT".into()), None]);
+        assert!(ask(&us, "EXEC").await.is_err(), "alone it is no command here");
+    }
+
+    async fn position(link: &EmbeddedLink) -> Position {
+        match ask(link, "INFO replication").await.unwrap() {
+            Value::BulkString(info) => Position::parse(&info).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replica_has_a_write_when_its_position_says_so() {
+        let (regions, us, copy) = world();
+        assert_eq!(position(&us).await.mark, position(&copy).await.mark);
+        ask(&us, "SET name Ada").await.unwrap();
+        regions.advance(SECOND / 2);
+        let mut both = pipe();
+        both.cmd("SET").arg("name").arg("Bob").cmd("INFO").arg("replication");
+        let answers = send(&us, &both).await.unwrap();
+        let Value::BulkString(info) = &answers[1] else { panic!("{answers:?}") };
+        let written = Position::parse(info).unwrap();
+        assert_eq!(written.mark, position(&us).await.mark, "asked behind a write, it contains the write");
+        assert!(written.is_primary && !position(&copy).await.is_primary && !position(&copy).await.has(written.mark));
+        regions.advance(SECOND / 2);
+        assert_eq!(ask(&copy, "GET name").await.unwrap(), text("Ada"));
+        assert!(!position(&copy).await.has(written.mark), "the write before has arrived, this one has not");
+        regions.advance(SECOND / 2);
+        assert!(position(&copy).await.has(written.mark));
+        assert_eq!(ask(&copy, "GET name").await.unwrap(), text("Bob"));
+    }
+
+    #[tokio::test]
+    async fn a_restart_goes_on_with_the_history_and_a_restored_backup_does_not() {
+        let (regions, us, _) = world();
+        let backup = regions.backup("us").unwrap();
+        ask(&us, "SET name Ada").await.unwrap();
+        let written = position(&us).await.mark;
+        regions.wipe("us").unwrap();
+        assert!(position(&us).await.has(written), "FLUSHALL is a write behind the others");
+        regions.restart("us").unwrap();
+        let us = link(&regions, "us/primary");
+        let after = position(&us).await;
+        assert!(after.mark.id != written.id && after.has(written));
+        ask(&us, "SET name Bob").await.unwrap();
+        let (later, written) = (position(&us).await, position(&us).await.mark);
+        assert!(later.has(after.mark));
+        regions.restore("us", &backup).unwrap();
+        let us = link(&regions, "us/primary");
+        ask(&us, "SET name Cid").await.unwrap();
+        assert!(!position(&us).await.has(written), "lost, however much is written");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,6 +25,10 @@ impl History {
         }
     }
 
+    pub(crate) fn into_attempts(self) -> Vec<Attempt> {
+        self.attempts
+    }
+
     pub(crate) fn into_error(self, kind: ErrorKind, message: impl Into<String>, next_try: Option<Duration>) -> Error {
         Error::new(kind, message).with_attempts(self.attempts).with_next_try(next_try)
     }

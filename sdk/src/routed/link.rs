@@ -114,7 +114,10 @@ impl Link {
 
     /// Whether what one server says about its history is about what was sent here just before.
     pub(crate) const fn tells_position(&self) -> bool {
-        matches!(self, Self::Shared { .. })
+        match self {
+            Self::Shared { .. } | Self::Embedded(_) => true,
+            Self::Cluster(_) => false,
+        }
     }
 
     /// Whether a whole cluster is behind it: commands about one server make no sense there.

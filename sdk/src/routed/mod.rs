@@ -28,6 +28,7 @@ mod role;
 mod route;
 mod scan;
 mod seen;
+mod served;
 mod slots;
 mod subscription;
 mod traces;
@@ -40,6 +41,7 @@ pub use self::{
     exclusive::Exclusive,
     options::CallOptions,
     report::NodeReport,
+    served::Served,
     subscription::{Message, Received, Subscribe, Subscription},
 };
 pub(crate) use self::{

@@ -206,6 +206,11 @@ fn behind() -> RedisError {
     redis::make_extension_error(BEHIND.to_owned(), Some("it has not all that this session has seen".to_owned()))
 }
 
+/// What to say of a failed attempt. The code of an error of our own is for us alone.
+pub(super) fn in_words(error: &RedisError) -> String {
+    error.detail().filter(|_| is_behind(error)).map_or_else(|| error.to_string(), str::to_owned)
+}
+
 pub(super) fn is_behind(error: &RedisError) -> bool {
     error.code() == Some(BEHIND)
 }

@@ -31,6 +31,8 @@
 //! # client.shut_down().await; Ok(()) }
 //! ```
 //!
+//! A web application carries the token in a cookie by the layer and the extractor of `sessions::axum` (feature `axum`).
+//!
 //! # What is promised
 //!
 //! - **Read your writes**, and with [`Guarantee::MonotonicReads`] monotonic reads, of one region's data: from whatever
@@ -46,13 +48,15 @@
 //! - Anything across regions' data sets: after a failover to another region what the one before wrote may not be there
 //!   ([`Event::MayLack`](crate::Event::MayLack)). A read for the data of a region that the session has seen is not
 //!   answered by another region's primary as a last resort; it fails instead.
-//! - That a cluster, an embedded region, or a server that forbids `INFO` serves a session at replicas: there, its reads
+//! - That a cluster, or a server that forbids `INFO` serves a session at replicas: there, its reads
 //!   go to the primary from its first write on.
 //! - That scans notice: a cursor goes on at its node. Nor does a session learn of writes on an
 //!   [`Exclusive`](crate::Exclusive) connection.
 //! - That a lost history can always be told from one that cannot be traced: two promotions later, or on a primary that
 //!   got its first replica since, the event may come although all is there.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod builder;
 mod position;
 mod session;

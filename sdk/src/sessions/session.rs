@@ -118,6 +118,13 @@ impl Session {
         Ok(())
     }
 
+    /// What it has seen so far, to tell later whether there was more.
+    #[cfg(feature = "axum")]
+    pub(super) fn seen(&self) -> impl PartialEq + use<> {
+        let state = self.state();
+        (state.token.clone(), state.tagged_until)
+    }
+
     /// The kind it has in a keyspace.
     pub(crate) fn kind(&self, keyspace: SessionKind) -> SessionKind {
         self.shared.options.kind.unwrap_or(keyspace)

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use archipelago::{
     CallOptions, Client, Config, Connection, Embedded, Error, ErrorKind, Event, routing::RoutingConfig,
-    store::embedded::EmbeddedBuilder, testing::poll,
+    sessions::Session, store::embedded::EmbeddedBuilder, testing::poll,
 };
 use futures_util::StreamExt;
 use redis::AsyncCommands;
@@ -35,6 +35,8 @@ async fn client(regions: &Embedded, routing: &str) -> (Client, Connection) {
     all_up(&connection).await;
     (client, connection)
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn first(connection: &Connection) -> String {
     connection.explain(redis::cmd("GET").arg("name")).unwrap().nodes[0].name.clone()
@@ -233,5 +235,73 @@ async fn transactions_and_pipelines_work_through_the_connection() {
     assert_eq!((x, y), (1, 2));
     let error = connection.lpush::<_, _, i64>("list", "a").await.unwrap_err();
     assert!(error.to_string().contains("embedded regions lack it"), "{error}");
+    client.shut_down().await;
+}
+
+/// What a session reads under `name`, and at which kind of node.
+async fn read(connection: &Connection) -> (String, &'static str) {
+    let served = connection.served(redis::cmd("GET").arg("name")).await.unwrap();
+    (redis::from_redis_value(served.value).unwrap(), served.role)
+}
+
+#[tokio::test]
+async fn a_session_reads_its_own_writes_at_the_replica_as_soon_as_that_has_them() {
+    let regions = builder().build().unwrap();
+    let (client, connection) = client(&regions, "local_replica = true").await;
+    regions.set_lag("us", "eu", HOUR).unwrap();
+    let session = Session::new();
+    let mut own = connection.with_session(&session);
+    let _: () = own.set("name", "Ada").await.unwrap();
+    let served = own.served(redis::cmd("GET").arg("name")).await.unwrap();
+    assert_eq!((served.node.as_str(), served.stands_in.as_str(), served.role), ("us/primary", "us", "primary"));
+    let [attempt] = served.attempts.as_slice() else { panic!("{served:?}") };
+    assert!(attempt.node == "us/replica-1@eu" && attempt.what == "it has not all that this session has seen");
+    regions.advance(HOUR);
+    assert_eq!(read(&own).await, ("Ada".to_owned(), "replica"));
+
+    let (name,): (String,) =
+        redis::pipe().atomic().set("name", "Bob").ignore().get("name").query_async(&mut own).await.unwrap();
+    assert_eq!(name, "Bob");
+    let next = connection.with_session(&Session::from_token(&session.token()).unwrap());
+    assert_eq!(read(&connection).await, ("Ada".to_owned(), "replica"), "who has no session");
+    assert_eq!(read(&next).await, ("Bob".to_owned(), "primary"), "the next process");
+    regions.advance(HOUR);
+    assert_eq!(read(&next).await, ("Bob".to_owned(), "replica"));
+    client.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_session_hears_when_a_region_lost_what_it_wrote() {
+    let regions = builder().build().unwrap();
+    let (client, connection) = client(&regions, "local_replica = true").await;
+    regions.set_lag("us", "eu", HOUR).unwrap();
+    let mut events = client.events();
+    let mut own = connection.with_session(&Session::new());
+    let backup = regions.backup("us").unwrap();
+    let _: () = own.set("name", "Ada").await.unwrap();
+    regions.restore("us", &backup).unwrap();
+    all_up(&connection).await;
+    let found: Option<String> = own.get("name").await.unwrap();
+    assert_eq!(found, None, "it is gone");
+    let said = async {
+        loop {
+            if let Event::HistoryLost { region } = events.next().await.unwrap() {
+                return region;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(poll::PATIENCE, said).await.unwrap().as_str(), "us");
+    client.shut_down().await;
+}
+
+#[tokio::test]
+async fn only_what_one_node_answers_is_told_by_whom() {
+    let regions = builder().build().unwrap();
+    let (client, connection) = client(&regions, "").await;
+    for cmd in ["SCAN 0", "HSCAN h 0", "SCRIPT FLUSH", "BLPOP q 1", "WATCH k"] {
+        let words: Vec<_> = cmd.split(' ').collect();
+        let error = connection.served(redis::cmd(words[0]).arg(&words[1..])).await.unwrap_err();
+        assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Refused, "{cmd}: {error}");
+    }
     client.shut_down().await;
 }

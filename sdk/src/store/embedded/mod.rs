@@ -6,6 +6,7 @@
 mod builder;
 mod calls;
 mod clock;
+mod lineage;
 mod network;
 mod node;
 mod reads;
@@ -18,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_engine::{RegionId, Version};
 
 pub use self::{builder::EmbeddedBuilder, region::Backup};
-pub(crate) use self::{calls::Connection, node::EmbeddedNode};
+pub(crate) use self::{calls::Connection, lineage::Lineage, node::EmbeddedNode};
 use self::{
     calls::EmbeddedStore,
     clock::Clock,
@@ -106,10 +107,17 @@ impl World {
         self.replicas.iter().for_each(|replica| self.catch_up(replica));
     }
 
-    /// Tells a region's replicas what changed there.
-    fn publish(&self, region: &Arc<Region>, changes: &[Change]) {
+    /// Tells a region's replicas what changed there. The caller serves alone: what is counted first is sent first.
+    fn publish(&self, region: &Arc<Region>, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut state = region.state();
+        state.lineage = state.lineage.after(changes.len());
+        let (lineage, changes) = (state.lineage.clone(), Arc::<[Change]>::from(changes));
+        drop(state);
         let own = self.replicas.iter().filter(|replica| Arc::ptr_eq(&replica.of, region));
-        own.for_each(|replica| replica.send(&self.clock, changes));
+        own.for_each(|replica| replica.send(&self.clock, changes.clone(), lineage.clone()));
     }
 
     /// The processes that run in a region: its primary, and replicas of others.
@@ -303,6 +311,7 @@ impl Embedded {
             state.start(history.clone());
             state.up = true;
         }
+        region.state().lineage.go_on_as(&history);
         region.news.notify_waiters();
         Ok(())
     }
@@ -328,11 +337,13 @@ impl Embedded {
         if region.id != backup.region {
             return Err(refusal(format!("a backup of {} cannot be restored in {}", backup.region, region.id)));
         }
+        let _alone = region.serving();
         let mut state = region.state();
+        state.lineage = Lineage::new(&history);
         state.start(history);
         state.data = backup.data.clone();
         drop(state);
-        self.world.publish(region, &[Change::Data(Arc::new(backup.data.clone()))]);
+        self.world.publish(region, vec![Change::Data(Arc::new(backup.data.clone()))]);
         region.news.notify_waiters();
         Ok(())
     }
@@ -343,8 +354,9 @@ impl Embedded {
     /// Of kind [`ErrorKind::Config`] for an unknown region.
     pub fn wipe(&self, region: &str) -> Result<(), Error> {
         let region = self.region(region)?;
+        let _alone = region.serving();
         region.state().data = Data::default();
-        self.world.publish(region, &[Change::Data(Arc::default())]);
+        self.world.publish(region, vec![Change::Data(Arc::default())]);
         region.news.notify_waiters();
         Ok(())
     }

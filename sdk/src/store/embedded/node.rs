@@ -8,6 +8,7 @@ use archipelago_engine::RegionId;
 use super::{
     World,
     calls::{Connection, EmbeddedStore},
+    lineage::Lineage,
     region::Region,
     replica::Replica,
 };
@@ -65,6 +66,12 @@ impl EmbeddedNode {
         self.replica.as_ref().map_or(Duration::ZERO, |replica| replica.behind(&self.world.clock))
     }
 
+    /// Where its history stands. Within a call: with all that the call has changed so far.
+    pub(crate) fn lineage(&self) -> Lineage {
+        let state = self.server.state();
+        state.lineage.after(state.unsent.len())
+    }
+
     /// A connection to the process that serves at present. Costs no time: what follows it does.
     ///
     /// # Errors
@@ -103,7 +110,7 @@ impl EmbeddedNode {
         }
         let done = work();
         let changes = std::mem::take(&mut self.server.state().unsent);
-        self.world.publish(&self.server, &changes);
+        self.world.publish(&self.server, changes);
         // The process may have died meanwhile: then nobody hears how it went.
         self.check(connection)?;
         Ok(done)

@@ -9,7 +9,7 @@ use std::{
 use archipelago_engine::{Cursor, Incarnation, Partition, Refusal, RegionId, ResyncError, Stale, Version};
 use tokio::sync::Notify;
 
-use super::replica::Change;
+use super::{lineage::Lineage, replica::Change};
 
 /// One region.
 #[derive(Debug)]
@@ -36,6 +36,9 @@ pub(super) struct State {
     pub(super) data: Data,
     /// What the plain command under way has changed: replicas hear of it when it is done.
     pub(super) unsent: Vec<Change>,
+    /// Where the history of the plain keys stands, without what is unsent. Of a replica: its primary's, as far as it has
+    /// arrived.
+    pub(super) lineage: Lineage,
 }
 
 /// What a backup holds: all of it goes back together.
@@ -72,8 +75,8 @@ impl fmt::Debug for Backup {
 impl Region {
     pub(super) fn new(id: RegionId) -> Result<Self, getrandom::Error> {
         let history = fresh_history()?;
-        let (data, unsent) = (Data::default(), Vec::new());
-        let state = State { id: id.clone(), up: true, starts: 1, history, skew: 0, data, unsent };
+        let (data, unsent, lineage) = (Data::default(), Vec::new(), Lineage::new(&history));
+        let state = State { id: id.clone(), up: true, starts: 1, history, skew: 0, data, unsent, lineage };
         Ok(Self { id, news: Notify::new(), serving: Mutex::new(()), state: Mutex::new(state) })
     }
 

@@ -10,6 +10,7 @@ use archipelago_engine::{Key, Mutation, RegionId, Version};
 
 use super::{
     clock::{Clock, micros},
+    lineage::Lineage,
     region::{Data, Region, Slot},
 };
 
@@ -36,15 +37,25 @@ pub(super) struct Replica {
 #[derive(Debug)]
 struct Stream {
     lag: u64,
-    /// Sent and not arrived yet, with the time of sending. As long as the primary's writes while the way is cut.
-    under_way: VecDeque<(u64, Change)>,
+    /// Sent and not arrived yet. As long as the primary's writes while the way is cut.
+    under_way: VecDeque<Sent>,
     /// Everything that was sent up to then has arrived.
     as_of: u64,
+}
+
+/// What one command, or one transaction, has changed.
+#[derive(Clone, Debug)]
+struct Sent {
+    at: u64,
+    changes: Arc<[Change]>,
+    /// Where the primary's history stood afterwards.
+    lineage: Lineage,
 }
 
 impl Replica {
     pub(super) fn new(of: Arc<Region>, stands_in: RegionId, lag: Duration) -> Result<Self, getrandom::Error> {
         let copy = Arc::new(Region::new(of.id.clone())?);
+        copy.state().lineage = of.state().lineage.clone();
         let stream = Stream { lag: micros(lag), under_way: VecDeque::new(), as_of: 0 };
         Ok(Self { of, stands_in, copy, stream: Mutex::new(stream) })
     }
@@ -58,11 +69,11 @@ impl Replica {
     }
 
     /// Takes what the primary sends. All of it arrives at the same moment, so that a transaction is seen whole.
-    pub(super) fn send(&self, clock: &Clock, changes: &[Change]) {
+    pub(super) fn send(&self, clock: &Clock, changes: Arc<[Change]>, lineage: Lineage) {
         let mut stream = self.stream();
         // Read under the lock: a moment that has arrived must not be sent afterwards.
-        let now = clock.now(0).as_micros();
-        stream.under_way.extend(changes.iter().map(|change| (now, change.clone())));
+        let at = clock.now(0).as_micros();
+        stream.under_way.push_back(Sent { at, changes, lineage });
     }
 
     /// Applies what has arrived by now.
@@ -70,22 +81,25 @@ impl Replica {
         let mut stream = self.stream();
         let horizon = clock.now(0).as_micros().saturating_sub(stream.lag);
         stream.as_of = stream.as_of.max(horizon);
-        let arrived = stream.under_way.partition_point(|(sent, _)| *sent <= stream.as_of);
-        for (_, change) in stream.under_way.drain(..arrived) {
-            self.apply(change);
+        let arrived = stream.under_way.partition_point(|sent| sent.at <= stream.as_of);
+        for sent in stream.under_way.drain(..arrived) {
+            self.apply(sent);
         }
     }
 
-    fn apply(&self, change: Change) {
+    fn apply(&self, sent: Sent) {
         let mut state = self.copy.state();
-        match change {
-            Change::Write { slot, at, key, mutation } => {
-                // What the primary did cannot be refused here: the data are the same.
-                let _ = state.step(&slot, at, |partition, history| partition.mutate(history, at, &key, &mutation));
-                state.drop_log(&slot);
+        for change in &*sent.changes {
+            match change {
+                Change::Write { slot, at, key, mutation } => {
+                    // What the primary did cannot be refused here: the data are the same.
+                    let _ = state.step(slot, *at, |partition, history| partition.mutate(history, *at, key, mutation));
+                    state.drop_log(slot);
+                }
+                Change::Data(data) => state.data = Data::clone(data),
             }
-            Change::Data(data) => state.data = Data::clone(&data),
         }
+        state.lineage = sent.lineage;
     }
 
     /// How far behind its primary it is at most.
