@@ -256,8 +256,8 @@ mod tests {
         let config: Config = sentinel("master = \"m\", nodes = [\"redis://h:1\"]").parse().unwrap();
         assert_eq!(config.regions["eu"].sentinel.as_ref().unwrap().replicas, 0);
         let both = sentinel("master = \"m\", nodes = [\"redis://h:1\"]") + "url = \"redis://h:2\"\n";
-        assert!(refusal(&both).contains("exactly one"));
-        assert!(refusal("[regions.eu]\nweight = 1\n").contains("exactly one"));
+        assert!(refusal(&both).contains("only one of"));
+        assert!(refusal("[regions.eu]\nweight = 1\n").contains("where is the server"));
         assert!(refusal(&sentinel("master = \"m\", nodes = []")).contains("sentinel.nodes"));
         assert!(refusal(&sentinel("master = \"\", nodes = [\"redis://h:1\"]")).contains("sentinel.master"));
         let twice = refusal(&sentinel("master = \"m\", nodes = [\"redis://h:1\", \"redis://u:p@h:1\"]"));
