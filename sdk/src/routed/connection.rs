@@ -289,7 +289,6 @@ impl fmt::Debug for Connection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed test may panic")]
 mod tests {
-    use super::*;
     use crate::{Client, Embedded};
 
     #[tokio::test]

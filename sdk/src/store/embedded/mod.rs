@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_engine::{RegionId, Version};
 
 pub use self::{builder::EmbeddedBuilder, region::Backup};
-pub(crate) use self::{calls::Connection, node::EmbeddedNode};
+pub(crate) use self::{calls::Connection, node::EmbeddedNode, reads::answer};
 use self::{
     calls::EmbeddedStore,
     clock::Clock,
