@@ -39,10 +39,10 @@
 //!   still has it, the read waits for that; if none has, it fails once with [`ErrorKind::Lost`](crate::ErrorKind::Lost), and
 //!   the session asks for it no more. A restart that loses nothing loses no session.
 //! - A token that was forged, or belongs to another system, costs at most one bounded wait and that one error.
-//! - A token holds three partitions of each region by version. Of a session that saw more, and of a write without an answer,
-//!   it holds one bound for that region, and in which partitions of 16. A read in another region then asks the first one
-//!   what there is: one round trip more for each partition and process, nothing while the user stays, and an error while
-//!   that region cannot be asked. What a region lost is not noticed in what a bound stands for.
+//! - A token holds three partitions of each region by version. Of a session that saw more it holds the latest, and for the
+//!   rest, as for a write without an answer, one bound: up to when it was, and in which partitions, modulo 16. A read there
+//!   in another region first asks the one that wrote what there is: one round trip more for each partition and process,
+//!   nothing while the user stays, and an error while that region cannot be asked. What a region lost of it is not noticed.
 //!
 //! **Not promised** there:
 //! - Anything for other users: they see the writes of a session in whatever order the links bring them.

@@ -109,9 +109,12 @@ pub(super) const MAX_SOURCES: usize = 16;
 /// Sights of one source that a session keeps. A text has room for [`ROOM`].
 pub(super) const MAX_SIGHTS: usize = 256;
 
-/// Bytes that the sights of one source have in a text: three of one day. So a session that wrote in one region stays
-/// below 64 characters.
+/// Bytes that the sights of one source have in a text: three partitions of one day. So a session that wrote in one region
+/// stays below 64 characters.
 pub(super) const ROOM: usize = 26;
+
+/// Bytes that a bound takes of them.
+pub(super) const BOUND_SIZE: usize = 9;
 
 /// What a region lacks of what was seen in one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,21 +206,35 @@ impl Source {
         Self { id: self.id, sights: Vec::new(), bound }
     }
 
-    /// As a text says it.
+    /// As a text says it: of what has no room there, the newest sights stay and the rest becomes a bound.
     pub(super) fn as_written(&self) -> Self {
-        if self.bound.is_some() || self.size() > ROOM { self.as_bound() } else { self.clone() }
+        if self.bound.is_none() && size(&self.sights) <= ROOM {
+            return self.clone();
+        }
+        let mut newest = self.sights.clone();
+        newest.sort_by_key(|sight| std::cmp::Reverse(sight.version));
+        let fit = (1..=newest.len()).take_while(|count| size(newest.iter().take(*count)) <= ROOM - BOUND_SIZE).count();
+        let rest = Self { sights: newest.split_off(fit), ..self.clone() };
+        newest.sort();
+        Self { sights: newest, ..rest.as_bound() }
     }
 
     /// The highest version among the sights.
     pub(super) fn top(&self) -> Version {
-        self.sights.iter().map(|sight| sight.version).max().unwrap_or_default()
+        top(&self.sights)
     }
+}
 
-    /// How many bytes the sights have in a text: see the wire.
-    fn size(&self) -> usize {
-        let below = |sight: &Sight| self.top().as_micros() - sight.version.as_micros();
-        self.sights.iter().map(|sight| varint_len(u64::from(sight.partition)) + 3 + varint_len(below(sight))).sum()
-    }
+fn top<'s>(sights: impl IntoIterator<Item = &'s Sight>) -> Version {
+    sights.into_iter().map(|sight| sight.version).max().unwrap_or_default()
+}
+
+/// How many bytes sights have in a text: see the wire.
+fn size<'s>(sights: impl IntoIterator<Item = &'s Sight> + Clone) -> usize {
+    let top = top(sights.clone()).as_micros();
+    let of_one =
+        |sight: &Sight| varint_len(u64::from(sight.partition)) + 3 + varint_len(top - sight.version.as_micros());
+    sights.into_iter().map(of_one).sum()
 }
 
 const fn varint_len(number: u64) -> usize {

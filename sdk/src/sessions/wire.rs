@@ -6,9 +6,9 @@
 //!
 //! What was seen on the active-active plane makes it version 2; without any it is version 1, as ever. There the data sets
 //! are counted, in one byte before them. Behind them follows each source: six bytes of its names' hashes and a head byte,
-//! and then either (128) the bound, as seven bytes of a version and two of partitions, or so many sights: seven bytes of
-//! the highest version; for each sight the partition, three bytes of the incarnation, and how far its version is below
-//! the highest, the first and the last as LEB128.
+//! which is the number of sights, and 128 for a bound. If there are sights, seven bytes of the highest version, and for
+//! each sight the partition, three bytes of the incarnation, and how far its version is below the highest, the first and the
+//! last as LEB128. The bound is seven bytes of a version and two of partitions.
 
 use std::collections::BTreeSet;
 
@@ -114,19 +114,20 @@ fn small(count: usize) -> u8 {
 fn push_source(bytes: &mut Vec<u8>, source: &Source) {
     bytes.extend(source.id.keyspace.0);
     bytes.extend(source.id.region);
+    let head = if source.bound.is_some() { BOUND } else { 0 };
+    bytes.push(head | small(source.sights.len()));
+    if !source.sights.is_empty() {
+        let top = source.top();
+        push_version(bytes, top);
+        for sight in &source.sights {
+            push_varint(bytes, u64::from(sight.partition));
+            bytes.extend(sight.tag.0);
+            push_varint(bytes, top.as_micros() - sight.version.as_micros());
+        }
+    }
     if let Some(bound) = &source.bound {
-        bytes.push(BOUND);
         push_version(bytes, bound.to);
         bytes.extend(bound.partitions.to_be_bytes());
-        return;
-    }
-    let top = source.top();
-    bytes.push(small(source.sights.len()));
-    push_version(bytes, top);
-    for sight in &source.sights {
-        push_varint(bytes, u64::from(sight.partition));
-        bytes.extend(sight.tag.0);
-        push_varint(bytes, top.as_micros() - sight.version.as_micros());
     }
 }
 
@@ -180,17 +181,16 @@ impl Reader<'_> {
     fn source(&mut self) -> Option<Source> {
         let id = SourceId { keyspace: KeyspaceId(self.chunk()?), region: self.chunk()? };
         let head = self.byte()?;
-        if head & BOUND != 0 {
-            let (to, partitions) = (self.version()?, u16::from_be_bytes(self.chunk()?));
-            let bound = Bound { to, partitions, settled: BTreeSet::new() };
-            return Some(Source { id, sights: Vec::new(), bound: Some(bound) });
-        }
+        let (has_bound, count) = (head & BOUND != 0, head & !BOUND);
+        let sights = if count == 0 { Vec::new() } else { self.sights(count)? };
+        let bound = if has_bound { Some(self.bound()?) } else { None };
+        (count > 0 || has_bound).then_some(Source { id, sights, bound })
+    }
+
+    fn sights(&mut self, count: u8) -> Option<Vec<Sight>> {
         let top = self.version()?;
         let mut sights: Vec<Sight> = Vec::new();
-        if head == 0 {
-            return None;
-        }
-        for _ in 0..head {
+        for _ in 0..count {
             let partition = u16::try_from(self.varint()?).ok()?;
             let tag = Tag(self.chunk()?);
             let version = Version::from_micros(top.as_micros().checked_sub(self.varint()?)?);
@@ -199,7 +199,11 @@ impl Reader<'_> {
             }
             sights.push(Sight { partition, tag, version });
         }
-        Some(Source { id, sights, bound: None })
+        Some(sights)
+    }
+
+    fn bound(&mut self) -> Option<Bound> {
+        Some(Bound { to: self.version()?, partitions: u16::from_be_bytes(self.chunk()?), settled: BTreeSet::new() })
     }
 
     fn version(&mut self) -> Option<Version> {

@@ -8,7 +8,9 @@
 )]
 
 mod choices;
+mod cost;
 mod counterexamples;
+mod faults;
 mod lost_state;
 mod moving;
 mod order;
