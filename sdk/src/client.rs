@@ -94,6 +94,8 @@ impl Client {
     /// The same client with a session in front of every handle, batch, keyspace and connection that is made from it: what
     /// a request makes first. See [`sessions`](crate::sessions).
     ///
+    /// Its calls may fail with [`ErrorKind::Behind`] and [`ErrorKind::Lost`], too. Nothing waits here.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use archipelago::{Client, Embedded, sessions::Session};

@@ -92,6 +92,9 @@ impl Batch {
 
     /// Sends the writes; one result for each, in order. A failure of one does not stop the next.
     ///
+    /// For a [session](crate::sessions) it takes a second round trip, which asks where the region stands behind all of them.
+    /// If the session's writes are ordered and the region is behind, nothing is sent.
+    ///
     /// Cancel safety: dropping the future abandons the wait; what was sent may be applied.
     pub async fn execute(self) -> Vec<Result<(), Error>> {
         let (mut writes, mut results) = (Vec::with_capacity(self.writes.len()), Vec::with_capacity(self.writes.len()));

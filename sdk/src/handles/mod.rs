@@ -3,6 +3,7 @@
 mod batch;
 mod codec;
 mod counter;
+mod ending;
 mod map;
 mod merge;
 mod register;

@@ -6,17 +6,17 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use archipelago_engine::{Mutation, Outcome, Standing};
+use archipelago_engine::{Outcome, Standing};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::merge::Merge;
+use super::{ending::Ending, merge::Merge};
 use crate::{
     client::Keyspace,
     error::{Error, ErrorKind},
     keyspace::partition_of,
     sessions::{KeyspaceId, Lack, Partition, Session, SourceId, WhenBehind},
-    store::{Read, Reply, Store, StoreError, Write},
+    store::{Read, Reply, Store, Write},
 };
 
 /// Between two questions to a region that is behind: from the first pause to the longest.
@@ -83,61 +83,11 @@ impl Keyspace {
         let standings = join_all(partitions.iter().map(|at| self.store.standing(at.number))).await;
         for ((writing, at), standing) in begun.into_iter().zip(&partitions).zip(standings) {
             let here = writes.iter().zip(&outcomes).filter(|(write, _)| partition(write) == *at);
-            if let Some(end) = here.map(|(write, outcome)| End::of(&write.mutation, outcome)).max() {
+            if let Some(end) = here.map(|(write, outcome)| Ending::of(&write.mutation, outcome)).max() {
                 end.note(writing, standing.ok().as_ref());
             }
         }
         outcomes.into_iter().map(|done| done.map_err(|error| Error::of_write(error, self.store.region()))).collect()
-    }
-}
-
-/// How a write ended, the more telling the later in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
-    /// Nothing was done, and nothing was said of what is there.
-    Nothing,
-    /// All of it was done.
-    Done,
-    /// Some of it was not done, because of what is there.
-    Refused,
-    /// Nobody knows.
-    Open,
-}
-
-impl End {
-    #[deny(clippy::wildcard_enum_match_arm)] // a new failure must be classified, not inherited
-    fn of(mutation: &Mutation, outcome: &Result<Outcome, StoreError>) -> Self {
-        match outcome {
-            Ok(outcome) if is_whole(mutation, outcome) => Self::Done,
-            // The answer tells of what others wrote: that the lock is taken, the member gone, the value no number.
-            Ok(_) | Err(StoreError::Refused(_)) => Self::Refused,
-            Err(StoreError::Unavailable(_) | StoreError::Stale(_) | StoreError::Server(_)) => Self::Nothing,
-            Err(StoreError::NoAnswer(_) | StoreError::Protocol(_)) => Self::Open,
-        }
-    }
-
-    fn note(self, writing: crate::sessions::Writing<'_>, standing: Option<&Standing>) {
-        match (self, standing) {
-            (Self::Nothing, _) => writing.never_was(),
-            (Self::Done, Some(standing)) => writing.landed(standing),
-            (Self::Refused, Some(standing)) => writing.was_refused(standing),
-            // Dropped, it leaves a doubt.
-            (Self::Done | Self::Refused, None) | (Self::Open, _) => {}
-        }
-    }
-}
-
-/// Whether a write did all that it was to do.
-fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
-    match (mutation, outcome) {
-        (Mutation::Assign(assignment), Outcome::Assigned { assigned, .. }) => {
-            *assigned == assignment.entries.len() as u64
-        }
-        (Mutation::Remove { members }, Outcome::Removed(removed)) => *removed == members.len() as u64,
-        (Mutation::Add { .. }, _) => true,
-        (_, Outcome::Cleared { existed, .. }) => *existed,
-        (_, Outcome::Expiry(applied)) => *applied,
-        (_, Outcome::Assigned { .. } | Outcome::Removed(_) | Outcome::Sum(_)) => false,
     }
 }
 
@@ -305,7 +255,7 @@ impl<'k> Turn<'k> {
         let writing = self.session.begin_write(self.at, self.here());
         let (outcome, standing) = self.local().write_and_stand(write).await;
         let is_read = outcome.is_ok() && self.session.reads_raise();
-        End::of(&write.mutation, &outcome).note(writing, standing.as_ref());
+        Ending::of(&write.mutation, &outcome).note(writing, standing.as_ref());
         // What it answers is read, too: a sum, whether a member was there, what stood there before.
         if let Some(standing) = standing.filter(|_| is_read) {
             self.session.saw(self.at, &standing);

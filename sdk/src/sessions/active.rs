@@ -7,16 +7,20 @@ use archipelago_engine::Standing;
 use super::{
     Session,
     builder::WhenBehind,
-    sources::{Lack, Partition, Sight, SourceId},
+    source::{Sight, SourceId},
+    sources::{Lack, Partition},
 };
 
-/// How long a read waits by default for a region that is behind: many times what a link takes across an ocean.
+/// How long a read waits for a region that is behind: by default many times what a link takes across an ocean.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// And at most, so that no sum of times overflows.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(3600);
 
 impl Session {
     /// How long a call waits for a region that is behind.
     pub(crate) fn patience(&self) -> Duration {
-        self.shared.options.wait.unwrap_or(PATIENCE)
+        self.shared.options.wait.unwrap_or(PATIENCE).min(LONGEST_PATIENCE)
     }
 
     pub(crate) fn when_behind(&self) -> WhenBehind {

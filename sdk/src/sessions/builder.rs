@@ -144,7 +144,7 @@ impl SessionBuilder {
     ///
     /// On the routed plane the next node is asked after that; default zero: at once. Worth it where the primary is further
     /// away than replicas are usually behind. On the active-active plane a region that is still behind then is an error,
-    /// see [`WhenBehind`]; default 1 s. Too short for the slowest link, and reads behind a change of region fail; too
+    /// see [`WhenBehind`]; default 1 s, at most an hour. Too short for the slowest link, and reads behind a change of region fail; too
     /// long, and they hang while a region is cut off.
     #[must_use]
     pub const fn wait(mut self, bound: Duration) -> Self {

@@ -12,7 +12,8 @@ use super::{
     Session, SessionKind, TokenError,
     position::Position,
     session::Demand,
-    sources::{KeyspaceId, MAX_SOURCES, Partition, Source, SourceId, Sources},
+    source::{KeyspaceId, Source, SourceId},
+    sources::{MAX_SOURCES, Partition, Sources},
     token::{DataSet, Found, MAX_MARKS, MAX_PLACES, Mark, Token},
 };
 

@@ -105,6 +105,7 @@ mod active;
 mod builder;
 mod position;
 mod session;
+mod source;
 mod sources;
 mod token;
 mod wire;
@@ -116,7 +117,8 @@ pub(crate) use self::{
     active::Writing,
     position::Position,
     session::{Before, Demand, WriteWatch},
-    sources::{KeyspaceId, Lack, Partition, SourceId},
+    source::{KeyspaceId, SourceId},
+    sources::{Lack, Partition},
     token::{DataSet, Found},
 };
 pub use self::{

@@ -17,7 +17,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    sources::{Bound, KeyspaceId, MAX_SOURCES, ROOM, Sight, Source, SourceId, Tag},
+    source::{Bound, KeyspaceId, ROOM, Sight, Source, SourceId, Tag},
+    sources::MAX_SOURCES,
     token::{DataSet, MAX_MARKS, MAX_PLACES, Mark, Place, Token},
 };
 
