@@ -126,6 +126,13 @@ impl RedisStore {
     }
 }
 
+/// What TIME answers.
+fn parse_time(answer: Value) -> Result<Version, StoreError> {
+    let [seconds, micros] = parse::tuple(answer)?;
+    let micros = parse::unsigned(&seconds)?.saturating_mul(1_000_000).saturating_add(parse::unsigned(&micros)?);
+    Ok(Version::from_micros(micros))
+}
+
 #[async_trait]
 impl Store for RedisStore {
     fn region(&self) -> &RegionId {
@@ -169,9 +176,7 @@ impl Store for RedisStore {
     }
 
     async fn clock(&self) -> Result<Version, StoreError> {
-        let [seconds, micros] = parse::tuple(self.call(&redis::cmd("TIME")).await?)?;
-        let micros = parse::unsigned(&seconds)?.saturating_mul(1_000_000).saturating_add(parse::unsigned(&micros)?);
-        Ok(Version::from_micros(micros))
+        parse_time(self.call(&redis::cmd("TIME")).await?)
     }
 
     async fn sync_state(&self, partition: u16) -> Result<SyncState, StoreError> {

@@ -1,18 +1,21 @@
 //! The calls of sessions: each says along with its answer where its partition stood.
 
-use archipelago_engine::{Key, KeyState, Origin, Outcome, Standing, Version};
+use std::collections::BTreeMap;
+
+use archipelago_engine::{Key, KeyState, Origin, Outcome, Standing, Vector, Version};
 use redis::{Cmd, Value};
 
 use super::{
     super::{
         call::{CallError, checked, parse},
         scripts::SCRIPTS,
-        texts::parse_record,
+        texts::{parse_cursor, parse_record, version_of},
         wire::{Slot, Wire},
     },
     ATTEMPTS, RedisStore,
     inspect::key_state,
     links::pairs,
+    parse_time,
     reads::reply,
     writes::outcome,
 };
@@ -105,13 +108,14 @@ impl RedisStore {
         let [record, last, now, held] = parse::tuple(answer)?;
         let text = parse::text(record)?.unwrap_or_default();
         let record = parse_record(&text).ok_or_else(|| StoreError::Protocol(format!("record {text:?}")))?;
+        let last = parse::text(last)?.map(|id| version_of(&id)).transpose()?;
         let mut standing = Standing {
             origin: Origin::new(self.region.id.clone(), record.incarnation),
-            last: Version::from_micros(parse::unsigned(&last)?),
-            applied: std::collections::BTreeMap::new(),
-            seen: std::collections::BTreeMap::new(),
-            peers: std::collections::BTreeMap::new(),
-            now: Version::from_micros(parse::unsigned(&now)?),
+            last: last.unwrap_or_default(),
+            applied: Vector::new(),
+            seen: Vector::new(),
+            peers: BTreeMap::new(),
+            now: parse_time(now)?,
         };
         for (field, value) in pairs(held)? {
             note(&mut standing, &field, &value);
@@ -124,18 +128,24 @@ impl RedisStore {
 fn note(standing: &mut Standing, field: &[u8], value: &[u8]) {
     let (Ok(field), Ok(value)) = (std::str::from_utf8(field), std::str::from_utf8(value)) else { return };
     let Some((what, of)) = field.split_once(':') else { return };
-    let version = || value.parse().ok().map(Version::from_micros);
     match what {
         "applied" | "seen" => {
-            if let (Ok(origin), Some(version)) = (of.parse(), version()) {
+            if let (Ok(origin), Ok(version)) = (of.parse(), value.parse()) {
                 let vector = if what == "seen" { &mut standing.seen } else { &mut standing.applied };
-                vector.insert(origin, version);
+                vector.insert(origin, Version::from_micros(version));
             }
         }
         "known" => {
             let incarnation = value.split(' ').next().and_then(|incarnation| incarnation.parse().ok());
             if let (Ok(region), Some(incarnation)) = (of.parse(), incarnation) {
                 standing.peers.insert(region, incarnation);
+            }
+        }
+        // What every member has is trimmed: then they say how far it went.
+        "ack" => {
+            let own = standing.origin.incarnation;
+            if let Some(cursor) = parse_cursor(value).filter(|cursor| cursor.incarnation == own) {
+                standing.last = standing.last.max(cursor.id);
             }
         }
         _ => {}
