@@ -38,7 +38,8 @@
 //! - A region that lost what it had acknowledged is not passed over, whatever was written there since. If another region
 //!   still has it, the read waits for that; if none has, it fails once with [`ErrorKind::Lost`](crate::ErrorKind::Lost), and
 //!   the session asks for it no more. A restart that loses nothing loses no session.
-//! - A token that was forged, or belongs to another system, costs at most one bounded wait and that one error.
+//! - A token that was forged, or belongs to another system, costs at most one bounded wait, one question to every region of
+//!   as long again or half a second, and that one error.
 //! - A token holds three partitions of each region by version. Of a session that saw more it holds the latest, and for the
 //!   rest, as for a write without an answer, one bound: up to when it was, and in which partitions, modulo 16. A read there
 //!   in another region first asks the one that wrote what there is: one round trip more for each partition and process,

@@ -13,12 +13,12 @@ async fn wipe(case: &Case, at: usize) {
     }
 }
 
+/// Counterexample 33, as it shows on this plane: a later version of another history must not pass for the lost write.
 pub async fn a_write_that_its_region_lost_is_said_once_and_not_asked_for_again(case: Case) {
     let session = impatient().build();
     case.at(0, &session).register::<u32>("r").set(&1).await.unwrap();
     let cookie = session.token();
     wipe(&case, 0).await;
-    // Versions of the new incarnation are higher: they must not pass for what was lost.
     case.clients[0].register::<u32>("r").set(&2).await.unwrap();
     case.carry_all().await;
     for at in [1, 0] {

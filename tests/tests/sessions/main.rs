@@ -12,6 +12,7 @@ mod cost;
 mod counterexamples;
 mod faults;
 mod lost_state;
+mod merging;
 mod moving;
 mod order;
 mod tokens;

@@ -39,6 +39,12 @@ fn number(member: &bytes::Bytes) -> u64 {
     std::str::from_utf8(member).unwrap().parse().unwrap()
 }
 
+/// A request: a client in a region, with the user's session if there are sessions.
+fn request(client: &Client, sessions: Option<&SessionBuilder>, cookie: &str) -> (Client, Option<Session>) {
+    let session = sessions.map(|builder| builder.clone().from_token(cookie).unwrap());
+    (session.as_ref().map_or_else(|| client.clone(), |session| client.with_session(session)), session)
+}
+
 /// What one user did: a write wherever they are, then a read wherever they are next. They also look at what others write.
 async fn visits(
     clients: &[Client],
@@ -51,26 +57,14 @@ async fn visits(
     let (name, own, friend) = (user.to_string(), format!("cart:{user}"), format!("cart:{}", (user + 1) % USERS));
     let (mut history, mut cookie) = (History::new(), Session::new().token());
     for visit in 0..pairs {
-        let request = |region: usize| {
-            let session = sessions.map(|builder| builder.clone().from_token(&cookie).unwrap());
-            let client =
-                session.as_ref().map_or(clients[region].clone(), |session| clients[region].with_session(session));
-            (client, session)
-        };
         let write = (user * 1_000_000 + visit) as u64;
-        let (client, session) = request(rng.below(3));
+        let (client, session) = request(rng.pick(clients), sessions, &cookie);
         client.set(own.clone()).add(write.to_string()).await.unwrap();
         history.wrote(&name, &own, write);
-        cookie = session.map_or(cookie.clone(), |session| session.token());
+        cookie = session.map_or(cookie, |session| session.token());
         assert!(cookie.len() < 300, "{} characters", cookie.len());
 
-        let request = |region: usize| {
-            let session = sessions.map(|builder| builder.clone().from_token(&cookie).unwrap());
-            let client =
-                session.as_ref().map_or(clients[region].clone(), |session| clients[region].with_session(session));
-            (client, session)
-        };
-        let (client, session) = request(rng.below(3));
+        let (client, session) = request(rng.pick(clients), sessions, &cookie);
         let found = client.set(own.clone()).members().await.unwrap();
         history.read(&name, &own, found.iter().map(number));
         let found = client.set(friend.clone()).members().await.unwrap();
