@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use archipelago::{
     Client,
-    sessions::{Guarantee, Session, SessionBuilder},
-    testing::{History, servers::Options},
+    sessions::{Guarantee, Session, SessionBuilder, WhenBehind},
+    testing::{
+        History,
+        servers::{Options, Program},
+    },
 };
 use archipelago_tests::{
     random::{Rng, seeds},
@@ -87,7 +90,16 @@ async fn stale(clients: &[Client], pairs: usize, seed: u64, sessions: Option<&Se
         .map(|guarantee| histories.iter().map(|history| history.count(guarantee)).sum())
 }
 
-async fn run(ground: Ground, pairs: usize) {
+/// Removes what the users left.
+async fn empty(clients: &[Client]) {
+    world::converged(&clients[0]).await;
+    for user in 0..USERS {
+        clients[0].set(format!("cart:{user}")).delete().await.unwrap();
+    }
+    world::converged(&clients[0]).await;
+}
+
+async fn run(ground: Ground) {
     let Some((world, clients)) = world(ground).await else {
         println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
         return;
@@ -97,33 +109,22 @@ async fn run(ground: Ground, pairs: usize) {
         let [own, back] = stale(&clients, 10, seed, None).await;
         println!("  without sessions, {} visits: {own} missed an own write, {back} went back", USERS * 10);
         assert!(own > 0 && back > 0, "the links were too quick: this test would see nothing");
-        for client in &clients {
-            for user in 0..USERS {
-                client.set(format!("cart:{user}")).delete().await.unwrap();
-            }
-        }
-        world::converged(&clients[0]).await;
+        empty(&clients).await;
 
         let patient = Session::builder().wait(Duration::from_secs(20));
-        for (what, sessions) in [
-            ("read your writes", patient.clone()),
-            ("and monotonic reads", patient.clone().guarantee(Guarantee::MonotonicReads)),
+        for (what, sessions, pairs) in [
+            ("read your writes", patient.clone(), 75),
+            ("and monotonic reads", patient.clone().guarantee(Guarantee::MonotonicReads), 75),
+            ("read where it was written", patient.clone().when_behind(WhenBehind::AskOrigin), 20),
+            ("merged", patient.clone().when_behind(WhenBehind::Merge), 20),
         ] {
             let began = Instant::now();
-            let [own, back] = stale(&clients, pairs / 2, seed, Some(&sessions)).await;
-            let each = began.elapsed() / u32::try_from(pairs / 2).unwrap();
-            println!(
-                "  {what}, {} visits: {own} missed an own write, {back} went back, {each:?} each",
-                USERS * pairs / 2
-            );
+            let [own, back] = stale(&clients, pairs, seed, Some(&sessions)).await;
+            let each = began.elapsed() / u32::try_from(pairs).unwrap();
+            println!("  {what}, {} visits: {own} missed an own write, {back} went back, {each:?} each", USERS * pairs);
             assert_eq!(own, 0);
             assert!(back == 0 || !what.contains("monotonic"), "{back} reads went back");
-            for client in &clients {
-                for user in 0..USERS {
-                    client.set(format!("cart:{user}")).delete().await.unwrap();
-                }
-            }
-            world::converged(&clients[0]).await;
+            empty(&clients).await;
         }
     }
     for client in clients {
@@ -134,10 +135,10 @@ async fn run(ground: Ground, pairs: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn moving_users_read_nothing_stale_on_embedded_regions() {
-    run(Ground::Embedded, 150).await;
+    run(Ground::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn moving_users_read_nothing_stale_on_servers() {
-    run(Ground::Servers(archipelago::testing::servers::Program::Redis), 150).await;
+    run(Ground::Servers(Program::Redis)).await;
 }
