@@ -32,7 +32,7 @@ struct Tally {
 async fn user(clients: &[Client], user: usize, seed: u64, tally: &Tally) -> History {
     let mut rng = Rng::new(seed * 1000 + user as u64);
     let builder = Session::builder().wait(Duration::from_millis(100));
-    let builder = if user % 2 == 0 { builder } else { builder.guarantee(Guarantee::MonotonicReads) };
+    let builder = if user % 2 == 1 { builder.guarantee(Guarantee::MonotonicReads) } else { builder };
     let key = format!("cart:{user}");
     // Who was told of a loss starts over: what was seen before is owed no more.
     let (mut history, mut life, mut cookie) = (History::new(), 0, Session::new().token());

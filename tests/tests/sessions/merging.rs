@@ -16,25 +16,27 @@ async fn shown(client: &Client) -> String {
     let string = client.register::<String>("r").get().await.unwrap();
     let number = client.counter("n").get().await.unwrap();
     let members = client.set("s").members().await.unwrap();
-    let fields = client.map::<u64>("m").entries().await.unwrap();
+    let fields = client.map::<u32>("m").entries().await.unwrap();
     let scores = client.sorted_set("z").top(10).await.unwrap();
     format!("{string:?} {number} {members:?} {fields:?} {scores:?}")
 }
 
 async fn write(client: &Client, rng: &mut Rng) {
     let member = rng.below(3).to_string();
-    match rng.below(10) {
-        0 => drop(client.register::<String>("r").set(&rng.below(100).to_string()).await.unwrap()),
-        1 => drop(client.register::<String>("r").delete().await.unwrap()),
-        2 => drop(client.counter("n").add(1 + rng.below(9) as i64).await.unwrap()),
-        3 => drop(client.counter("n").set(rng.below(100) as i64).await.unwrap()),
-        4 => drop(client.set("s").add(member).await.unwrap()),
-        5 => drop(client.set("s").remove(member).await.unwrap()),
-        6 => drop(client.map::<u64>("m").set(member, &(rng.below(100) as u64)).await.unwrap()),
-        7 => drop(client.map::<u64>("m").remove(member).await.unwrap()),
-        8 => drop(client.sorted_set("z").add(member, 1.0 + rng.below(9) as f64).await.unwrap()),
-        _ => drop(client.sorted_set("z").remove(member).await.unwrap()),
-    }
+    let number = rng.below(100) as u32;
+    let done = match rng.below(10) {
+        0 => client.register::<String>("r").set(&number.to_string()).await,
+        1 => client.register::<String>("r").delete().await.map(drop),
+        2 => client.counter("n").add(i64::from(number)).await.map(drop),
+        3 => client.counter("n").set(i64::from(number)).await,
+        4 => client.set("s").add(member).await.map(drop),
+        5 => client.set("s").remove(member).await.map(drop),
+        6 => client.map::<u32>("m").set(member, &number).await,
+        7 => client.map::<u32>("m").remove(member).await.map(drop),
+        8 => client.sorted_set("z").add(member, f64::from(number)).await.map(drop),
+        _ => client.sorted_set("z").remove(member).await.map(drop),
+    };
+    done.unwrap();
 }
 
 #[tokio::test]
