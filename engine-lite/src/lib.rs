@@ -44,6 +44,6 @@ pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, O
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
     Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, RawEntry, Record, Refusal, ResyncError, ResyncPlan,
-    ResyncProgress, SetAside, Slice, Stale, Stamped, SyncState, View,
+    ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View,
 };
 pub use version::Version;

@@ -286,11 +286,12 @@ impl Builder {
         let mut keyspaces = BTreeMap::new();
         for island in &islands {
             if let Some(store) = island.stores.get(&local) {
-                keyspaces.insert(island.keyspace.clone(), Keyspace { store: store.clone() });
+                let keyspace = Keyspace { store: store.clone(), island: Arc::new(island.clone()), session: None };
+                keyspaces.insert(island.keyspace.clone(), keyspace);
             }
         }
         let default = keyspaces.get("default").or_else(|| keyspaces.values().next()).cloned();
-        let default = default.map(|keyspace| keyspace.store).ok_or_else(|| {
+        let default = default.ok_or_else(|| {
             let known = names(&routed.keyspaces);
             Error::new(
                 ErrorKind::Config,
@@ -306,7 +307,7 @@ impl Builder {
         let max_clock_skew = configs.values().map(|config| config.max_clock_skew).min().unwrap_or_default();
         let Routed { plane, keyspaces: routed } = routed;
         let inner = Inner { local, default, plane, routed, keyspaces, islands, regions, missing, max_clock_skew, sync };
-        Ok(Client { inner: Arc::new(inner) })
+        Ok(Client { inner: Arc::new(inner), session: None })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     inspect::{Report, inspect},
     redis::RedisRegion,
     routed::{Connection, Event, NodeReport, Plane, RoutedKeyspace, Subscribe},
+    sessions::Session,
     store::Store,
     sync::{self, Islands, SkewReport, Sync},
 };
@@ -43,6 +44,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
+    /// In front of what is made from this client.
+    pub(crate) session: Option<Session>,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,11 @@ pub(crate) struct Inner {
 /// A named group of keys, with handles for all types.
 #[derive(Clone, Debug)]
 pub struct Keyspace {
+    /// In the local region.
     pub(crate) store: Arc<dyn Store>,
+    /// In every region.
+    pub(crate) island: Arc<Islands>,
+    pub(crate) session: Option<Session>,
 }
 
 impl Client {
@@ -84,12 +91,38 @@ impl Client {
         &self.inner.missing
     }
 
+    /// The same client with a session in front of every handle, batch, keyspace and connection that is made from it: what
+    /// a request makes first. See [`sessions`](crate::sessions).
+    ///
+    /// Its calls may fail with [`ErrorKind::Behind`] and [`ErrorKind::Lost`], too. Nothing waits here.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use archipelago::{Client, Embedded, sessions::Session};
+    /// let regions = Embedded::builder().region("us").region("eu").build()?;
+    /// let us = Client::builder().embedded(&regions).local_region("us").build().await?;
+    /// let eu = Client::builder().embedded(&regions).local_region("eu").build().await?;
+    ///
+    /// let session = Session::new();
+    /// us.with_session(&session).set("cart").add("book").await?;
+    /// let cookie = session.token();
+    ///
+    /// let session = Session::from_token(&cookie)?; // the next request of this user, in another region
+    /// assert!(eu.with_session(&session).set("cart").contains("book").await?);
+    /// # us.shut_down().await; eu.shut_down().await; Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_session(&self, session: &Session) -> Self {
+        Self { inner: self.inner.clone(), session: Some(session.clone()) }
+    }
+
     /// A keyspace by name. The client's own handles are those of `default`, or of the first by name.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for an unknown name; names the known ones.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace, Error> {
-        self.inner.keyspaces.get(name).cloned().ok_or_else(|| {
+        let known = self.inner.keyspaces.get(name).map(|keyspace| self.in_session(keyspace));
+        known.ok_or_else(|| {
             let what = if self.inner.routed.contains_key(name) {
                 format!("keyspace {name:?} is routed: use `connection({name:?})`")
             } else {
@@ -105,7 +138,11 @@ impl Client {
     /// [`ErrorKind::Config`] for an unknown name, and for an active-active keyspace: a plain write there would not be
     /// replicated, and the next merge would overwrite it.
     pub fn connection(&self, keyspace: &str) -> Result<Connection, Error> {
-        self.routed(keyspace).map(Connection::new)
+        let connection = self.routed(keyspace).map(Connection::new)?;
+        Ok(match &self.session {
+            Some(session) => connection.with_session(session),
+            None => connection,
+        })
     }
 
     /// A subscription to what is published in a routed keyspace; see [`Subscription`](crate::Subscription).
@@ -187,7 +224,15 @@ impl Client {
     }
 
     fn handle(&self, kind: Kind, name: impl Into<Bytes>) -> Handle {
-        Handle::new(self.inner.default.clone(), kind, name)
+        Handle::new(self.home(), kind, name)
+    }
+
+    fn home(&self) -> Home {
+        self.inner.default.as_ref().map(|keyspace| self.in_session(keyspace)).map_err(Error::clone)
+    }
+
+    fn in_session(&self, keyspace: &Keyspace) -> Keyspace {
+        Keyspace { session: self.session.clone(), ..keyspace.clone() }
     }
 
     /// A register in the default keyspace; see [`Register`].
@@ -222,7 +267,7 @@ impl Client {
 
     /// A batch of writes in the default keyspace; see [`Batch`].
     pub fn batch(&self) -> Batch {
-        Batch::new(self.inner.default.clone())
+        Batch::new(self.home())
     }
 
     /// Waits until every region holds everything every other region has. For tests: it looks at all regions and all
@@ -290,8 +335,14 @@ fn not_converged(what: Vec<String>) -> Error {
 }
 
 impl Keyspace {
+    /// The same keyspace with a session in front of its handles and batches; see [`sessions`](crate::sessions).
+    #[must_use]
+    pub fn with_session(&self, session: &Session) -> Self {
+        Self { session: Some(session.clone()), ..self.clone() }
+    }
+
     fn handle(&self, kind: Kind, name: impl Into<Bytes>) -> Handle {
-        Handle::new(Ok(self.store.clone()), kind, name)
+        Handle::new(Ok(self.clone()), kind, name)
     }
 
     /// A register; see [`Register`].
@@ -326,10 +377,10 @@ impl Keyspace {
 
     /// A batch of writes; see [`Batch`].
     pub fn batch(&self) -> Batch {
-        Batch::new(Ok(self.store.clone()))
+        Batch::new(Ok(self.clone()))
     }
 
-    /// An interpreter of Redis-style commands on this keyspace in the local region.
+    /// An interpreter of Redis-style commands on this keyspace in the local region. No session sees what it does.
     #[must_use]
     pub fn interpreter(&self) -> Interpreter {
         Interpreter::new(self.store.clone())

@@ -60,6 +60,12 @@ pub enum ErrorKind {
     Serialization,
     /// A loader of the application's failed: its own words are in the text.
     Load,
+    /// The local region has not yet what the session has seen, nor could it be read elsewhere in time. It may be there a
+    /// moment later.
+    Behind,
+    /// No region has what the session has seen: a region lost what it had acknowledged, or the token is none of this
+    /// system. Said once: the session does not ask for it again.
+    Lost,
     /// A wait ended before its condition held.
     NotConverged,
     /// The answer was not what the protocol says: a defect, here or there.
@@ -95,7 +101,7 @@ impl Error {
         self
     }
 
-    fn at(mut self, region: &RegionId) -> Self {
+    pub(crate) fn at(mut self, region: &RegionId) -> Self {
         self.inner.region = Some(region.clone());
         self
     }
@@ -187,6 +193,8 @@ impl fmt::Display for Error {
             | ErrorKind::Server
             | ErrorKind::Serialization
             | ErrorKind::Load
+            | ErrorKind::Behind
+            | ErrorKind::Lost
             | ErrorKind::NotConverged
             | ErrorKind::Protocol => "",
         };

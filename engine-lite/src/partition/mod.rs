@@ -9,6 +9,7 @@ mod join;
 mod log;
 mod mutate;
 mod resync;
+mod standing;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,7 @@ pub use self::{
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
+    standing::Standing,
     view::{KeyState, Stamped, View},
 };
 use crate::{

@@ -29,6 +29,7 @@ use crate::routing::Location;
 /// | sessions that are served at replicas, too | `+info +multi +exec` |
 /// | their regions with `cluster` | `+cluster\|slots` |
 /// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
+/// | sessions there | `+multi +exec` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

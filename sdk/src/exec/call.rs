@@ -163,6 +163,8 @@ fn failed(error: &Error) -> Failure {
         | ErrorKind::Server
         | ErrorKind::Serialization
         | ErrorKind::Load
+        | ErrorKind::Behind
+        | ErrorKind::Lost
         | ErrorKind::NotConverged
         | ErrorKind::Protocol => "ERR",
     };

@@ -22,13 +22,13 @@ use crate::{error::Error, store::Write};
 #[derive(Debug)]
 #[must_use = "a batch does nothing until it is executed"]
 pub struct Batch {
-    store: Home,
+    home: Home,
     writes: Vec<Result<Write, Error>>,
 }
 
 impl Batch {
-    pub(crate) const fn new(store: Home) -> Self {
-        Self { store, writes: Vec::new() }
+    pub(crate) const fn new(home: Home) -> Self {
+        Self { home, writes: Vec::new() }
     }
 
     fn push(mut self, handle: &Handle, mutation: Result<Mutation, Error>) -> Self {
@@ -92,20 +92,23 @@ impl Batch {
 
     /// Sends the writes; one result for each, in order. A failure of one does not stop the next.
     ///
+    /// For a [session](crate::sessions) it takes a second round trip, which asks where the region stands behind all of them.
+    /// If the session's writes are ordered and the region is behind, nothing is sent.
+    ///
     /// Cancel safety: dropping the future abandons the wait; what was sent may be applied.
     pub async fn execute(self) -> Vec<Result<(), Error>> {
         let (mut writes, mut results) = (Vec::with_capacity(self.writes.len()), Vec::with_capacity(self.writes.len()));
         for write in self.writes {
             results.push(write.map(|write| writes.push(write)));
         }
-        let store = match self.store {
-            Ok(store) => store,
+        let keyspace = match self.home {
+            Ok(keyspace) => keyspace,
             Err(error) => return results.into_iter().map(|result| result.and(Err(error.clone()))).collect(),
         };
-        let mut outcomes = store.write_all(&writes).await.into_iter();
+        let mut outcomes = keyspace.write_all(&writes).await.into_iter();
         for result in results.iter_mut().filter(|result| result.is_ok()) {
             if let Some(Err(error)) = outcomes.next().map(|outcome| outcome.map(|_: Outcome| ())) {
-                *result = Err(Error::of_write(error, store.region()));
+                *result = Err(error);
             }
         }
         results

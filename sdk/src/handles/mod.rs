@@ -3,12 +3,15 @@
 mod batch;
 mod codec;
 mod counter;
+mod ending;
 mod map;
+mod merge;
 mod register;
+mod seen;
 mod set;
 mod sorted_set;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use archipelago_engine::{Expiry, Key, Kind, Mutation, Outcome};
 use bytes::Bytes;
@@ -23,27 +26,28 @@ pub use self::{
     sorted_set::{ScoreRange, SortedSet},
 };
 use crate::{
+    client::Keyspace,
     error::{Error, ErrorKind},
-    store::{Query, Read, Reply, Store, Write},
+    store::{Query, Read, Reply, Write},
 };
 
 /// A key in a keyspace of the local region: what every handle is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
-    store: Home,
+    home: Home,
     key: Key,
 }
 
 /// Where handles read and write, or why nowhere: making a handle never fails, its calls say what is missing.
-pub(crate) type Home = Result<Arc<dyn Store>, Error>;
+pub(crate) type Home = Result<Keyspace, Error>;
 
 impl Handle {
-    pub(crate) fn new(store: Home, kind: Kind, name: impl Into<Bytes>) -> Self {
-        Self { store, key: Key::new(kind, name) }
+    pub(crate) fn new(home: Home, kind: Kind, name: impl Into<Bytes>) -> Self {
+        Self { home, key: Key::new(kind, name) }
     }
 
-    fn store(&self) -> Result<&Arc<dyn Store>, Error> {
-        self.store.as_ref().map_err(Error::clone)
+    fn keyspace(&self) -> Result<&Keyspace, Error> {
+        self.home.as_ref().map_err(Error::clone)
     }
 
     fn to_write(&self, mutation: Mutation) -> Write {
@@ -51,15 +55,11 @@ impl Handle {
     }
 
     async fn write(&self, mutation: Mutation) -> Result<Outcome, Error> {
-        let write = self.to_write(mutation);
-        let store = self.store()?;
-        store.write(&write).await.map_err(|error| Error::of_write(error, store.region()))
+        self.keyspace()?.write(&self.to_write(mutation)).await
     }
 
     async fn read(&self, query: Query) -> Result<Reply, Error> {
-        let read = Read { key: self.key.clone(), query };
-        let store = self.store()?;
-        store.read(&read).await.map_err(|error| Error::of_read(error, store.region()))
+        self.keyspace()?.read(&Read { key: self.key.clone(), query }).await
     }
 
     async fn delete(&self) -> Result<bool, Error> {

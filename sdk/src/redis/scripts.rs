@@ -45,6 +45,7 @@ pub(super) struct Scripts {
     pub(super) slice: Script,
     pub(super) complete: Script,
     pub(super) acknowledge: Script,
+    pub(super) standing: Script,
     pub(super) lease: Script,
     pub(super) release: Script,
 }
@@ -85,6 +86,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
              local function id_of(v) return string.format('%.0f-%.0f', floor(v / 1000), v % 1000) end\n",
             include_str!("scripts/acknowledge.lua"),
         ]),
+        standing: checked(&[include_str!("scripts/standing.lua")]),
         lease: Script::new(&[include_str!("scripts/lease.lua")]),
         release: Script::new(&[include_str!("scripts/release.lua")]),
     }
@@ -92,7 +94,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 19] {
+    pub(super) fn all(&self) -> [&Script; 20] {
         [
             &self.assign,
             &self.add,
@@ -111,6 +113,7 @@ impl Scripts {
             &self.slice,
             &self.complete,
             &self.acknowledge,
+            &self.standing,
             &self.lease,
             &self.release,
         ]

@@ -42,13 +42,14 @@ impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let kind = match error.kind() {
             // Nothing was changed, and later it may work.
-            ErrorKind::Unavailable | ErrorKind::Timeout => io::ErrorKind::Other,
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Behind => io::ErrorKind::Other,
             ErrorKind::MaybeApplied
             | ErrorKind::Config
             | ErrorKind::Refused
             | ErrorKind::Server
             | ErrorKind::Serialization
             | ErrorKind::Load
+            | ErrorKind::Lost
             | ErrorKind::NotConverged
             | ErrorKind::Protocol => io::ErrorKind::Unsupported,
         };

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{session::Session, wire::TokenError};
 use crate::resilience::OptionRow;
 
-/// How a session reads its own writes.
+/// How a session reads its own writes on the routed plane. On the active-active plane it is by token, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionKind {
@@ -32,7 +32,26 @@ impl SessionKind {
     }
 }
 
+/// What a read of the active-active plane does when the local region has not yet what the session has seen. All of them
+/// end after [`SessionBuilder::wait`], with [`ErrorKind::Behind`](crate::ErrorKind::Behind).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenBehind {
+    /// It asks the local region again until that has caught up. The shortest where links are quick; a region that is cut
+    /// off answers no such read.
+    #[default]
+    Wait,
+    /// It also asks the regions that wrote what is missing. One round trip to them, and the answer of one that has it all.
+    AskOrigin,
+    /// It also takes the key's cells from the local region and from those that wrote what is missing, and joins them. For
+    /// what several regions wrote at once, when no region has all of it yet. Moves the whole key.
+    Merge,
+}
+
 /// What a session may ask for besides reading its own writes.
+///
+/// On the routed plane the data are those of one region; on the active-active plane they are a keyspace's, in whatever
+/// region the session goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Guarantee {
@@ -40,11 +59,17 @@ pub enum Guarantee {
     ReadYourWrites,
     /// A read sees what the session's reads before it saw. Each read raises the token.
     MonotonicReads,
-    /// Writes take effect in the session's order. The writer's own order gives that for as long as it stays; a
-    /// promotion that loses an earlier write is reported when a later one finds out:
-    /// [`Event::HistoryLost`](crate::Event::HistoryLost).
+    /// Writes take effect in the session's order.
+    ///
+    /// Routed: the writer's own order gives that for as long as it stays; a promotion that loses an earlier write is
+    /// reported when a later one finds out: [`Event::HistoryLost`](crate::Event::HistoryLost).
+    ///
+    /// Active-active: a write waits until its region has the session's earlier ones, and replaces them there, whatever the
+    /// regions' clocks say. So once a region shows the later of two writes of one key, it never shows the earlier one
+    /// again. Of different keys a third region may show the later write first. Costs one more question to the local
+    /// region before each write.
     MonotonicWrites,
-    /// A write takes effect behind what the session had read before. Holds and is reported as
+    /// A write takes effect behind what the session had read before. Holds, costs and is reported as
     /// [`Self::MonotonicWrites`]; each read raises the token.
     WritesFollowReads,
 }
@@ -63,7 +88,9 @@ pub struct SessionBuilder {
     pub(super) kind: Option<SessionKind>,
     pub(super) tag_for: Duration,
     pub(super) reads_raise: bool,
-    pub(super) wait: Duration,
+    pub(super) orders_writes: bool,
+    pub(super) wait: Option<Duration>,
+    pub(super) when_behind: WhenBehind,
 }
 
 /// How long a tag lasts.
@@ -74,7 +101,14 @@ const LONGEST_TAG: Duration = Duration::from_secs(3600);
 
 impl Default for SessionBuilder {
     fn default() -> Self {
-        Self { kind: None, tag_for: TAG_FOR, reads_raise: false, wait: Duration::ZERO }
+        Self {
+            kind: None,
+            tag_for: TAG_FOR,
+            reads_raise: false,
+            orders_writes: false,
+            wait: None,
+            when_behind: WhenBehind::default(),
+        }
     }
 }
 
@@ -98,18 +132,31 @@ impl SessionBuilder {
     #[must_use]
     pub const fn guarantee(mut self, guarantee: Guarantee) -> Self {
         match guarantee {
-            Guarantee::ReadYourWrites | Guarantee::MonotonicWrites => {}
-            Guarantee::MonotonicReads | Guarantee::WritesFollowReads => self.reads_raise = true,
+            Guarantee::ReadYourWrites => {}
+            Guarantee::MonotonicReads => self.reads_raise = true,
+            Guarantee::MonotonicWrites => self.orders_writes = true,
+            Guarantee::WritesFollowReads => (self.reads_raise, self.orders_writes) = (true, true),
         }
         self
     }
 
-    /// A read that finds a replica behind asks it again for up to this long, before it goes on to the next node.
-    /// Default zero: it goes on at once. Worth it where the primary is further away than replicas are usually behind.
-    /// Each read waits so long at most, and never beyond its deadline.
+    /// For how long a read asks a node again that is behind; never beyond the read's deadline.
+    ///
+    /// On the routed plane the next node is asked after that; default zero: at once. Worth it where the primary is further
+    /// away than replicas are usually behind. On the active-active plane a region that is still behind then is an error,
+    /// see [`WhenBehind`]; default 1 s, at most an hour. Too short for the slowest link, and reads behind a change of region fail; too
+    /// long, and they hang while a region is cut off.
     #[must_use]
     pub const fn wait(mut self, bound: Duration) -> Self {
-        self.wait = bound;
+        self.wait = Some(bound);
+        self
+    }
+
+    /// What a read does on the active-active plane when the local region has not yet what the session has seen; default
+    /// [`WhenBehind::Wait`].
+    #[must_use]
+    pub const fn when_behind(mut self, choice: WhenBehind) -> Self {
+        self.when_behind = choice;
         self
     }
 

@@ -15,7 +15,9 @@ use super::{
     wire::TokenError,
 };
 
-/// One user's session: reads through [`Connection::with_session`](crate::Connection::with_session) see its own writes.
+/// One user's session: its reads see its own writes, through [`Client::with_session`](crate::Client::with_session),
+/// [`Keyspace::with_session`](crate::Keyspace::with_session) and
+/// [`Connection::with_session`](crate::Connection::with_session).
 ///
 /// Cheap to clone; clones share what was seen. See the [module](super) for how, and for what is promised.
 ///
@@ -29,20 +31,20 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct Session {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    options: SessionBuilder,
+pub(super) struct Shared {
+    pub(super) options: SessionBuilder,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
-    token: Token,
+pub(super) struct State {
+    pub(super) token: Token,
     tagged_until: Option<Instant>,
     /// How many doubts were ever raised: an answer ends only those from before it was asked for.
-    doubts: u64,
+    pub(super) doubts: u64,
 }
 
 /// What the reads of a data set need.
@@ -87,8 +89,9 @@ impl Session {
         Self { shared: Arc::new(Shared { options, state: Mutex::default() }) }
     }
 
-    /// What it has seen so far: letters, digits, `-` and `_`, for a cookie or a header. Below 64 characters after
-    /// writes in one region, below 300 for three regions. Take it when the request ends: it grows with every write.
+    /// What it has seen so far: letters, digits, `-` and `_`, for a cookie or a header. On either plane below 64
+    /// characters after writes in one region, below 300 for three regions. Take it when the request ends: it grows with
+    /// every write.
     #[must_use]
     pub fn token(&self) -> String {
         let state = self.state();
@@ -137,7 +140,7 @@ impl Session {
 
     /// How long a read may wait for a replica.
     pub(crate) fn wait(&self) -> Duration {
-        self.shared.options.wait
+        self.shared.options.wait.unwrap_or_default()
     }
 
     pub(crate) fn demand(&self, set: DataSet) -> Demand {
@@ -182,7 +185,7 @@ impl Session {
         WriteWatch { session: self, before: self.before(set), kind, has_landed: false }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What a session has seen: per data set, marks in the histories of its servers.
+//! What a session has seen. On the routed plane: per data set, marks in the histories of its servers.
 //!
 //! A token only ever asks for more when it is merged: whoever has what the merged token asks for has what each of the
 //! two asked for. What does not fit is replaced by a doubt, which only a primary satisfies.
@@ -6,7 +6,7 @@
 use archipelago_engine::RegionId;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::position::Position;
+use super::{position::Position, sources::Sources};
 use crate::routing::MAX_REGIONS;
 
 /// A region's data set. Four bytes of a hash of its name: should two regions of one system collide, which one in four
@@ -101,8 +101,10 @@ pub(super) struct Token {
     pub(super) is_doubtful: bool,
     /// Until when reads go to the writer, in seconds since 1970; 0 for no time.
     pub(super) tagged_until: u32,
-    /// By data set.
+    /// By data set: the routed plane.
     pub(super) places: Vec<Place>,
+    /// The active-active plane.
+    pub(super) sources: Sources,
 }
 
 impl Token {
@@ -130,6 +132,7 @@ impl Token {
                 known.merge(place);
             }
         }
+        self.sources.merge(&other.sources);
     }
 
     /// Something was written, and nobody knows how far the history went.

@@ -7,7 +7,7 @@ use std::{fmt::Debug, time::Duration};
 
 use archipelago_engine::{
     Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, MutationError, Origin, Outcome,
-    Record, RegionId, ResyncPlan, SetAside, Slice, SyncState, Version,
+    Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -204,6 +204,22 @@ pub trait Store: Debug + Send + Sync {
 
     /// Executes reads in order, pipelined.
     async fn read_all(&self, reads: &[Read]) -> Vec<Result<Reply, StoreError>>;
+
+    /// Where a partition stands. One round trip.
+    async fn standing(&self, partition: u16) -> Result<Standing, StoreError>;
+
+    /// Executes one read and says where its partition stood: one round trip, and both of one moment.
+    ///
+    /// One after the other would not do. A standing from before the read says too little of what was read, one from
+    /// behind it too much of what the read could see.
+    async fn read_and_stand(&self, read: &Read) -> Result<(Reply, Standing), StoreError>;
+
+    /// Executes one write and says where its partition stood right behind it, also of a write that was refused or
+    /// changed nothing: one round trip. `None` when that is not known.
+    async fn write_and_stand(&self, write: &Write) -> (Result<Outcome, StoreError>, Option<Standing>);
+
+    /// The cells of one key, and where its partition stood: one round trip, and both of one moment.
+    async fn cells_and_stand(&self, key: &Key) -> Result<(KeyState, Standing), StoreError>;
 
     /// The server's own clock.
     async fn clock(&self) -> Result<Version, StoreError>;

@@ -1,7 +1,9 @@
-//! A test kit, ours and our users': faulty links, real servers, and what routing and retry policies owe.
+//! A test kit, ours and our users': faulty links, real servers, what routing and retry policies owe, and whether sessions
+//! kept their guarantees.
 //!
 //! Behind the feature `testing`. It is for tests: nothing here is made for the load or the threats of production.
 
+mod history;
 mod policy_laws;
 pub mod poll;
 #[cfg(unix)]
@@ -10,5 +12,6 @@ mod retry_laws;
 #[cfg(unix)]
 pub mod servers;
 
+pub use history::{History, Violation};
 pub use policy_laws::{World, check_policy, worlds};
 pub use retry_laws::check_retry_policy;

@@ -12,6 +12,7 @@ mod joins;
 mod logs;
 mod operations;
 mod resyncs;
+mod standings;
 mod writes;
 
 use std::{future::Future, sync::Arc};
@@ -104,6 +105,13 @@ suite! {
         a_slice_of_another_plan_is_refused
         what_the_sender_removed_and_forgot_goes_here_too
         a_resync_brings_what_a_third_region_wrote
+    }
+    standings {
+        a_standing_names_the_last_own_entry_and_what_is_held_of_others
+        a_log_that_everybody_has_still_says_how_far_it_went
+        a_clock_that_runs_ahead_is_not_taken_for_an_entry
+        calls_say_where_their_partition_stood
+        a_standing_of_a_closed_incarnation_is_never_given
     }
     operations {
         opening_with_a_floor_gives_a_new_incarnation_above_it

@@ -229,7 +229,7 @@ async fn a_provider_that_fails_is_told_of_and_asked_again() {
 
 #[tokio::test]
 async fn the_active_active_plane_logs_in_too_with_least_rights() {
-    let rights = "+@read +@write +@scripting +@connection +info +time +unwatch ~{default:*";
+    let rights = "+@read +@write +@scripting +@connection +info +time +unwatch +multi +exec ~{default:*";
     let (us, eu) = (server_with(rights, 0).await, server_with(rights, 0).await);
     let text = format!(
         "local = \"us\"\n[regions.us]\n{}\n[regions.eu]\n{}\n[keyspaces.default]\nmode = \"active-active\"\n",
@@ -243,6 +243,9 @@ async fn the_active_active_plane_logs_in_too_with_least_rights() {
     client.set("tags").add("new").await.unwrap();
     client.sorted_set("board").add("ada", 10.0).await.unwrap();
     client.wait_converged(poll::PATIENCE).await.unwrap();
+    let session = archipelago::sessions::Session::new();
+    client.with_session(&session).counter("views").add(1).await.unwrap();
+    assert_eq!(client.with_session(&session).counter("views").get().await.unwrap(), 3);
     client.shut_down().await;
     for server in [&us, &eu] {
         nothing_was_denied(server).await;

@@ -1,6 +1,7 @@
 //! Everything known of one key, for operators.
 
 use archipelago_engine::{Field, Key, KeyState, Stamped};
+use redis::Value;
 
 use super::{
     super::call::{CallError, checked, parse},
@@ -28,19 +29,25 @@ impl RedisStore {
         let mut cmd = redis::cmd("HGETALL");
         cmd.arg(keys.cells(key));
         let answer = wire.call(&cmd).await.and_then(checked).map_err(CallError::into_store)?;
-        let mut values = parse::array(answer)?.into_iter();
-        let mut state = KeyState::default();
-        while let (Some(field), Some(value)) = (values.next(), values.next()) {
-            let name = parse::bytes(field)?.unwrap_or_default();
-            if let Some(field) = Field::from_bytes(&name) {
-                let (stamp, cells) = stored_cells(value)?;
-                // A string keeps no number of its own: its fields' stamps are the key's.
-                state.stamp = state.stamp.max(stamp);
-                state.fields.insert(field, Stamped { stamp, cells });
-            } else {
-                state.stamp = state.stamp.max(parse::unsigned(&value)?);
-            }
-        }
+        let state = key_state(answer)?;
         Ok(Inspection { state: (!state.fields.is_empty()).then_some(state), physical: physical.collect() })
     }
+}
+
+/// The cells of one key, from the hash that holds them.
+pub(super) fn key_state(answer: Value) -> Result<KeyState, StoreError> {
+    let mut values = parse::array(answer)?.into_iter();
+    let mut state = KeyState::default();
+    while let (Some(field), Some(value)) = (values.next(), values.next()) {
+        let name = parse::bytes(field)?.unwrap_or_default();
+        if let Some(field) = Field::from_bytes(&name) {
+            let (stamp, cells) = stored_cells(value)?;
+            // A string keeps no number of its own: its fields' stamps are the key's.
+            state.stamp = state.stamp.max(stamp);
+            state.fields.insert(field, Stamped { stamp, cells });
+        } else {
+            state.stamp = state.stamp.max(parse::unsigned(&value)?);
+        }
+    }
+    Ok(state)
 }

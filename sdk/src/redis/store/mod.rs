@@ -4,14 +4,15 @@ mod inspect;
 mod links;
 mod reads;
 mod resyncs;
+mod standing;
 mod state;
 mod writes;
 
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Delta, Incarnation, JoinReply, Key, LogSlice, Origin, Outcome, Record, RegionId, ResyncPlan,
-    SetAside, Slice, SyncState, Version,
+    Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Record, RegionId,
+    ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -125,6 +126,13 @@ impl RedisStore {
     }
 }
 
+/// What TIME answers.
+fn parse_time(answer: Value) -> Result<Version, StoreError> {
+    let [seconds, micros] = parse::tuple(answer)?;
+    let micros = parse::unsigned(&seconds)?.saturating_mul(1_000_000).saturating_add(parse::unsigned(&micros)?);
+    Ok(Version::from_micros(micros))
+}
+
 #[async_trait]
 impl Store for RedisStore {
     fn region(&self) -> &RegionId {
@@ -151,10 +159,24 @@ impl Store for RedisStore {
         self.read_pipelined(reads).await
     }
 
+    async fn standing(&self, partition: u16) -> Result<Standing, StoreError> {
+        self.ask_standing(partition).await
+    }
+
+    async fn read_and_stand(&self, read: &Read) -> Result<(Reply, Standing), StoreError> {
+        self.read_in_step(read).await
+    }
+
+    async fn write_and_stand(&self, write: &Write) -> (Result<Outcome, StoreError>, Option<Standing>) {
+        self.write_in_step(write).await
+    }
+
+    async fn cells_and_stand(&self, key: &Key) -> Result<(KeyState, Standing), StoreError> {
+        self.cells_in_step(key).await
+    }
+
     async fn clock(&self) -> Result<Version, StoreError> {
-        let [seconds, micros] = parse::tuple(self.call(&redis::cmd("TIME")).await?)?;
-        let micros = parse::unsigned(&seconds)?.saturating_mul(1_000_000).saturating_add(parse::unsigned(&micros)?);
-        Ok(Version::from_micros(micros))
+        parse_time(self.call(&redis::cmd("TIME")).await?)
     }
 
     async fn sync_state(&self, partition: u16) -> Result<SyncState, StoreError> {

@@ -37,7 +37,7 @@ impl RedisStore {
         Ok(answers.into_iter().map(|a| checked(a).map_err(CallError::into_store).and_then(reply)).collect())
     }
 
-    fn read_command(&self, read: &Read) -> Result<Cmd, StoreError> {
+    pub(super) fn read_command(&self, read: &Read) -> Result<Cmd, StoreError> {
         let (_, keys) = self.locate(&read.key)?;
         let command = |name: &str| {
             let mut cmd = Cmd::with_capacity(2, 48 + read.key.name.len());
@@ -91,7 +91,7 @@ fn with(mut cmd: Cmd, arguments: &[&[u8]]) -> Cmd {
     cmd
 }
 
-fn reply(value: Value) -> Result<Reply, StoreError> {
+pub(super) fn reply(value: Value) -> Result<Reply, StoreError> {
     Ok(match value {
         Value::Nil => Reply::Nil,
         Value::Int(n) => Reply::Int(n),

@@ -107,7 +107,13 @@ impl RedisStore {
         Ok(results.into_iter().map(|result| result.unwrap_or_else(missing)).collect())
     }
 
-    fn write_command(&self, wire: &Wire, slot: &Slot, partition: u16, write: &Write) -> Result<Cmd, StoreError> {
+    pub(super) fn write_command(
+        &self,
+        wire: &Wire,
+        slot: &Slot,
+        partition: u16,
+        write: &Write,
+    ) -> Result<Cmd, StoreError> {
         let keyspace = self.keyspace()?;
         let keys = partition_keys(keyspace, partition)?;
         let key = &write.key;
@@ -240,7 +246,7 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, StoreError> {
+pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, StoreError> {
     Ok(match mutation {
         // The everyday assignment answers three bits.
         Mutation::Assign(_) if matches!(answer, Value::Int(_)) => {

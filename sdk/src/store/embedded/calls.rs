@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use archipelago_engine::{
-    Key, Kind, MutationError, Outcome, Partition, Refusal, RegionId, ResyncError, Stale, Version,
+    Key, Kind, MutationError, Outcome, Partition, Refusal, RegionId, ResyncError, Stale, Standing, Version,
 };
 
 use super::{
@@ -209,6 +209,12 @@ impl EmbeddedStore {
 
     pub(super) fn read_at(&self, state: &mut State, now: Version, read: &Read) -> Result<Reply, StoreError> {
         reads::answer(state.partition(&self.slot_of(&read.key)), now, read)
+    }
+
+    /// Where a partition stands, with a new incarnation if it needs one.
+    pub(super) fn stand_at(&self, state: &mut State, now: Version, slot: &Slot) -> Result<Standing, StoreError> {
+        let standing = self.change(state, slot, now, |partition, history| partition.standing(history, now))?;
+        standing.map_err(|stale| StoreError::Stale(stale.to_string()))
     }
 
     /// The partitions with entries behind these ids.

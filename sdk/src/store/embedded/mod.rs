@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_engine::{RegionId, Version};
 
 pub use self::{builder::EmbeddedBuilder, region::Backup};
-pub(crate) use self::{calls::Connection, lineage::Lineage, node::EmbeddedNode};
+pub(crate) use self::{calls::Connection, lineage::Lineage, node::EmbeddedNode, reads::answer};
 use self::{
     calls::EmbeddedStore,
     clock::Clock,

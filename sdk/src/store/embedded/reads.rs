@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::store::{Bound, Query, Reply, StoreError};
 
 /// What a query answers in a partition at a time.
-pub(super) fn answer(partition: &Partition, now: Version, read: &crate::store::Read) -> Result<Reply, StoreError> {
+pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::Read) -> Result<Reply, StoreError> {
     let looking = Looking { partition, now, key: &read.key };
     looking.check_kind(&read.query)?;
     Ok(match &read.query {

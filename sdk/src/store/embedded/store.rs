@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, LogSlice, Mutation, Origin, Outcome, Partition,
-    Record, RegionId, ResyncPlan, SetAside, Slice, SyncState, Version, View,
+    Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, Origin, Outcome,
+    Partition, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version, View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -45,6 +45,35 @@ impl Store for EmbeddedStore {
 
     async fn read_all(&self, reads: &[Read]) -> Vec<Result<Reply, StoreError>> {
         self.pipeline(reads.len(), |state, now| reads.iter().map(|read| self.read_at(state, now, read)).collect()).await
+    }
+
+    async fn standing(&self, partition: u16) -> Result<Standing, StoreError> {
+        self.check_partition(partition)?;
+        let slot = self.slot(partition);
+        self.call(|state, now| self.stand_at(state, now, &slot)).await
+    }
+
+    async fn read_and_stand(&self, read: &Read) -> Result<(Reply, Standing), StoreError> {
+        let slot = self.slot_of(&read.key);
+        self.call(|state, now| Ok((self.read_at(state, now, read)?, self.stand_at(state, now, &slot)?))).await
+    }
+
+    async fn write_and_stand(&self, write: &Write) -> (Result<Outcome, StoreError>, Option<Standing>) {
+        let slot = self.slot_of(&write.key);
+        let done = self.call(|state, now| {
+            let outcome = self.write_at(state, now, write);
+            Ok((outcome, self.stand_at(state, now, &slot).ok()))
+        });
+        done.await.unwrap_or_else(|error| (Err(error), None))
+    }
+
+    async fn cells_and_stand(&self, key: &Key) -> Result<(KeyState, Standing), StoreError> {
+        let slot = self.slot_of(key);
+        self.call(|state, now| {
+            let standing = self.stand_at(state, now, &slot)?;
+            Ok((state.partition(&slot).key(key).cloned().unwrap_or_default(), standing))
+        })
+        .await
     }
 
     async fn clock(&self) -> Result<Version, StoreError> {

@@ -1,0 +1,56 @@
+//! How a write ended, as far as its session is concerned.
+
+use archipelago_engine::{Mutation, Outcome, Standing};
+
+use crate::{sessions::Writing, store::StoreError};
+
+/// How a write ended, the more telling the later in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ending {
+    /// Nothing was done, and nothing was said of what is there.
+    Nothing,
+    /// All of it was done.
+    Done,
+    /// Some of it was not done, because of what is there.
+    Refused,
+    /// Nobody knows.
+    Open,
+}
+
+impl Ending {
+    #[deny(clippy::wildcard_enum_match_arm)] // a new failure must be classified, not inherited
+    pub(super) fn of(mutation: &Mutation, outcome: &Result<Outcome, StoreError>) -> Self {
+        match outcome {
+            Ok(outcome) if is_whole(mutation, outcome) => Self::Done,
+            // The answer tells of what others wrote: that the lock is taken, the member gone, the value no number.
+            Ok(_) | Err(StoreError::Refused(_)) => Self::Refused,
+            Err(StoreError::Unavailable(_) | StoreError::Stale(_) | StoreError::Server(_)) => Self::Nothing,
+            Err(StoreError::NoAnswer(_) | StoreError::Protocol(_)) => Self::Open,
+        }
+    }
+
+    /// Tells the session, with where the region stood behind the write.
+    pub(super) fn note(self, writing: Writing<'_>, standing: Option<&Standing>) {
+        match (self, standing) {
+            (Self::Nothing, _) => writing.never_was(),
+            (Self::Done, Some(standing)) => writing.landed(standing),
+            (Self::Refused, Some(standing)) => writing.was_refused(standing),
+            // Dropped, it leaves a doubt.
+            (Self::Done | Self::Refused, None) | (Self::Open, _) => {}
+        }
+    }
+}
+
+/// Whether a write did all that it was to do.
+fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
+    match (mutation, outcome) {
+        (Mutation::Assign(assignment), Outcome::Assigned { assigned, .. }) => {
+            *assigned == assignment.entries.len() as u64
+        }
+        (Mutation::Remove { members }, Outcome::Removed(removed)) => *removed == members.len() as u64,
+        (Mutation::Add { .. }, _) => true,
+        (_, Outcome::Cleared { existed, .. }) => *existed,
+        (_, Outcome::Expiry(applied)) => *applied,
+        (_, Outcome::Assigned { .. } | Outcome::Removed(_) | Outcome::Sum(_)) => false,
+    }
+}

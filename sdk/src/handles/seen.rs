@@ -1,0 +1,285 @@
+//! What a session has seen, around its calls on the active-active plane: the local region is asked along with each call
+//! where it stands, and what becomes of a call is noted.
+//!
+//! A read and the standing are of one step ([`Store::read_and_stand`](crate::store::Store::read_and_stand)), so no round
+//! trip is added while the region is not behind. A write learns its version in the same way.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use archipelago_engine::{Outcome, Standing};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{ending::Ending, merge::Merge};
+use crate::{
+    client::Keyspace,
+    error::{Error, ErrorKind},
+    keyspace::partition_of,
+    sessions::{KeyspaceId, Lack, Partition, Session, SourceId, WhenBehind},
+    store::{Read, Reply, Store, Write},
+};
+
+/// Between two questions to a region that is behind: from the first pause to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+
+/// How long the regions have at least to say whether any of them has what is missing.
+const QUESTION: Duration = Duration::from_millis(500);
+
+/// A region of the keyspace, as sessions name it.
+type Member<'k> = (SourceId, &'k Arc<dyn Store>);
+
+impl Keyspace {
+    pub(crate) async fn read(&self, read: &Read) -> Result<Reply, Error> {
+        if let Some(session) = &self.session {
+            let at = self.partition(&read.key.name);
+            if session.reads_raise() || session.seeks(at) {
+                // Boxed: the futures of handles stay as small as they are without a session.
+                return Box::pin(Turn::new(self, session, at).read(read)).await;
+            }
+        }
+        self.store.read(read).await.map_err(|error| Error::of_read(error, self.store.region()))
+    }
+
+    pub(crate) async fn write(&self, write: &Write) -> Result<Outcome, Error> {
+        match &self.session {
+            Some(session) => {
+                let at = self.partition(&write.key.name);
+                Box::pin(Turn::new(self, session, at).write(write)).await
+            }
+            None => self.store.write(write).await.map_err(|error| Error::of_write(error, self.store.region())),
+        }
+    }
+
+    pub(crate) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
+        match &self.session {
+            Some(session) => Box::pin(self.write_all_seen(session, writes)).await,
+            None => self.write_all_plain(writes).await,
+        }
+    }
+
+    fn partition(&self, name: &[u8]) -> Partition {
+        let keyspace = KeyspaceId::of(&self.island.keyspace);
+        let of = self.store.partitions();
+        Partition { keyspace, number: partition_of(name, of), of }
+    }
+
+    async fn write_all_plain(&self, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
+        let outcomes = self.store.write_all(writes).await;
+        outcomes.into_iter().map(|done| done.map_err(|error| Error::of_write(error, self.store.region()))).collect()
+    }
+
+    /// Behind the pipeline each partition is asked once where it stands: that covers all the writes that went there.
+    async fn write_all_seen(&self, session: &Session, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
+        let partition = |write: &Write| self.partition(&write.key.name);
+        let partitions: BTreeSet<Partition> = writes.iter().map(partition).collect();
+        let mut turns: Vec<Turn<'_>> = partitions.iter().map(|at| Turn::new(self, session, *at)).collect();
+        for ready in join_all(turns.iter_mut().map(Turn::before_write)).await {
+            if let Err(error) = ready {
+                return writes.iter().map(|_| Err(error.clone())).collect();
+            }
+        }
+        let begun: Vec<_> = turns.iter().map(|turn| turn.session.begin_write(turn.at, turn.here())).collect();
+        let outcomes = self.store.write_all(writes).await;
+        let standings = join_all(partitions.iter().map(|at| self.store.standing(at.number))).await;
+        for ((writing, at), standing) in begun.into_iter().zip(&partitions).zip(standings) {
+            let here = writes.iter().zip(&outcomes).filter(|(write, _)| partition(write) == *at);
+            if let Some(end) = here.map(|(write, outcome)| Ending::of(&write.mutation, outcome)).max() {
+                end.note(writing, standing.ok().as_ref());
+            }
+        }
+        outcomes.into_iter().map(|done| done.map_err(|error| Error::of_write(error, self.store.region()))).collect()
+    }
+}
+
+/// One call of a session.
+struct Turn<'k> {
+    keyspace: &'k Keyspace,
+    session: &'k Session,
+    at: Partition,
+    members: Vec<Member<'k>>,
+    until: Instant,
+    /// Who has said in this call where they stand.
+    asked: BTreeSet<SourceId>,
+}
+
+impl<'k> Turn<'k> {
+    fn new(keyspace: &'k Keyspace, session: &'k Session, at: Partition) -> Self {
+        let regions = keyspace.island.stores.iter();
+        Self {
+            keyspace,
+            session,
+            at,
+            members: regions.map(|(region, store)| (SourceId::of(at.keyspace, region), store)).collect(),
+            until: Instant::now() + session.patience(),
+            asked: BTreeSet::new(),
+        }
+    }
+
+    fn local(&self) -> &'k Arc<dyn Store> {
+        &self.keyspace.store
+    }
+
+    /// The local region's writes.
+    fn here(&self) -> SourceId {
+        SourceId::of(self.at.keyspace, self.local().region())
+    }
+
+    /// The regions of these sources, but for the local one.
+    fn others(&self, sources: &BTreeSet<SourceId>) -> Vec<Member<'k>> {
+        let here = self.here();
+        let is_meant = |(source, _): &&Member<'_>| *source != here && sources.contains(source);
+        self.members.iter().filter(is_meant).copied().collect()
+    }
+
+    /// What these regions lack together. Who was asked in this call has said all that there is.
+    fn lack(&self, standings: &[&Standing]) -> Lack {
+        let members: Vec<SourceId> = self.members.iter().map(|(source, _)| *source).collect();
+        let mut lack = self.session.lack(self.at, &members, standings);
+        lack.vague.retain(|source| !self.asked.contains(source));
+        lack
+    }
+
+    async fn read(&mut self, read: &Read) -> Result<Reply, Error> {
+        let mut pause = PAUSES.0;
+        loop {
+            let doubts = self.session.doubts();
+            let answer = self.local().read_and_stand(read).await;
+            let (reply, standing) = answer.map_err(|error| Error::of_read(error, self.local().region()))?;
+            let lack = self.lack_here(&standing, doubts).await;
+            if lack.is_empty() {
+                return Ok(self.taken(reply, &standing));
+            }
+            if let Some(reply) = self.read_elsewhere(read, &lack).await {
+                return Ok(reply);
+            }
+            self.pause(&mut pause, &lack).await?;
+        }
+    }
+
+    fn taken(&self, reply: Reply, standing: &Standing) -> Reply {
+        if self.session.reads_raise() {
+            self.session.saw(self.at, standing);
+        }
+        reply
+    }
+
+    async fn read_elsewhere(&self, read: &Read, lack: &Lack) -> Option<Reply> {
+        match self.session.when_behind() {
+            WhenBehind::Wait => None,
+            WhenBehind::AskOrigin => {
+                for (_, store) in self.others(&lack.sources()) {
+                    if let Ok(Ok((reply, standing))) = timeout_at(self.until, store.read_and_stand(read)).await
+                        && self.lack(&[&standing]).is_empty()
+                    {
+                        return Some(self.taken(reply, &standing));
+                    }
+                }
+                None
+            }
+            WhenBehind::Merge => {
+                let others = self.others(&lack.sources());
+                let stores = others.into_iter().map(|(_, store)| store).chain([self.local()]);
+                let cells =
+                    join_all(stores.map(|store| timeout_at(self.until, store.cells_and_stand(&read.key)))).await;
+                let cells: Vec<_> = cells.into_iter().filter_map(Result::ok).filter_map(Result::ok).collect();
+                let standings: Vec<&Standing> = cells.iter().map(|(_, standing)| standing).collect();
+                if !self.lack(&standings).is_empty() {
+                    return None;
+                }
+                let reply = Merge::of(&read.key, &cells)?.answer(read).ok()?;
+                if self.session.reads_raise() {
+                    standings.iter().for_each(|standing| self.session.saw(self.at, standing));
+                }
+                Some(reply)
+            }
+        }
+    }
+
+    /// What the local region lacks, once the regions have said what nobody knows: each is asked once in a call. `doubts`
+    /// are those from before the local region said where it stands.
+    async fn lack_here(&mut self, local: &Standing, doubts: u64) -> Lack {
+        let lack = self.lack(&[local]);
+        if lack.vague.is_empty() {
+            return lack;
+        }
+        let here = self.here();
+        if lack.vague.contains(&here) {
+            self.session.learn(self.at, local, doubts);
+            self.asked.insert(here);
+        }
+        let others = self.others(&lack.vague.iter().copied().collect());
+        let (until, number) = (self.until, self.at.number);
+        let asked = others.into_iter().map(|(source, store)| async move {
+            let standing = timeout_at(until, store.standing(number)).await.ok()?.ok()?;
+            Some((source, standing))
+        });
+        for (source, standing) in join_all(asked).await.into_iter().flatten() {
+            self.session.learn(self.at, &standing, doubts);
+            self.asked.insert(source);
+        }
+        self.lack(&[local])
+    }
+
+    /// Waits a moment, or says what is missing when the time is over.
+    async fn pause(&self, pause: &mut Duration, lack: &Lack) -> Result<(), Error> {
+        if Instant::now() + *pause >= self.until {
+            return Err(self.give_up(lack).await);
+        }
+        sleep(*pause).await;
+        *pause = (*pause * 2).min(PAUSES.1);
+        Ok(())
+    }
+
+    /// What every region has been asked for, and none has, is not asked for again.
+    async fn give_up(&self, lack: &Lack) -> Error {
+        let by = Instant::now() + self.session.patience().max(QUESTION);
+        let asked = self.members.iter().map(|(_, store)| timeout_at(by, store.standing(self.at.number)));
+        let standings: Vec<Option<Standing>> =
+            join_all(asked).await.into_iter().map(|said| said.ok().and_then(Result::ok)).collect();
+        let known: Vec<&Standing> = standings.iter().flatten().collect();
+        let left = self.lack(&known);
+        let lost: Vec<_> = lack.sights.iter().copied().filter(|sight| left.sights.contains(sight)).collect();
+        let (bound, region) = (self.session.patience(), self.local().region());
+        if known.len() == standings.len() && left.vague.is_empty() && !lost.is_empty() {
+            self.session.forget(&lost);
+            let what = "no region has all that this session has seen: a region lost what it had acknowledged, or the \
+                        token is not of this system; it is not asked for again";
+            return Error::new(ErrorKind::Lost, what).at(region);
+        }
+        let what = format!("it has not yet what this session has seen, after {bound:?}; is a link down?");
+        Error::new(ErrorKind::Behind, what).at(region)
+    }
+
+    async fn write(&mut self, write: &Write) -> Result<Outcome, Error> {
+        self.before_write().await?;
+        let writing = self.session.begin_write(self.at, self.here());
+        let (outcome, standing) = self.local().write_and_stand(write).await;
+        let is_read = outcome.is_ok() && self.session.reads_raise();
+        Ending::of(&write.mutation, &outcome).note(writing, standing.as_ref());
+        // What it answers is read, too: a sum, whether a member was there, what stood there before.
+        if let Some(standing) = standing.filter(|_| is_read) {
+            self.session.saw(self.at, &standing);
+        }
+        outcome.map_err(|error| Error::of_write(error, self.local().region()))
+    }
+
+    /// Waits until the local region has what was seen before, if the session's writes are to follow that.
+    ///
+    /// The question comes before the write, not with it: a region that had it then still has it when the write is done.
+    async fn before_write(&mut self) -> Result<(), Error> {
+        if !self.session.orders_writes() || !self.session.seeks(self.at) {
+            return Ok(());
+        }
+        let mut pause = PAUSES.0;
+        loop {
+            let doubts = self.session.doubts();
+            let standing = self.local().standing(self.at.number).await;
+            let standing = standing.map_err(|error| Error::of_read(error, self.local().region()))?;
+            let lack = self.lack_here(&standing, doubts).await;
+            if lack.is_empty() {
+                return Ok(());
+            }
+            self.pause(&mut pause, &lack).await?;
+        }
+    }
+}
