@@ -15,6 +15,7 @@ mod lost_state;
 mod merging;
 mod moving;
 mod order;
+mod promoted;
 mod tokens;
 
 use std::{future::Future, sync::Arc, time::Duration};

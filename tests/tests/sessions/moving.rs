@@ -18,7 +18,7 @@ use archipelago_tests::{
 use futures_util::future::join_all;
 
 const ROUND_TRIP: Duration = Duration::from_millis(80);
-const USERS: usize = 20;
+const USERS: usize = 100;
 
 /// Three regions with slow links between them, and clients that drive the links.
 async fn world(ground: Ground) -> Option<(World, Vec<Client>)> {
@@ -106,17 +106,17 @@ async fn run(ground: Ground) {
     };
     for seed in seeds(1..2) {
         println!("{ground:?}, seed {seed}");
-        let [own, back] = stale(&clients, 10, seed, None).await;
-        println!("  without sessions, {} visits: {own} missed an own write, {back} went back", USERS * 10);
+        let [own, back] = stale(&clients, 4, seed, None).await;
+        println!("  without sessions, {} visits: {own} missed an own write, {back} went back", USERS * 4);
         assert!(own > 0 && back > 0, "the links were too quick: this test would see nothing");
         empty(&clients).await;
 
         let patient = Session::builder().wait(Duration::from_secs(20));
         for (what, sessions, pairs) in [
-            ("read your writes", patient.clone(), 75),
+            ("read your writes", patient.clone(), 100),
             ("and monotonic reads", patient.clone().guarantee(Guarantee::MonotonicReads), 75),
-            ("read where it was written", patient.clone().when_behind(WhenBehind::AskOrigin), 20),
-            ("merged", patient.clone().when_behind(WhenBehind::Merge), 20),
+            ("read where it was written", patient.clone().when_behind(WhenBehind::AskOrigin), 15),
+            ("merged", patient.clone().when_behind(WhenBehind::Merge), 10),
         ] {
             let began = Instant::now();
             let [own, back] = stale(&clients, pairs, seed, Some(&sessions)).await;
