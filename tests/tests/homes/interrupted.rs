@@ -1,0 +1,157 @@
+//! Movers die at random steps, and other processes go on with what they left, or undo it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use archipelago::{homes::Homes, testing::poll};
+use archipelago_tests::random::Rng;
+use redis::AsyncCommands;
+
+use crate::world::{NAMES, World, dies_after, hold_to, settle, watch, writer};
+
+const ROUNDS: usize = 80;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_mover_left_is_resumed_or_rolled_back_and_nothing_is_lost() {
+    let seed = 7;
+    println!("seed {seed}");
+    let mut random = Rng::new(seed);
+    let world = World::start().await;
+    let (one, homes) = world.client().await;
+    let (two, others) = world.client().await;
+    let user = "ada".to_owned();
+    settle(&homes, &user, "eu").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = watch(&world.servers, std::slice::from_ref(&user), stop.clone());
+    let writers = [&homes, &others].into_iter().enumerate().map(|(number, homes)| {
+        let connection = homes.connection(&user).unwrap().with_deadline(Duration::from_secs(10));
+        writer(connection, format!("writer-{number}"), stop.clone())
+    });
+    let writers: Vec<_> = writers.collect();
+
+    // How each round ended, and what was found after the mover's death.
+    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        let to = *random.pick(&NAMES);
+        let polls = random.below(60);
+        let finished = dies_after(polls, homes.migrate_home(&user, to)).await;
+        if let Some(finished) = finished {
+            finished.unwrap();
+            *ends.entry("finished".to_owned()).or_default() += 1;
+            continue;
+        }
+        let left = world.gates(&user).await.into_iter().flatten();
+        let left = left.filter_map(|gate| gate.split_once(' ').map(|(_, state)| state.to_owned()));
+        let mut left: Vec<_> = left.filter(|state| state != "shut").collect();
+        left.sort();
+        let how = if random.one_in(2) { "resumed" } else { "rolled back" };
+        let home = match how {
+            "resumed" => others.resume_migration(&user).await.unwrap(),
+            _ => others.roll_back_migration(&user).await.unwrap(),
+        };
+        assert_eq!(home.moving_to(), None);
+        *ends.entry(format!("{} left, {how}", left.join("+"))).or_default() += 1;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut told = Vec::new();
+    for writer in writers {
+        told.push(writer.await.unwrap());
+    }
+    let mut connection = others.connection(&user).unwrap().with_deadline(Duration::from_secs(10));
+    hold_to(&mut connection, &told).await;
+    let (looks, twice) = watcher.await.unwrap();
+    let acknowledged: usize = told.iter().map(|told| told.acknowledged.len()).sum();
+    println!("{ROUNDS} migrations: {ends:?}; {acknowledged} acknowledged writes, none lost; {looks} looks");
+    assert_eq!(twice, [""; 0]);
+    assert_eq!(world.open_at(&user).await.len(), 1);
+    let sealed = ends.iter().filter(|(end, _)| end.contains("sealed")).count();
+    assert!(sealed > 0 && ends.len() > 3, "movers died at too few places: {ends:?}");
+    one.shut_down().await;
+    two.shut_down().await;
+}
+
+/// Lets movers die at ever later steps until one leaves the gate sealed; the region that sealed.
+async fn seal_and_die(world: &World, homes: &Homes, user: &str, to: &str) {
+    for polls in 0.. {
+        assert!(dies_after(polls, homes.migrate_home(user, to)).await.is_none(), "no mover died in time");
+        // What was sent is executed all the same.
+        let is_sealed = poll::within(Duration::from_millis(50), || async {
+            let gates = world.gates(user).await;
+            gates.iter().flatten().any(|gate| gate.ends_with(" sealed")).then_some(())
+        });
+        if is_sealed.await.is_some() {
+            return;
+        }
+        homes.roll_back_migration(user).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_nobody_goes_on_with_is_rolled_back_by_the_first_who_waits_for_it() {
+    let world = World::start().await;
+    let (one, homes) = world.client().await;
+    let (two, others) = world.client().await;
+    settle(&homes, "ada", "eu").await;
+    let mut user = homes.connection("ada").unwrap();
+    let _: () = user.set(user.key("cart"), "apples").await.unwrap();
+    seal_and_die(&world, &homes, "ada", "us").await;
+    assert_eq!(world.open_at("ada").await, [""; 0]);
+
+    // With its usual deadline a command gives up before.
+    let mut user = others.connection("ada").unwrap();
+    let error = user.get::<_, String>(user.key("cart")).await.unwrap_err();
+    assert!(error.to_string().contains("did not end in time"), "{error}");
+    let (mut user, began) = (user.with_deadline(Duration::from_secs(60)), Instant::now());
+    assert_eq!(user.get::<_, String>(user.key("cart")).await.unwrap(), "apples");
+    println!("rolled back after {:?}", began.elapsed());
+    assert_eq!(world.open_at("ada").await, ["eu"]);
+    one.shut_down().await;
+    two.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_mover_that_was_taken_over_from_can_do_nothing_more() {
+    let world = World::start().await;
+    let (one, homes) = world.client().await;
+    let (two, others) = world.client().await;
+    settle(&homes, "ada", "eu").await;
+    let mut user = homes.connection("ada").unwrap();
+    for number in 0..50 {
+        let _: () = user.set(user.key(&format!("item:{number}")), number).await.unwrap();
+    }
+    // At every step the first mover is held, the second moves the user and back again, and the first goes on.
+    let mut refused = 0;
+    for polls in 0..40 {
+        let mut first = Box::pin(homes.migrate_home("ada", "us"));
+        let mut left = polls;
+        let early = std::future::poll_fn(|cx| match first.as_mut().poll(cx) {
+            std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
+            std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(None),
+            std::task::Poll::Pending => {
+                left -= 1;
+                std::task::Poll::Pending
+            }
+        });
+        if early.await.is_none() {
+            others.resume_migration("ada").await.unwrap();
+            others.migrate_home("ada", "eu").await.unwrap();
+            let _: () = user.set(user.key("item:0"), polls).await.unwrap();
+            let end = first.await;
+            refused += usize::from(end.is_err());
+            let kept: usize = user.get(user.key("item:0")).await.unwrap();
+            assert_eq!(kept, polls, "the first mover brought back what was before: {end:?}");
+        }
+        assert_eq!(world.open_at("ada").await.len(), 1);
+        others.migrate_home("ada", "eu").await.unwrap();
+    }
+    println!("{refused} of 40 movers were stopped");
+    assert!(refused > 0);
+    one.shut_down().await;
+    two.shut_down().await;
+}
