@@ -7,7 +7,7 @@ use archipelago::{
 };
 use redis::AsyncCommands;
 
-const OWN: &str = "+incr ~{*}:visits +ping +role +set +get ~archipelago:heartbeat:* ~archipelago:topology";
+const OWN: &str = "+incrby ~{*}:visits +ping +role +set +get ~archipelago:heartbeat:* ~archipelago:topology";
 
 /// As `Homes` documents them.
 const RIGHTS: &str = "+evalsha +eval +get +set +del +unlink +exists +hget +hset +hsetnx +hdel +hlen +hkeys +hexists +dump \

@@ -37,7 +37,11 @@ async fn commands_and_pipelines_answer_as_on_a_plain_connection() {
     // One of its commands fails; the others are done.
     let mut pipeline = redis::pipe();
     pipeline.incr(key("n"), 1).incr(key("h"), 1).incr(key("n"), 1);
-    assert_eq!(pipeline.query_async::<Value>(&mut user).await.unwrap_err().code(), Some("WRONGTYPE"));
+    let error = pipeline.query_async::<Value>(&mut user).await.unwrap_err().to_string();
+    let mut plain = world.servers[0].connect().await.unwrap();
+    let _: () = plain.hset(key("h"), "a", 1).await.unwrap();
+    assert_eq!(error, pipeline.query_async::<Value>(&mut plain).await.unwrap_err().to_string());
+    let _: () = plain.del(&[key("h"), key("n")]).await.unwrap();
     assert_eq!(user.get::<_, i64>(key("n")).await.unwrap(), 6);
 
     // The servers forget their scripts.
