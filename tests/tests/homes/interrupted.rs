@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use archipelago::{homes::Homes, testing::poll};
 use archipelago_tests::random::Rng;
 use redis::AsyncCommands;
 
-use crate::world::{NAMES, World, dies_after, hold_to, settle, watch, writer};
+use crate::world::{NAMES, World, dies_after, hold_to, more_writes, settle, watch, writer};
 
 const ROUNDS: usize = 80;
 
@@ -27,19 +27,20 @@ async fn what_a_dead_mover_left_is_resumed_or_rolled_back_and_nothing_is_lost() 
     let (two, others) = world.client().await;
     let user = "ada".to_owned();
     settle(&homes, &user, "eu").await;
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let watcher = watch(&world.servers, std::slice::from_ref(&user), stop.clone());
     let writers = [&homes, &others].into_iter().enumerate().map(|(number, homes)| {
         let connection = homes.connection(&user).unwrap().with_deadline(Duration::from_secs(10));
-        writer(connection, format!("writer-{number}"), stop.clone())
+        writer(connection, format!("writer-{number}"), stop.clone(), done.clone())
     });
     let writers: Vec<_> = writers.collect();
 
     // How each round ended, and what was found after the mover's death.
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..ROUNDS {
+        more_writes(&done, 3).await;
         let to = *random.pick(&NAMES);
-        let polls = random.below(60);
+        let polls = random.below(30);
         let finished = dies_after(polls, homes.migrate_home(&user, to)).await;
         if let Some(finished) = finished {
             finished.unwrap();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -12,7 +12,7 @@ use archipelago::homes::{HomeReason, HomeRequest, HomeStep};
 use futures_util::future::join_all;
 use redis::AsyncCommands;
 
-use crate::world::{NAMES, World, hold_to, settle, watch, writer};
+use crate::world::{NAMES, World, hold_to, more_writes, settle, watch, writer};
 
 const USERS: usize = 5;
 const MOVES: usize = 40;
@@ -25,26 +25,28 @@ async fn two_hundred_migrations_under_writers_lose_nothing_and_never_leave_two_h
     let expires = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(3600);
     let expires = i64::try_from(expires.as_millis()).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
+    let done: Vec<_> = users.iter().map(|_| Arc::new(AtomicUsize::new(0))).collect();
     let mut writers = Vec::new();
-    for user in &users {
+    for (user, done) in users.iter().zip(&done) {
         settle(&homes[0], user, NAMES[0]).await;
         let mut connection = homes[0].connection(user).unwrap();
         let _: () = connection.set(connection.key("lease"), 1).await.unwrap();
         let _: () = connection.pexpire_at(connection.key("lease"), expires).await.unwrap();
         let of_user = homes.iter().enumerate().map(|(number, homes)| {
             let connection = homes.connection(user).unwrap().with_deadline(Duration::from_secs(10));
-            writer(connection, format!("writer-{number}"), stop.clone())
+            writer(connection, format!("writer-{number}"), stop.clone(), done.clone())
         });
         writers.push(of_user.collect::<Vec<_>>());
     }
     let watcher = watch(&world.servers, &users, stop.clone());
 
     let began = Instant::now();
-    let movers = users.iter().map(|user| {
-        let (homes, user) = (homes.clone(), user.clone());
+    let movers = users.iter().zip(&done).map(|(user, done)| {
+        let (homes, user, done) = (homes.clone(), user.clone(), done.clone());
         tokio::spawn(async move {
             let mut slowest = Duration::ZERO;
             for number in 1..=MOVES {
+                more_writes(&done, 10).await;
                 let (to, began) = (NAMES[number % NAMES.len()], Instant::now());
                 let home = homes[number % 2].migrate_home(&user, to).await.unwrap();
                 slowest = slowest.max(began.elapsed());
@@ -90,7 +92,7 @@ async fn two_hundred_migrations_under_writers_lose_nothing_and_never_leave_two_h
         twice.len(),
     );
     assert_eq!(twice, [""; 0]);
-    assert!(acknowledged > USERS * MOVES && looks > MOVES, "too little happened for this test to see anything");
+    assert!(acknowledged > 10 * USERS * MOVES && looks > MOVES, "too little happened for this test to see anything");
     assert_eq!(unknown, 0, "no answer was lost here");
     for client in clients {
         client.shut_down().await;

@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
 };
@@ -12,7 +12,10 @@ use std::{
 use archipelago::{
     Client, Config, Error, ErrorKind,
     homes::{HomeConnection, HomeReason, HomeRequest, Homes},
-    testing::servers::{Options, Server},
+    testing::{
+        poll,
+        servers::{Options, Server},
+    },
 };
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use tokio::task::JoinHandle;
@@ -110,8 +113,8 @@ pub struct Told {
     pub unread: usize,
 }
 
-/// Appends to the user's log, counts, and reads again what it wrote, until it is told to stop.
-pub fn writer(user: HomeConnection, name: String, stop: Arc<AtomicBool>) -> JoinHandle<Told> {
+/// Appends to the user's log, counts, and reads again what it wrote, until it is told to stop. Counts in `done`, too.
+pub fn writer(user: HomeConnection, name: String, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> JoinHandle<Told> {
     tokio::spawn(async move {
         let mut told = Told::default();
         let (mut user, mut number) = (user, 0_u64);
@@ -122,7 +125,10 @@ pub fn writer(user: HomeConnection, name: String, stop: Arc<AtomicBool>) -> Join
             write.rpush(user.key("log"), &entry).ignore().incr(user.key("count"), 1).ignore();
             write.set(user.key(&name), &entry).ignore();
             match write.query_async::<()>(&mut user).await {
-                Ok(()) => told.acknowledged.push(entry.clone()),
+                Ok(()) => {
+                    told.acknowledged.push(entry.clone());
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(error) => match Error::of(&error).map(Error::kind) {
                     Some(ErrorKind::Unavailable) => told.refused.push(entry),
                     Some(ErrorKind::MaybeApplied) => told.unknown += 1,
@@ -138,6 +144,12 @@ pub fn writer(user: HomeConnection, name: String, stop: Arc<AtomicBool>) -> Join
         }
         told
     })
+}
+
+/// Waits until so many more writes were acknowledged.
+pub async fn more_writes(done: &AtomicUsize, count: usize) {
+    let enough = done.load(Ordering::Relaxed) + count;
+    poll::until("more writes", || async { (done.load(Ordering::Relaxed) >= enough).then_some(()) }).await;
 }
 
 /// Everything acknowledged is there, once, and nothing that was refused.
