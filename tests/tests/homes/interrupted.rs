@@ -13,7 +13,7 @@ use archipelago::{homes::Homes, testing::poll};
 use archipelago_tests::random::Rng;
 use redis::AsyncCommands;
 
-use crate::world::{NAMES, World, dies_after, hold_to, more_writes, settle, watch, writer};
+use crate::world::{NAMES, World, dies_after, goes_on_for, hold_to, more_writes, settle, watch, writer};
 
 const ROUNDS: usize = 80;
 
@@ -130,16 +130,7 @@ async fn a_mover_that_was_taken_over_from_can_do_nothing_more() {
     let mut refused = 0;
     for polls in 0..40 {
         let mut first = Box::pin(homes.migrate_home("ada", "us"));
-        let mut left = polls;
-        let early = std::future::poll_fn(|cx| match first.as_mut().poll(cx) {
-            std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
-            std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(None),
-            std::task::Poll::Pending => {
-                left -= 1;
-                std::task::Poll::Pending
-            }
-        });
-        if early.await.is_none() {
+        if goes_on_for(polls, &mut first).await.is_none() {
             others.resume_migration("ada").await.unwrap();
             others.migrate_home("ada", "eu").await.unwrap();
             let _: () = user.set(user.key("item:0"), polls).await.unwrap();
@@ -153,6 +144,57 @@ async fn a_mover_that_was_taken_over_from_can_do_nothing_more() {
     }
     println!("{refused} of 40 movers were stopped");
     assert!(refused > 0);
+    one.shut_down().await;
+    two.shut_down().await;
+}
+
+#[tokio::test]
+async fn two_movers_in_turns_do_not_undo_each_other() {
+    let seed = 11;
+    println!("seed {seed}");
+    let mut random = Rng::new(seed);
+    let world = World::start().await;
+    let (one, homes) = world.client().await;
+    let (two, others) = world.client().await;
+    settle(&homes, "ada", "eu").await;
+    let mut user = homes.connection("ada").unwrap().with_deadline(Duration::from_secs(10));
+    let (mut written, mut fenced) = (0, 0);
+    for round in 0..ROUNDS {
+        let mut first = Box::pin(homes.migrate_home("ada", "us"));
+        let mut second = Box::pin(others.resume_migration("ada"));
+        let mut ends = [None, None];
+        while world.record(&homes, "ada").await.split(' ').count() < 4 {
+            assert!(goes_on_for(1, &mut first).await.is_none(), "a move is begun before it ends");
+        }
+        for _ in 0..4 + random.below(8) {
+            // While nobody waits for the hand-off, the user writes.
+            if world.open_at("ada").await == ["eu"] {
+                written += 1;
+                let _: () = user.set(user.key("cart"), written).await.unwrap();
+            }
+            let polls = random.below(3);
+            if random.one_in(2) && ends[0].is_none() {
+                ends[0] = goes_on_for(polls, &mut first).await.map(|end| end.is_ok());
+            } else if ends[1].is_none() {
+                ends[1] = goes_on_for(polls, &mut second).await.map(|end| end.is_ok());
+            }
+        }
+        if ends[1].is_none() {
+            ends[1] = Some(second.await.is_ok());
+        }
+        if ends[0].is_none() {
+            ends[0] = Some(first.await.is_ok());
+        }
+        fenced += usize::from(ends.contains(&Some(false)));
+        assert_eq!(world.open_at("ada").await.len(), 1);
+        let kept: Option<usize> = user.get(user.key("cart")).await.unwrap();
+        assert_eq!(kept.unwrap_or(0), written, "round {round}: {ends:?}");
+        others.migrate_home("ada", "eu").await.unwrap();
+        written += 1;
+        let _: () = user.set(user.key("cart"), written).await.unwrap();
+    }
+    println!("of {ROUNDS} pairs {fenced} had a mover that was stopped");
+    assert!(fenced > ROUNDS / 4);
     one.shut_down().await;
     two.shut_down().await;
 }

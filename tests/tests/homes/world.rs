@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -58,6 +59,12 @@ impl World {
         gates
     }
 
+    /// The record of a user, at the owner.
+    pub async fn record(&self, homes: &Homes, user: &str) -> String {
+        let owner = NAMES.iter().position(|name| *name == homes.owner_of(user).unwrap().as_str()).unwrap();
+        self.servers[owner].run(redis::cmd("GET").arg(format!("archipelago:home:{{{user}}}"))).await.unwrap()
+    }
+
     /// The regions whose gate is open for a user.
     pub async fn open_at(&self, user: &str) -> Vec<&'static str> {
         let gates = self.gates(user).await;
@@ -89,9 +96,13 @@ pub async fn settle(homes: &Homes, user: &str, region: &str) {
 
 /// Polls a future so often, and drops it: a process that dies at that moment.
 pub async fn dies_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = Box::pin(future);
+    goes_on_for(polls, &mut Box::pin(future)).await
+}
+
+/// Polls a future so often, and leaves it there: a process that is held up. Its output, if it came so far.
+pub async fn goes_on_for<F: Future>(polls: usize, future: &mut Pin<Box<F>>) -> Option<F::Output> {
     let mut left = polls;
-    poll_fn(move |cx| match future.as_mut().poll(cx) {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending if left == 0 => Poll::Ready(None),
         Poll::Pending => {
