@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use archipelago::{Error, ErrorKind};
+use archipelago::{CallOptions, Error, ErrorKind, homes::HomeRequest};
 use redis::{AsyncCommands, Value};
 
 use crate::world::{World, settle};
@@ -43,6 +43,12 @@ async fn commands_and_pipelines_answer_as_on_a_plain_connection() {
     assert_eq!(error, pipeline.query_async::<Value>(&mut plain).await.unwrap_err().to_string());
     let _: () = plain.del(&[key("h"), key("n")]).await.unwrap();
     assert_eq!(user.get::<_, i64>(key("n")).await.unwrap(), 6);
+
+    // A plain connection reads at the home, too, past the gate.
+    let home = homes.home_of("ada", &HomeRequest::new()).await.unwrap();
+    let options = CallOptions::default().home(home.region().as_str());
+    let mut connection = client.connection("profiles").unwrap().with_options(options);
+    assert_eq!(connection.get::<_, i64>(key("n")).await.unwrap(), 6);
 
     // The servers forget their scripts.
     let _: () = world.servers[2].run(redis::cmd("SCRIPT").arg("FLUSH")).await.unwrap();

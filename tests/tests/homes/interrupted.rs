@@ -198,3 +198,24 @@ async fn two_movers_in_turns_do_not_undo_each_other() {
     one.shut_down().await;
     two.shut_down().await;
 }
+
+#[tokio::test]
+async fn a_client_that_is_shut_down_moves_nobody_any_more_and_says_so_at_once() {
+    let world = World::start().await;
+    let (one, homes) = world.client().await;
+    let (two, others) = world.client().await;
+    settle(&homes, "ada", "eu").await;
+    let mut user = others.connection("ada").unwrap().with_deadline(Duration::from_secs(10));
+    let _: () = user.set(user.key("cart"), "apples").await.unwrap();
+    let patient = homes.with_migration_deadline(Duration::from_secs(600));
+    let mut first = Box::pin(patient.migrate_home("ada", "us"));
+    while world.record(&others, "ada").await.split(' ').count() < 4 {
+        assert!(goes_on_for(1, &mut first).await.is_none());
+    }
+    one.shut_down().await;
+    let error = tokio::time::timeout(poll::PATIENCE, first).await.expect("no waiting for the deadline").unwrap_err();
+    assert!(error.to_string().contains("shut down"), "{error}");
+    others.roll_back_migration("ada").await.unwrap();
+    assert_eq!(user.get::<_, String>(user.key("cart")).await.unwrap(), "apples");
+    two.shut_down().await;
+}

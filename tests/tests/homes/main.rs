@@ -11,6 +11,7 @@ mod access;
 mod away;
 mod cluster;
 mod commands;
+mod faults;
 mod interrupted;
 mod migrations;
 mod mistakes;

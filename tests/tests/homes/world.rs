@@ -18,7 +18,7 @@ use archipelago::{
         servers::{Options, Server},
     },
 };
-use redis::{AsyncCommands, aio::MultiplexedConnection};
+use redis::{AsyncCommands, RedisResult, aio::MultiplexedConnection};
 use tokio::task::JoinHandle;
 
 pub const NAMES: [&str; 3] = ["ap", "eu", "us"];
@@ -38,10 +38,8 @@ impl World {
 
     /// With more lines behind those of the regions and the keyspace.
     pub fn config(&self, more: &str) -> Config {
-        let region = |(name, server): (&&str, &Server)| format!("[regions.{name}]\nurl = \"{}\"\n", server.url());
-        let regions: String = NAMES.iter().zip(&self.servers).map(region).collect();
-        let keyspace = "[keyspaces.profiles]\nmode = \"routed\"\nrouting = { policy = \"home-region\" }\n";
-        format!("local = \"eu\"\n{regions}{keyspace}{more}").parse().unwrap()
+        let urls: Vec<_> = self.servers.iter().map(Server::url).collect();
+        config(&urls, more)
     }
 
     pub async fn client(&self) -> (Client, Homes) {
@@ -79,6 +77,14 @@ impl World {
         keys.retain(|key| !key.starts_with("archipelago:"));
         keys
     }
+}
+
+/// Regions at these addresses, with more lines behind those of the regions and the keyspace.
+pub fn config(urls: &[String], more: &str) -> Config {
+    let region = |(name, url): (&&str, &String)| format!("[regions.{name}]\nurl = \"{url}\"\n");
+    let regions: String = NAMES.iter().zip(urls).map(region).collect();
+    let keyspace = "[keyspaces.profiles]\nmode = \"routed\"\nrouting = { policy = \"home-region\" }\n";
+    format!("local = \"eu\"\n{regions}{keyspace}{more}").parse().unwrap()
 }
 
 /// A user whose record is in this region.
@@ -196,6 +202,8 @@ pub fn watch(servers: &[Server], users: &[String], stop: Arc<AtomicBool>) -> Joi
         while !stop.load(Ordering::Relaxed) {
             for user in &users {
                 let (first, second) = (look(&mut connections, user).await, look(&mut connections, user).await);
+                // A machine that is busy may answer late: no look.
+                let (Ok(first), Ok(second)) = (first, second) else { continue };
                 looks += 1;
                 // Open before and after at one epoch, and so all the time between: a gate opens once at each epoch.
                 let all_along: Vec<_> =
@@ -209,11 +217,11 @@ pub fn watch(servers: &[Server], users: &[String], stop: Arc<AtomicBool>) -> Joi
     })
 }
 
-async fn look(connections: &mut [MultiplexedConnection], user: &str) -> Vec<String> {
+async fn look(connections: &mut [MultiplexedConnection], user: &str) -> RedisResult<Vec<String>> {
     let mut gates = Vec::new();
     for connection in connections {
-        let gate: Option<String> = connection.get(format!("archipelago:gate:{{{user}}}")).await.unwrap();
+        let gate: Option<String> = connection.get(format!("archipelago:gate:{{{user}}}")).await?;
         gates.push(gate.unwrap_or_default());
     }
-    gates
+    Ok(gates)
 }

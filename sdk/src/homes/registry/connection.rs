@@ -29,7 +29,11 @@ use crate::{
 /// A command takes one round trip to the primary of the home region, in one script that looks at the region's gate first.
 /// Where the gate is shut, the owner region is asked, and the command goes where the user lives now; during the hand-off of
 /// a migration, a few round trips, it waits. Reads go the same way as writes, so they see every write before them. A pipeline
-/// is one step, with or without `.atomic()`.
+/// is one step, with or without `.atomic()`: nobody else is served meanwhile, so keep it short.
+///
+/// Reads that may be a little behind are cheaper at the home's replicas, past the gate: with
+/// [`CallOptions::home`](crate::CallOptions::home) on a plain [`Connection`](crate::Connection) of the keyspace. They may
+/// then also miss that the user has moved.
 ///
 /// What a server does not run in a script is refused: commands that wait, scripts, and what changes a connection. Integers
 /// in answers are exact to ±2^53.
@@ -75,12 +79,12 @@ impl HomeConnection {
         loop {
             let record = match self.registry.known.get(&self.user) {
                 Some(record) => record,
-                None => self.registry.home(&self.user, deadline).await?,
+                None => self.registry.home(&self.user, deadline).await.map_err(not_run)?,
             };
             let region = self.registry.region(record.home().as_str())?;
             match region.run(&self.user, commands, deadline).await {
                 Ok(answers) => return Ok(answers),
-                Err(NotDone::Gate(state)) => self.follow(region, state, &mut pauses).await?,
+                Err(NotDone::Gate(state)) => self.follow(region, state, &mut pauses).await.map_err(not_run)?,
                 Err(NotDone::Failed(error)) => self.moved_away(region, error, deadline).await?,
                 Err(NotDone::TooLarge) => return Err(Error::new(ErrorKind::Protocol, "nothing was to be moved").into()),
             }
@@ -142,6 +146,11 @@ impl HomeConnection {
         }
         Ok(answers.into_iter().skip(offset).take(count).collect())
     }
+}
+
+/// On the way to the home something got no answer: not the command.
+fn not_run(error: Error) -> Error {
+    if is_away(&error) { error.of_kind(ErrorKind::Unavailable) } else { error }
 }
 
 impl ConnectionLike for HomeConnection {

@@ -79,6 +79,8 @@ const MIGRATION: Duration = Duration::from_secs(30);
 /// - While the owner region cannot be reached, users whose gate is open live on where this process knows them to.
 ///
 /// # Not promised
+/// - Bounds on how many records there are: each id that is asked for gets one, for good. Ask for users, not for whatever a
+///   visitor's cookie says.
 /// - Anything for keys written by other ways, or when a region loses what it acknowledged.
 /// - Moves between servers where one cannot RESTORE what the other DUMPs: from a newer version to an older one. Such a
 ///   migration fails, and is rolled back.
@@ -105,6 +107,7 @@ pub(crate) struct Registry {
     regions: Vec<Region>,
     known: Known,
     deadline: Duration,
+    plane: Arc<Plane>,
 }
 
 impl Homes {
@@ -215,7 +218,8 @@ impl Registry {
         );
         let connection = Connection::new(Arc::new(keyspace));
         let regions = infos.iter().map(|info| Region::new(info.id.clone(), &connection)).collect();
-        Self { resolver, infos, regions, known: Known::new(), deadline: plane.core.config.deadline }
+        let deadline = plane.core.config.deadline;
+        Self { resolver, infos, regions, known: Known::new(), deadline, plane: plane.clone() }
     }
 
     fn owner(&self, user: &User) -> Result<&Region, Error> {

@@ -225,6 +225,7 @@ impl Migration<'_> {
             }
         }
         match away {
+            Some(error) if self.registry.plane.core.is_stopped() => Err(error),
             // All of it may be done again.
             Some(error) => self.pauses.pause(&error.to_string()).await,
             None => Ok(()),

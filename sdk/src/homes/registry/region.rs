@@ -55,7 +55,9 @@ impl Region {
     /// The record of a user's home; `None` when there is none.
     pub(super) async fn record(&self, user: &User, deadline: Instant) -> Result<Option<Assignment>, Error> {
         let answer = self.call(&SCRIPTS.record, &[user.record().as_bytes()], &[], Repeated::Alike, deadline).await;
-        Ok(recorded(answer.map_err(own)?)?.1)
+        // A script counts as a write; this one changes nothing.
+        let read = |error: Error| if error.is_maybe_applied() { error.of_kind(ErrorKind::Timeout) } else { error };
+        Ok(recorded(answer.map_err(|error| read(own(error)))?)?.1)
     }
 
     /// Changes the record from what it was to what it shall be; says whether that was done, and what it is now.
