@@ -6,7 +6,7 @@ use archipelago_engine::RegionId;
 use futures_util::future::join_all;
 
 use crate::{
-    client::{Client, Inner, Keyspace, Settled},
+    client::{Client, HomeSettings, Inner, Keyspace},
     config::{Config, KeyspaceConfig, Mode, defaults, is_keyspace_name, names},
     dial::{CredentialsProvider, Dialer, Provider, dialers},
     error::{Error, ErrorKind},
@@ -191,8 +191,8 @@ impl Builder {
             Ok(Islands { keyspace: name.clone(), stores, sweep_grace: config.sweep_grace })
         });
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
-        let homes =
-            settle(config.homes.as_ref(), || Ok(embedded_infos(&config, embedded)), plane.plane.as_ref()).await?;
+        let regions = || Ok(embedded_infos(&config, embedded));
+        let homes = home_settings(config.homes.as_ref(), regions, plane.plane.as_ref()).await?;
         self.finish(local, &keyspaces, islands, Vec::new(), Vec::new(), plane, homes)
     }
 
@@ -225,7 +225,7 @@ impl Builder {
         });
         let islands = islands.collect();
         let plane = plane?;
-        let homes = settle(config.homes.as_ref(), || config.region_infos(), plane.plane.as_ref()).await?;
+        let homes = home_settings(config.homes.as_ref(), || config.region_infos(), plane.plane.as_ref()).await?;
         self.finish(local, &active_active, islands, regions, missing, plane, homes)
     }
 
@@ -288,7 +288,7 @@ impl Builder {
         regions: Vec<Arc<RedisRegion>>,
         missing: Vec<(RegionId, Error)>,
         routed: Routed,
-        homes: Option<Settled>,
+        homes: Option<HomeSettings>,
     ) -> Result<Client, Error> {
         let mut keyspaces = BTreeMap::new();
         for island in &islands {
@@ -360,11 +360,11 @@ async fn start_plane(
 }
 
 /// What the configuration says about homes, over these regions.
-async fn settle(
+async fn home_settings(
     config: Option<&HomesConfig>,
     regions: impl FnOnce() -> Result<Vec<RegionInfo>, Error>,
     plane: Option<&Arc<Plane>>,
-) -> Result<Option<Settled>, Error> {
+) -> Result<Option<HomeSettings>, Error> {
     let Some(config) = config else { return Ok(None) };
     let regions = regions()?;
     #[cfg(feature = "homes")]
@@ -372,7 +372,7 @@ async fn settle(
     #[cfg(not(feature = "homes"))]
     let resolver = config.build(&regions);
     let resolver = resolver.map_err(|error| Error::new(ErrorKind::Config, format!("homes.{error}")))?;
-    Ok(Some(Settled::new(resolver, config.proxies.clone(), plane)))
+    Ok(Some(HomeSettings::new(resolver, config.proxies.clone(), plane)))
 }
 
 /// One region has to be the heaviest where that decides who writes: among equals each client would take its nearest, and

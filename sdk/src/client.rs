@@ -64,19 +64,19 @@ pub(crate) struct Inner {
     pub(crate) missing: Vec<(RegionId, Error)>,
     pub(crate) max_clock_skew: Duration,
     pub(crate) sync: Option<Sync>,
-    pub(crate) homes: Option<Settled>,
+    pub(crate) homes: Option<HomeSettings>,
 }
 
 /// What the configuration says about homes.
 #[derive(Debug)]
-pub(crate) struct Settled {
+pub(crate) struct HomeSettings {
     resolver: Arc<HomeResolver>,
     proxies: TrustedProxies,
     #[cfg(feature = "homes")]
     registry: Option<Arc<Registry>>,
 }
 
-impl Settled {
+impl HomeSettings {
     #[cfg_attr(not(feature = "homes"), allow(unused_variables, reason = "homes on servers need it"))]
     pub(crate) fn new(resolver: HomeResolver, proxies: TrustedProxies, plane: Option<&Arc<Plane>>) -> Self {
         let resolver = Arc::new(resolver);

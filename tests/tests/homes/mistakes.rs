@@ -131,6 +131,10 @@ async fn homes_need_a_table_a_policy_and_servers_and_keep_to_the_residency() {
     let owned = "[homes]\n[keyspaces.owned]\nmode = \"routed\"\nrouting = { policy = \"key-owner\" }\n";
     assert!(refused(owned, "owned").await.contains("keyspaces.owned.routing.policy"));
 
+    let missing = world.config("[homes]\ndatabase = { path = \"nowhere.mmdb\" }\n");
+    let error = Client::builder().config(missing).build().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("homes.database"), "{error}");
+
     let kept = "[homes]\n[keyspaces.kept]\nmode = \"routed\"\n\
                 routing = { policy = \"home-region\", residency = [\"eu\", \"ap\"] }\n";
     let client = Client::builder().config(world.config(kept)).build().await.unwrap();

@@ -29,7 +29,8 @@ use crate::{
 /// A command takes one round trip to the primary of the home region, in one script that looks at the region's gate first.
 /// Where the gate is shut, the owner region is asked, and the command goes where the user lives now; during the hand-off of
 /// a migration, a few round trips, it waits. Reads go the same way as writes, so they see every write before them. A pipeline
-/// is one step, with or without `.atomic()`: nobody else is served meanwhile, so keep it short.
+/// is one step, with or without `.atomic()`: nobody else is served meanwhile, so keep it short. The script costs the server
+/// 5 to 10 µs more than the command alone.
 ///
 /// Reads that may be a little behind are cheaper at the home's replicas, past the gate: with
 /// [`CallOptions::home`](crate::CallOptions::home) on a plain [`Connection`](crate::Connection) of the keyspace. They may
