@@ -163,10 +163,10 @@ pub fn writer(user: HomeConnection, name: String, stop: Arc<AtomicBool>, done: A
     })
 }
 
-/// Waits until so many more writes were acknowledged.
-pub async fn more_writes(done: &AtomicUsize, count: usize) {
+/// Waits until so many more writes were acknowledged, or looks taken.
+pub async fn more(done: &AtomicUsize, count: usize) {
     let enough = done.load(Ordering::Relaxed) + count;
-    poll::until("more writes", || async { (done.load(Ordering::Relaxed) >= enough).then_some(()) }).await;
+    poll::until("more of it", || async { (done.load(Ordering::Relaxed) >= enough).then_some(()) }).await;
 }
 
 /// Everything acknowledged is there, once, and nothing that was refused.
@@ -188,8 +188,13 @@ pub async fn hold_to(user: &mut HomeConnection, told: &[Told]) {
     assert_eq!(told.iter().map(|told| told.unread).sum::<usize>(), 0, "own writes that were not read again");
 }
 
-/// Looks at the gates of users until it is told to stop: how many looks, and the first moments with two homes.
-pub fn watch(servers: &[Server], users: &[String], stop: Arc<AtomicBool>) -> JoinHandle<(usize, Vec<String>)> {
+/// Looks at the gates of users until it is told to stop, and counts its looks: the first moments with two homes.
+pub fn watch(
+    servers: &[Server],
+    users: &[String],
+    stop: Arc<AtomicBool>,
+    looks: Arc<AtomicUsize>,
+) -> JoinHandle<Vec<String>> {
     let urls: Vec<_> = servers.iter().map(Server::url).collect();
     let users = users.to_vec();
     tokio::spawn(async move {
@@ -198,13 +203,13 @@ pub fn watch(servers: &[Server], users: &[String], stop: Arc<AtomicBool>) -> Joi
             let client = redis::Client::open(url).unwrap();
             connections.push(client.get_multiplexed_async_connection().await.unwrap());
         }
-        let (mut looks, mut twice) = (0, Vec::new());
+        let mut twice = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             for user in &users {
                 let (first, second) = (look(&mut connections, user).await, look(&mut connections, user).await);
                 // A machine that is busy may answer late: no look.
                 let (Ok(first), Ok(second)) = (first, second) else { continue };
-                looks += 1;
+                looks.fetch_add(1, Ordering::Relaxed);
                 // Open before and after at one epoch, and so all the time between: a gate opens once at each epoch.
                 let all_along: Vec<_> =
                     first.iter().zip(&second).filter(|(a, b)| a == b && a.ends_with(" open")).map(|(a, _)| a).collect();
@@ -213,7 +218,7 @@ pub fn watch(servers: &[Server], users: &[String], stop: Arc<AtomicBool>) -> Joi
                 }
             }
         }
-        (looks, twice)
+        twice
     })
 }
 
