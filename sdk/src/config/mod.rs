@@ -153,7 +153,7 @@ impl Config {
         self.routed.check().map_err(|what| refusal(format!("routed.{what}")))?;
         self.resilience.validate().map_err(|error| error.within("resilience"))?;
         if let Some(homes) = &self.homes {
-            homes.build(&self.region_infos()?).map_err(|error| refusal(format!("homes.{error}")))?;
+            homes.validate(&self.region_infos()?).map_err(|error| refusal(format!("homes.{error}")))?;
         }
         Ok(self)
     }

@@ -260,8 +260,17 @@ impl HomesConfig {
     /// # Errors
     /// [`HomesError`], naming the key.
     pub fn build(&self, regions: &[RegionInfo]) -> Result<HomeResolver, HomesError> {
+        if self.database.is_some() && cfg!(not(feature = "homes")) {
+            return Err(HomesError::FeatureMissing);
+        }
         self.check()?;
         Ok(HomeResolver::new(self.rules(regions)?, self.cache.clone()))
+    }
+
+    /// Checks all but whether this build can read a database: one file serves programs with and without the feature.
+    pub(crate) fn validate(&self, regions: &[RegionInfo]) -> Result<(), HomesError> {
+        self.check()?;
+        self.rules(regions).map(drop)
     }
 
     /// As [`HomesConfig::build`], and opens the database, if one is configured. Within a tokio runtime.
@@ -280,9 +289,6 @@ impl HomesConfig {
     /// What needs no regions.
     fn check(&self) -> Result<(), HomesError> {
         const DAY: u64 = 86_400;
-        if self.database.is_some() && cfg!(not(feature = "homes")) {
-            return Err(HomesError::FeatureMissing);
-        }
         let reload = self.database.as_ref().map_or(0, |database| database.reload_secs);
         for (key, from, to, found) in [
             ("database.reload_secs", 0, DAY, reload),
