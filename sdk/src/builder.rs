@@ -6,14 +6,15 @@ use archipelago_engine::RegionId;
 use futures_util::future::join_all;
 
 use crate::{
-    client::{Client, Inner, Keyspace},
+    client::{Client, HomeSettings, Inner, Keyspace},
     config::{Config, KeyspaceConfig, Mode, defaults, is_keyspace_name, names},
     dial::{CredentialsProvider, Dialer, Provider, dialers},
     error::{Error, ErrorKind},
+    homes::HomesConfig,
     redis::{RedisRegion, RedisStore},
     resilience::RetryPolicy,
-    routed::{Map, Plane, RoutedKeyspace},
-    routing::{Profile, RoutingConfig, Topology, config::PolicyName},
+    routed::{Map, Plane, RoutedKeyspace, embedded_infos},
+    routing::{Profile, RegionInfo, RoutingConfig, Topology, config::PolicyName},
     store::{Store, embedded::Embedded},
     sync::{Islands, Sync},
 };
@@ -190,7 +191,9 @@ impl Builder {
             Ok(Islands { keyspace: name.clone(), stores, sweep_grace: config.sweep_grace })
         });
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
-        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new(), plane)
+        let regions = || Ok(embedded_infos(&config, embedded));
+        let homes = home_settings(config.homes.as_ref(), regions, plane.plane.as_ref()).await?;
+        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new(), plane, homes)
     }
 
     async fn build_redis(mut self) -> Result<Client, Error> {
@@ -221,7 +224,9 @@ impl Builder {
             Islands { keyspace: name.clone(), stores, sweep_grace: keyspace.sweep_grace }
         });
         let islands = islands.collect();
-        self.finish(local, &active_active, islands, regions, missing, plane?)
+        let plane = plane?;
+        let homes = home_settings(config.homes.as_ref(), || config.region_infos(), plane.plane.as_ref()).await?;
+        self.finish(local, &active_active, islands, regions, missing, plane, homes)
     }
 
     /// The regions of the active-active keyspaces, and those that could not be reached. Without such a keyspace none.
@@ -274,6 +279,7 @@ impl Builder {
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the parts of a client, each from a place of its own")]
     fn finish(
         self,
         local: RegionId,
@@ -282,6 +288,7 @@ impl Builder {
         regions: Vec<Arc<RedisRegion>>,
         missing: Vec<(RegionId, Error)>,
         routed: Routed,
+        homes: Option<HomeSettings>,
     ) -> Result<Client, Error> {
         let mut keyspaces = BTreeMap::new();
         for island in &islands {
@@ -306,7 +313,8 @@ impl Builder {
         };
         let max_clock_skew = configs.values().map(|config| config.max_clock_skew).min().unwrap_or_default();
         let Routed { plane, keyspaces: routed } = routed;
-        let inner = Inner { local, default, plane, routed, keyspaces, islands, regions, missing, max_clock_skew, sync };
+        let inner =
+            Inner { local, default, plane, routed, keyspaces, islands, regions, missing, max_clock_skew, sync, homes };
         Ok(Client { inner: Arc::new(inner), session: None })
     }
 }
@@ -341,16 +349,31 @@ async fn start_plane(
         let policy = routing
             .build(&plane.core.topology.load())
             .map_err(|error| Error::new(ErrorKind::Config, format!("keyspaces.{name}.routing.{error}")))?;
-        Ok((
-            name.clone(),
-            Arc::new(RoutedKeyspace::new(plane.clone(), Profile::new(policy), keyspace.session.unwrap_or_default())),
-        ))
+        let session = keyspace.session.unwrap_or_default();
+        let keyspace = RoutedKeyspace::new(plane.clone(), Profile::new(policy), session, routing);
+        Ok((name.clone(), Arc::new(keyspace)))
     });
     let keyspaces = built.collect::<Result<_, Error>>()?;
     let patience = config.regions.values().map(|region| region.connect_timeout).max();
     let patience = patience.unwrap_or(defaults::CONNECT_TIMEOUT);
     plane.ready(patience).await?;
     Ok(Routed { plane: Some(plane), keyspaces })
+}
+
+/// What the configuration says about homes, over these regions.
+async fn home_settings(
+    config: Option<&HomesConfig>,
+    regions: impl FnOnce() -> Result<Vec<RegionInfo>, Error>,
+    plane: Option<&Arc<Plane>>,
+) -> Result<Option<HomeSettings>, Error> {
+    let Some(config) = config else { return Ok(None) };
+    let regions = regions()?;
+    #[cfg(feature = "homes")]
+    let resolver = config.open(&regions).await;
+    #[cfg(not(feature = "homes"))]
+    let resolver = config.build(&regions);
+    let resolver = resolver.map_err(|error| Error::new(ErrorKind::Config, format!("homes.{error}")))?;
+    Ok(Some(HomeSettings::new(resolver, config.proxies.clone(), plane)))
 }
 
 /// One region has to be the heaviest where that decides who writes: among equals each client would take its nearest, and

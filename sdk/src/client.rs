@@ -12,12 +12,18 @@ use crate::{
     error::{Error, ErrorKind},
     exec::Interpreter,
     handles::{Batch, Counter, Handle, Home, Map, Register, Set, SortedSet},
+    homes::{HomeResolver, TrustedProxies},
     inspect::{Report, inspect},
     redis::RedisRegion,
     routed::{Connection, Event, NodeReport, Plane, RoutedKeyspace, Subscribe},
     sessions::Session,
     store::Store,
     sync::{self, Islands, SkewReport, Sync},
+};
+#[cfg(feature = "homes")]
+use crate::{
+    homes::{Homes, Registry},
+    routing::config::PolicyName,
 };
 
 /// A client of all regions, with one of them local. Cheap to clone.
@@ -61,6 +67,29 @@ pub(crate) struct Inner {
     pub(crate) missing: Vec<(RegionId, Error)>,
     pub(crate) max_clock_skew: Duration,
     pub(crate) sync: Option<Sync>,
+    pub(crate) homes: Option<HomeSettings>,
+}
+
+/// What the configuration says about homes.
+#[derive(Debug)]
+pub(crate) struct HomeSettings {
+    resolver: Arc<HomeResolver>,
+    proxies: TrustedProxies,
+    #[cfg(feature = "homes")]
+    registry: Option<Arc<Registry>>,
+}
+
+impl HomeSettings {
+    #[cfg_attr(not(feature = "homes"), allow(unused_variables, reason = "homes on servers need it"))]
+    pub(crate) fn new(resolver: HomeResolver, proxies: TrustedProxies, plane: Option<&Arc<Plane>>) -> Self {
+        let resolver = Arc::new(resolver);
+        Self {
+            #[cfg(feature = "homes")]
+            registry: plane.map(|plane| Arc::new(Registry::new(plane, resolver.clone()))),
+            resolver,
+            proxies,
+        }
+    }
 }
 
 /// A named group of keys, with handles for all types.
@@ -164,6 +193,53 @@ impl Client {
             };
             Error::new(ErrorKind::Config, what)
         })
+    }
+
+    /// Decides where users live, as `[homes]` of the configuration says; `None` without that table.
+    ///
+    /// It remembers nothing: `Client::homes` keeps to the first answer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// use archipelago::{Client, Embedded, homes::HomeRequest};
+    ///
+    /// let config = "[regions.eu]\nurl = \"redis://eu.invalid\"\n[homes]\ncontinents = { EU = \"eu\" }".parse()?;
+    /// let regions = Embedded::builder().region("eu").region("us").build()?;
+    /// let client = Client::builder().embedded(&regions).config(config).local_region("us").build().await?;
+    /// let resolver = client.home_resolver().expect("there is a table");
+    /// assert_eq!(resolver.resolve(&HomeRequest::new().with_pin("us")).region().as_str(), "us");
+    /// # client.shut_down().await; Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn home_resolver(&self) -> Option<&HomeResolver> {
+        self.inner.homes.as_ref().map(|homes| &*homes.resolver)
+    }
+
+    /// Whose word on a client's address is taken, as `[homes.proxies]` of the configuration says; by default nobody's.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        self.inner.homes.as_ref().map(|homes| homes.proxies.clone()).unwrap_or_default()
+    }
+
+    /// The homes of users, in a routed keyspace with `policy = "home-region"`; see [`Homes`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a keyspace that is unknown, active-active, or under another policy, for a configuration
+    /// without `[homes]`, and for embedded regions, which run no scripts.
+    #[cfg(feature = "homes")]
+    pub fn homes(&self, keyspace: &str) -> Result<Homes, Error> {
+        let refuse = |what: String| Err(Error::new(ErrorKind::Config, what));
+        let routed = self.routed(keyspace)?;
+        if routed.routing.policy != PolicyName::HomeRegion {
+            return refuse(format!("keyspaces.{keyspace}.routing.policy: homes need \"home-region\""));
+        }
+        if routed.plane.is_embedded() {
+            return refuse("homes need servers: embedded regions run no scripts".to_owned());
+        }
+        match self.inner.homes.as_ref().and_then(|homes| homes.registry.clone()) {
+            Some(registry) => Ok(Homes::new(registry, routed.routing.residency.clone())),
+            None => refuse("homes: write a table [homes] into the configuration; an empty one will do".to_owned()),
+        }
     }
 
     /// The region that takes the writes of keyspaces with a regional primary; `None` without routed keyspaces.

@@ -91,6 +91,13 @@ impl Error {
         self
     }
 
+    /// The same error for a caller to whom it means something else.
+    #[cfg(feature = "homes")]
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.inner.kind = kind;
+        self
+    }
+
     pub(crate) fn with_attempts(mut self, attempts: Vec<Attempt>) -> Self {
         self.inner.attempts = attempts;
         self

@@ -8,6 +8,7 @@ use std::{fs, path::PathBuf};
 use archipelago::{
     Config,
     config::RoutedConfig,
+    homes::HomesConfig,
     resilience::{OptionRow, ResilienceOptions},
     routing::RoutingConfig,
     sessions::SessionKind,
@@ -40,6 +41,7 @@ fn options() -> String {
     add("keyspaces.NAME.", SessionKind::table());
     add("", RoutedConfig::table());
     add("resilience.", ResilienceOptions::table());
+    add("", HomesConfig::table());
     text
 }
 

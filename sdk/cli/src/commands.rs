@@ -27,7 +27,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
     };
     let mut builder = Client::builder();
     if let Some(file) = cli.config {
-        builder = builder.config_file(file);
+        // Where users live is the application's business, and so is its database of places, which may not be here.
+        builder = builder.config(Config { homes: None, ..Config::from_file(file)? });
     }
     if let Some(region) = cli.region {
         builder = builder.local_region(region);

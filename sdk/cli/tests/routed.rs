@@ -8,7 +8,7 @@ use std::{
 
 use archipelago::testing::servers::{Options, Server};
 
-/// A configuration file: `us` is up, `eu` is not.
+/// A configuration file: `us` is up, `eu` is not, and the application's database of places is elsewhere.
 struct World {
     _us: Server,
     _folder: tempfile::TempDir,
@@ -22,7 +22,8 @@ impl World {
         let file = folder.path().join("archipelago.toml");
         let text = format!(
             "local = \"us\"\n[regions.us]\nurl = \"{}\"\nweight = 2\n[regions.eu]\nurl = \"redis://127.0.0.1:1\"\n\
-             [keyspaces.profiles]\nmode = \"routed\"\n[keyspaces.default]\nmode = \"active-active\"\n",
+             [keyspaces.profiles]\nmode = \"routed\"\n[keyspaces.default]\nmode = \"active-active\"\n\
+             [homes.database]\npath = \"nowhere.mmdb\"\n",
             us.url()
         );
         std::fs::write(&file, text).unwrap();

@@ -23,7 +23,9 @@ pub use self::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    homes::HomesConfig,
     resilience::ResilienceOptions,
+    routing::RegionInfo,
 };
 
 /// Every default in one place.
@@ -102,6 +104,9 @@ pub struct Config {
     /// Breakers, timeouts, retries and hedges of the routed plane.
     #[serde(default)]
     pub resilience: ResilienceOptions,
+    /// Where users live; default none, and then nothing that needs homes works. An empty table will do.
+    #[serde(default)]
+    pub homes: Option<HomesConfig>,
 }
 
 impl Config {
@@ -148,7 +153,19 @@ impl Config {
         self.check_planes().map_err(refusal)?;
         self.routed.check().map_err(|what| refusal(format!("routed.{what}")))?;
         self.resilience.validate().map_err(|error| error.within("resilience"))?;
+        if let Some(homes) = &self.homes {
+            homes.validate(&self.region_infos()?).map_err(|error| refusal(format!("homes.{error}")))?;
+        }
         Ok(self)
+    }
+
+    /// The regions as policies see them, in the order of their names.
+    pub(crate) fn region_infos(&self) -> Result<Vec<RegionInfo>, Error> {
+        let infos = self.regions.iter().map(|(name, region)| {
+            let id = name.parse().map_err(|error| format!("regions.{name}: {error}"));
+            Ok(region.info(id.map_err(|what| Error::new(ErrorKind::Config, what))?))
+        });
+        infos.collect()
     }
 
     /// Each address belongs to one node: a server listed twice would be its own peer, or its own replica.
@@ -293,6 +310,26 @@ mod tests {
     fn two_regions_are_two_servers() {
         let message = refusal("[regions.a]\nurl = \"redis://h:1\"\n[regions.b]\nurl = \"redis://u:p@h:1\"\n");
         assert!(message.contains("regions.a and regions.b"), "{message}");
+    }
+
+    #[test]
+    fn a_mistake_about_homes_is_named_by_its_key() {
+        let region = "[regions.eu]\nurl = \"redis://h:1\"\n";
+        let config: Config = format!("{region}[homes]\n").parse().unwrap();
+        assert_eq!(config.homes, Some(crate::homes::HomesConfig::default()));
+        assert!(region.parse::<Config>().unwrap().homes.is_none());
+        for (text, parts) in [
+            ("[homes]\ndefault = \"mars\"", &["homes.default", "mars", "known: eu"][..]),
+            ("[homes.countries]\nDE = \"mars\"", &["homes.countries.DE", "mars"]),
+            ("[[homes.residency]]\ncountries = [\"DE\"]\nregions = []", &["homes.residency[0].regions: empty"]),
+            ("[homes]\ncountries = { Germany = \"eu\" }", &["line 5", "homes.countries"]),
+            ("[homes]\nnearst = true", &["line 5", "homes.nearst"]),
+            ("[homes]\nproxies = { hops = 0 }", &["line 5", "homes.proxies"]),
+            ("[homes]\ncache = { ttl_secs = 0 }", &["homes.cache.ttl_secs: expected 1 to 86400"]),
+        ] {
+            let message = refusal(&format!("{region}\n{text}\n"));
+            assert!(parts.iter().all(|part| message.contains(part)), "{text}: {message}");
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
+use archipelago_engine::RegionId;
 use serde::Deserialize;
 
 use super::{
     SentinelConfig, TlsConfig, defaults, millis,
     text::{check_url, is_tls, substitute, without_credentials},
 };
-use crate::routing::Location;
+use crate::routing::{Location, RegionInfo};
 
 /// One region.
 ///
@@ -28,6 +29,7 @@ use crate::routing::Location;
 /// | a bound on their replicas' staleness | `+get ~archipelago:heartbeat:*`; `+info` to know a full copy under way |
 /// | sessions that are served at replicas, too | `+info +multi +exec` |
 /// | their regions with `cluster` | `+cluster\|slots` |
+/// | homes of users, feature `homes` | what [`homes`](crate::homes)`::Homes` lists |
 /// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
 /// | sessions there | `+multi +exec` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
@@ -99,6 +101,12 @@ impl RegionConfig {
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
+    }
+
+    /// The region as policies see it.
+    pub(crate) fn info(&self, id: RegionId) -> RegionInfo {
+        let info = RegionInfo::new(id).with_weight(self.weight);
+        self.location.into_iter().fold(info, RegionInfo::with_location)
     }
 
     /// Fills in environment variables and checks what the types cannot. The message begins with the key.

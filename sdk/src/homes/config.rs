@@ -11,7 +11,10 @@ use super::{
 };
 #[cfg(feature = "homes")]
 use super::{Database, DatabaseError};
-use crate::routing::{MAX_REGIONS, RegionIndex, RegionInfo};
+use crate::{
+    resilience::OptionRow,
+    routing::{MAX_REGIONS, RegionIndex, RegionInfo},
+};
 
 /// Every default of homes in one place.
 pub mod defaults {
@@ -225,14 +228,49 @@ impl Default for CacheConfig {
 }
 
 impl HomesConfig {
+    /// Every option: its key, its default and what it does, from the code's own defaults. A default of `-` is none.
+    #[must_use]
+    pub fn table() -> Vec<OptionRow> {
+        let (config, cache) = (Self::default(), CacheConfig::default());
+        let row = |key: &str, default: String, meaning| OptionRow { key: format!("homes.{key}"), default, meaning };
+        let none = || "-".to_owned();
+        vec![
+            row("pin", none(), "The home of all users but those with a pin of their own."),
+            row("residency", none(), "Where users of some countries may live: a list of `countries` and `regions`."),
+            row("countries", none(), "The home of a country's users, by its code."),
+            row("continents", none(), "The home of a continent's users: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`."),
+            row("nearest", config.nearest.to_string(), "Whether users live in the nearest region."),
+            row("default", none(), "The home of all others; without it the heaviest region."),
+            row("proxies.networks", none(), "The proxies whose word on a client's address is taken, by network."),
+            row("proxies.hops", none(), "How many proxies there are, instead of their networks."),
+            row("database.path", none(), "A MaxMind DB with the places of addresses; needs the feature `homes`."),
+            row(
+                "database.reload_secs",
+                defaults::RELOAD_SECS.to_string(),
+                "Between two looks whether the file is a new one; 0: never.",
+            ),
+            row("cache.entries", cache.entries.to_string(), "How many answers for addresses are kept."),
+            row("cache.ttl_secs", cache.ttl_secs.to_string(), "For how long."),
+        ]
+    }
+
     /// The resolver that this describes, over these regions: [`Topology::regions`](crate::routing::Topology::regions).
     /// Opens no database: an address is looked up in one that is given to it, or by `open` (feature `homes`).
     ///
     /// # Errors
     /// [`HomesError`], naming the key.
     pub fn build(&self, regions: &[RegionInfo]) -> Result<HomeResolver, HomesError> {
+        if self.database.is_some() && cfg!(not(feature = "homes")) {
+            return Err(HomesError::FeatureMissing);
+        }
         self.check()?;
         Ok(HomeResolver::new(self.rules(regions)?, self.cache.clone()))
+    }
+
+    /// Checks all but whether this build can read a database: one file serves programs with and without the feature.
+    pub(crate) fn validate(&self, regions: &[RegionInfo]) -> Result<(), HomesError> {
+        self.check()?;
+        self.rules(regions).map(drop)
     }
 
     /// As [`HomesConfig::build`], and opens the database, if one is configured. Within a tokio runtime.
@@ -251,9 +289,6 @@ impl HomesConfig {
     /// What needs no regions.
     fn check(&self) -> Result<(), HomesError> {
         const DAY: u64 = 86_400;
-        if self.database.is_some() && cfg!(not(feature = "homes")) {
-            return Err(HomesError::FeatureMissing);
-        }
         let reload = self.database.as_ref().map_or(0, |database| database.reload_secs);
         for (key, from, to, found) in [
             ("database.reload_secs", 0, DAY, reload),
@@ -362,4 +397,19 @@ impl<'r> Known<'r> {
 
 const fn default_reload_secs() -> u64 {
     defaults::RELOAD_SECS
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_read_as_a_file_is_the_defaults() {
+        // Without a path there is no database.
+        let rows = HomesConfig::table().into_iter().filter(|row| row.default != "-" && !row.key.contains("database"));
+        let text: String = rows.map(|row| format!("{} = {}\n", row.key, row.default)).collect();
+        let read: BTreeMap<String, HomesConfig> = toml::from_str(&text).unwrap();
+        assert_eq!(read.into_values().collect::<Vec<_>>(), [HomesConfig::default()], "{text}");
+    }
 }

@@ -9,6 +9,9 @@
 //! proxies. The `Database` (feature `homes`) finds the place of an address; without it, tell the [`Place`] that
 //! a CDN's header or the user's account names.
 //!
+//! `Homes` (feature `homes`) keeps to the first answer: it writes it down, once for all processes, runs the user's commands
+//! at their home, and moves users without losing a write.
+//!
 //! The home goes into a request as [`Request::with_home`](crate::routing::Request::with_home), for the policy
 //! [`HomeRegion`](crate::routing::HomeRegion).
 //!
@@ -42,12 +45,14 @@ mod forwarded;
 mod lookup;
 mod place;
 mod proxies;
+#[cfg(feature = "homes")]
+mod registry;
 mod request;
 mod resolver;
 mod rules;
 
 #[cfg(feature = "homes")]
-pub use self::database::{Database, DatabaseError, DatabaseStatus};
+pub(crate) use self::registry::Registry;
 pub use self::{
     address::SpecialUse,
     config::{CacheConfig, DatabaseConfig, HomesConfig, HomesError, ResidencyRule},
@@ -58,4 +63,9 @@ pub use self::{
     proxies::{ClientAddress, ClientSource, MAX_HOPS, MAX_NETWORKS, ProxiesError, TrustedProxies},
     request::{HomeRequest, UserAddress},
     resolver::HomeResolver,
+};
+#[cfg(feature = "homes")]
+pub use self::{
+    database::{Database, DatabaseError, DatabaseStatus},
+    registry::{Home, HomeConnection, HomeReason, Homes},
 };

@@ -8,4 +8,6 @@ mod texts;
 mod wire;
 
 pub(crate) use region::RedisRegion;
+#[cfg(feature = "homes")]
+pub(crate) use scripts::Script;
 pub(crate) use store::RedisStore;

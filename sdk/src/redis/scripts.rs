@@ -3,25 +3,26 @@
 use std::sync::LazyLock;
 
 /// A script that runs in Redis.
-pub(super) struct Script {
+pub(crate) struct Script {
     source: String,
     sha: String,
 }
 
 impl Script {
-    fn new(pieces: &[&str]) -> Self {
+    /// From pieces of source, in this order.
+    pub(crate) fn new(pieces: &[&str]) -> Self {
         let source = pieces.concat();
         let sha = redis::Script::new(&source).get_hash().to_owned();
         Self { source, sha }
     }
 
     /// What SCRIPT LOAD takes.
-    pub(super) fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
     /// What EVALSHA takes.
-    pub(super) fn sha(&self) -> &str {
+    pub(crate) fn sha(&self) -> &str {
         &self.sha
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     commands::{self, Placement, Refusal, of_cmd, of_pipeline},
     error::{Error, ErrorKind},
-    routing::{Access, Explanation, NodeIndex, Policy, Profile, RegionIndex, Role},
+    routing::{Access, Explanation, NodeIndex, Policy, Profile, RegionIndex, Role, RoutingConfig},
     sessions::{Session, SessionKind},
 };
 
@@ -63,11 +63,14 @@ pub(crate) struct RoutedKeyspace {
     pub(super) loads: Flights<Loaded>,
     /// How sessions read their own writes, unless they say so themselves.
     session: SessionKind,
+    /// As it was configured; the profile may have another policy by now.
+    #[cfg_attr(not(feature = "homes"), allow(dead_code, reason = "homes go by it"))]
+    pub(crate) routing: RoutingConfig,
 }
 
 impl RoutedKeyspace {
-    pub(crate) fn new(plane: Arc<Plane>, profile: Profile, session: SessionKind) -> Self {
-        Self { plane, profile, loads: Flights::default(), session }
+    pub(crate) fn new(plane: Arc<Plane>, profile: Profile, session: SessionKind, routing: RoutingConfig) -> Self {
+        Self { plane, profile, loads: Flights::default(), session, routing }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     dial::{Dialer, Server},
     error::{Error, ErrorKind},
-    routing::{Location, NodeInfo, RegionIndex, RegionInfo, Role, Topology},
+    routing::{NodeInfo, RegionIndex, RegionInfo, Role, Topology},
     store::embedded::Embedded,
 };
 
@@ -31,11 +31,8 @@ impl Map {
         let places: BTreeMap<&str, RegionIndex> =
             config.regions.keys().map(String::as_str).zip((0..=u8::MAX).map(RegionIndex)).collect();
         let place = |name: &str| places.get(name).copied().unwrap_or(RegionIndex(u8::MAX));
-        let (mut regions, mut nodes, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut nodes, mut endpoints) = (Vec::new(), Vec::new());
         for (name, region) in &config.regions {
-            let id: RegionId = name.parse().map_err(|error| refuse(format!("regions.{name}: {error}")))?;
-            let info = RegionInfo::new(id).with_weight(region.weight);
-            regions.push(region.location.into_iter().fold(info, |info, at: Location| info.with_location(at)));
             let Some(dialer) = dialers.get(name) else { return Err(refuse(format!("regions.{name}: no dialer"))) };
             let primary = Server::primary_of(region, dialer);
             let watched = primary.as_ref().map(Server::replicas).unwrap_or_default();
@@ -55,7 +52,7 @@ impl Map {
                 endpoints.push((Endpoint::Server(server), counts));
             }
         }
-        let topology = Topology::new(regions, nodes, place(local), 0);
+        let topology = Topology::new(config.region_infos()?, nodes, place(local), 0);
         let topology = topology.map_err(|error| refuse(format!("regions: {error}")))?;
         Ok(Self { topology, endpoints, is_embedded: false })
     }
@@ -67,13 +64,6 @@ impl Map {
     pub(crate) fn of_embedded(config: &Config, embedded: &Embedded, local: &RegionId) -> Result<Self, Error> {
         let places: BTreeMap<&RegionId, RegionIndex> = embedded.regions().zip((0..=u8::MAX).map(RegionIndex)).collect();
         let place = |id: &RegionId| places.get(id).copied().unwrap_or(RegionIndex(u8::MAX));
-        let region = |id: &RegionId| {
-            let named = config.regions.get(id.as_str());
-            let weight = named.map_or_else(|| embedded.weight(id), |region| region.weight);
-            let info = RegionInfo::new(id.clone()).with_weight(weight);
-            let location = named.and_then(|region| region.location);
-            location.into_iter().fold(info, |info, at: Location| info.with_location(at))
-        };
         let (mut nodes, mut endpoints) = (Vec::new(), Vec::new());
         for node in embedded.nodes(local) {
             let (name, of) = (node.name().clone(), place(node.region()));
@@ -83,10 +73,19 @@ impl Map {
             });
             endpoints.push((Endpoint::Embedded(EmbeddedServer::new(node)), (1, 1)));
         }
-        let topology = Topology::new(embedded.regions().map(region).collect(), nodes, place(local), 0);
+        let topology = Topology::new(embedded_infos(config, embedded), nodes, place(local), 0);
         let topology = topology.map_err(|error| Error::new(ErrorKind::Config, format!("regions: {error}")))?;
         Ok(Self { topology, endpoints, is_embedded: true })
     }
+}
+
+/// Embedded regions as policies see them, in their order.
+pub(crate) fn embedded_infos(config: &Config, embedded: &Embedded) -> Vec<RegionInfo> {
+    let info = |id: &RegionId| match config.regions.get(id.as_str()) {
+        Some(region) => region.info(id.clone()),
+        None => RegionInfo::new(id.clone()).with_weight(embedded.weight(id)),
+    };
+    embedded.regions().map(info).collect()
 }
 
 /// The same topology with other writers: who wrote before is a replica now. Nodes that are not known are left out.

@@ -35,6 +35,8 @@ mod traces;
 mod values;
 mod watcher;
 
+#[cfg(feature = "homes")]
+pub(crate) use self::values::own;
 pub use self::{
     connection::Connection,
     events::Event,
@@ -48,6 +50,6 @@ pub(crate) use self::{
     connection::RoutedKeyspace,
     endpoint::Seen,
     link::{Answer, Link, Work},
-    map::Map,
+    map::{Map, embedded_infos},
     plane::Plane,
 };

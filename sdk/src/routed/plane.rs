@@ -135,6 +135,12 @@ impl Plane {
         Ok(Self { core })
     }
 
+    /// Whether its nodes are in this process.
+    #[cfg(feature = "homes")]
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.core.nodes.iter().any(|node| matches!(node.endpoint, Endpoint::Embedded(_)))
+    }
+
     /// Waits until a node is up that can answer something: one is enough.
     ///
     /// # Errors

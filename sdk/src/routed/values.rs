@@ -151,7 +151,7 @@ impl Connection {
 }
 
 /// The crate's error as ours: the one inside, or the server's.
-fn own(error: RedisError) -> Error {
+pub(crate) fn own(error: RedisError) -> Error {
     match (Error::of(&error), error.code()) {
         (Some(own), _) => own.clone(),
         (None, Some("WRONGTYPE")) => Error::new(ErrorKind::Refused, error.to_string()),

@@ -108,7 +108,9 @@ async fn user(shared: Arc<Shared>, user: usize, seed: u64) -> History {
         };
         cookie = session.token();
         match written {
-            Ok(_) => history.wrote(&name, &key, write),
+            Ok(_) => {
+                history.wrote(&name, &key, write);
+            }
             Err(error) => count(&shared, &error),
         }
         let session = builder.clone().from_token(&cookie).unwrap();

@@ -1,6 +1,7 @@
 //! Homes that stay: who decides where a user lives, and how a user moves without losing a write.
 //!
-//! Pure: records, gates and a mover that say what to send and what to answer. Connections are put around them.
+//! Pure: records, gates and a mover that say what to send and what to answer. `Homes` (feature `homes`) puts connections
+//! around them; a region's gate is there a script, which a test holds to [`Gate`].
 //!
 //! # Who decides
 //!

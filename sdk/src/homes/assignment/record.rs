@@ -3,6 +3,14 @@
 use archipelago_engine::RegionId;
 use thiserror::Error;
 
+/// The version of the format, the record's first byte.
+#[cfg(feature = "homes")]
+const VERSION: &str = "1";
+
+/// The highest epoch: what the servers' scripts count exactly.
+#[cfg(feature = "homes")]
+const LAST_EPOCH: u64 = 1 << 53;
+
 /// Counts the decisions about one user's home. What is told to regions carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
@@ -35,6 +43,16 @@ pub struct Assignment {
 pub struct Outdated {
     /// The record.
     pub now: Assignment,
+}
+
+/// Why a record cannot be read.
+#[cfg(feature = "homes")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(in crate::homes) enum RecordError {
+    #[error("it is of another version: is this client older than the others?")]
+    Version,
+    #[error("it is malformed")]
+    Malformed,
 }
 
 impl Assignment {
@@ -99,11 +117,70 @@ impl Assignment {
         Ok(Self { moving_to: None, epoch: self.next(), ..self.clone() })
     }
 
+    /// On the wire: version, epoch, home, and where the user is about to live, separated by blanks: `1 5 us eu`.
+    #[cfg(feature = "homes")]
+    pub(in crate::homes) fn encode(&self) -> String {
+        let moving = self.moving_to.as_ref().map(|to| format!(" {to}")).unwrap_or_default();
+        format!("{VERSION} {} {}{moving}", self.epoch.0, self.home)
+    }
+
+    #[cfg(feature = "homes")]
+    pub(in crate::homes) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| RecordError::Malformed)?;
+        let (version, rest) = text.split_once(' ').ok_or(RecordError::Malformed)?;
+        if version != VERSION {
+            return Err(RecordError::Version);
+        }
+        let mut parts = rest.splitn(3, ' ');
+        let epoch = parts.next().and_then(|epoch| epoch.parse().ok()).filter(|epoch| (1..LAST_EPOCH).contains(epoch));
+        let home = parts.next().and_then(|home| home.parse().ok());
+        let moving_to = parts.next().map(str::parse).transpose();
+        match (epoch, home, moving_to) {
+            (Some(epoch), Some(home), Ok(moving_to)) => Ok(Self { home, moving_to, epoch: Epoch(epoch) }),
+            (None, _, _) | (_, None, _) | (_, _, Err(_)) => Err(RecordError::Malformed),
+        }
+    }
+
     fn next(&self) -> Epoch {
         Epoch(self.epoch.0.saturating_add(1))
     }
 
     fn expect(&self, holds: bool) -> Result<(), Outdated> {
         if holds { Ok(()) } else { Err(Outdated { now: self.clone() }) }
+    }
+}
+
+#[cfg(all(test, feature = "homes"))]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_the_committed_ones() {
+        let settled = Assignment::new("us-east-1".parse().unwrap());
+        let moving = settled.begin(settled.epoch(), "eu.2".parse().unwrap()).unwrap();
+        for (record, golden) in [(settled, "1 1 us-east-1"), (moving, "1 2 us-east-1 eu.2")] {
+            assert_eq!(record.encode(), golden);
+            assert_eq!(Assignment::decode(golden.as_bytes()), Ok(record));
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        for text in
+            ["", "1", "1 ", "1 1", "1 0 us", "1 9007199254740992 us", "1 -1 us", "1 1 us eu ap", "1 1 us ", "1 1 u/s"]
+        {
+            assert_eq!(Assignment::decode(text.as_bytes()), Err(RecordError::Malformed), "{text}");
+        }
+        assert_eq!(Assignment::decode(b"2 1 us"), Err(RecordError::Version));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Assignment::decode(&bytes);
+        }
     }
 }
