@@ -125,6 +125,15 @@ pub struct DatabaseConfig {
     /// Seconds between two looks whether there is a new file; default 60, at most a day. Zero: never.
     #[serde(default = "default_reload_secs")]
     pub reload_secs: u64,
+    /// Whether the file is mapped rather than read into memory: processes of one machine then share its pages, and what
+    /// nobody asks for may leave memory. Needs the feature `homes-mmap`; default false.
+    ///
+    /// **Replace the file only by renaming another over it**, on the same filesystem: `cp new.mmdb .tmp && mv .tmp
+    /// GeoLite2-City.mmdb`. The old contents stay whole for whoever has them mapped. A mapped file that is written in
+    /// place changes under the reader, and one that is truncated kills the process with SIGBUS. Nothing here can rule
+    /// that out, which is why it is off unless it is asked for twice.
+    #[serde(default)]
+    pub mapped: bool,
 }
 
 /// How answers for addresses are kept.
@@ -199,6 +208,9 @@ pub enum HomesError {
     /// A database in a build that has no reader for it.
     #[error("database: this build has no reader; enable the cargo feature `homes`")]
     FeatureMissing,
+    /// A mapped database in a build that maps none.
+    #[error("database.mapped: this build maps no files; enable the cargo feature `homes-mmap`")]
+    MappingMissing,
     /// The database cannot be used.
     #[cfg(feature = "homes")]
     #[error("database: {0}")]
@@ -249,6 +261,11 @@ impl HomesConfig {
                 defaults::RELOAD_SECS.to_string(),
                 "Between two looks whether the file is a new one; 0: never.",
             ),
+            row(
+                "database.mapped",
+                "false".to_owned(),
+                "Whether it is mapped, not read; needs the feature `homes-mmap`.",
+            ),
             row("cache.entries", cache.entries.to_string(), "How many answers for addresses are kept."),
             row("cache.ttl_secs", cache.ttl_secs.to_string(), "For how long."),
         ]
@@ -262,6 +279,9 @@ impl HomesConfig {
     pub fn build(&self, regions: &[RegionInfo]) -> Result<HomeResolver, HomesError> {
         if self.database.is_some() && cfg!(not(feature = "homes")) {
             return Err(HomesError::FeatureMissing);
+        }
+        if self.database.as_ref().is_some_and(|database| database.mapped) && cfg!(not(feature = "homes-mmap")) {
+            return Err(HomesError::MappingMissing);
         }
         self.check()?;
         Ok(HomeResolver::new(self.rules(regions)?, self.cache.clone()))

@@ -181,10 +181,34 @@ fn file(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
+/// A database that looks at its file when it is told to.
+async fn still(path: &Path, mapped: bool) -> Database {
+    let config = DatabaseConfig { path: path.to_owned(), reload_secs: 0, mapped };
+    Database::open(&config).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_new_file_is_picked_up_and_a_broken_one_is_not() {
+    is_picked_up(false).await;
+}
+
+#[cfg(feature = "homes-mmap")]
+#[tokio::test]
+async fn a_new_file_is_picked_up_where_it_is_mapped_too() {
+    is_picked_up(true).await;
+}
+
+#[cfg(not(feature = "homes-mmap"))]
+#[test]
+fn a_build_that_maps_no_files_says_so() {
+    let homes: HomesConfig = toml::from_str("database = { path = 'x.mmdb', mapped = true }").unwrap();
+    let error = homes.build(&[RegionInfo::new("us".parse().unwrap())]).unwrap_err().to_string();
+    assert!(error.contains("homes-mmap"), "{error}");
+}
+
+async fn is_picked_up(mapped: bool) {
     let (_folder, path) = file(&with_country("DE"));
-    let database = Database::open_every(&path, Duration::ZERO).await.unwrap();
+    let database = still(&path, mapped).await;
     assert_eq!(database.look_up(ip("8.8.8.8")), in_country("DE"));
     assert!(!database.reload().await.unwrap(), "nothing changed");
 
@@ -233,7 +257,7 @@ async fn the_task_picks_up_new_files_and_ends_with_the_last_handle() {
 #[tokio::test]
 async fn a_file_that_is_not_there_is_an_error_at_the_start() {
     let config = |path: &str| HomesConfig {
-        database: Some(DatabaseConfig { path: path.into(), reload_secs: 60 }),
+        database: Some(DatabaseConfig { path: path.into(), reload_secs: 60, mapped: false }),
         ..HomesConfig::default()
     };
     let regions = [RegionInfo::new("us".parse().unwrap())];

@@ -41,9 +41,8 @@ use super::{DatabaseConfig, Lookup, address::canonical};
 /// again. Every record is checked before
 /// the contents are used, on a blocking thread; that takes about a second for each 100 MB.
 ///
-/// Memory mapping is not offered: a mapped file that somebody truncates kills the process, and safe code cannot rule
-/// that out. Who can promise it for their file hands the mapping to [`Database::from_bytes`] and
-/// [`Database::replace`] as `Bytes::from_owner(map)`.
+/// With [`DatabaseConfig::mapped`] (feature `homes-mmap`) the file is mapped instead. Then it must not be written in place,
+/// ever: see there.
 ///
 /// Clones share contents and task.
 #[derive(Clone)]
@@ -126,15 +125,19 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`] when it cannot be read now; later, the old contents are kept instead.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        Self::open_every(&config.path, Duration::from_secs(config.reload_secs)).await
+        let file = File::new(&config.path, config.mapped);
+        Self::watching(file, Duration::from_secs(config.reload_secs)).await
     }
 
-    /// As [`Database::open`], with any time between two looks; zero for no looks.
+    /// As [`Database::open`], read into memory, with any time between two looks; zero for no looks.
     ///
     /// # Errors
     /// As [`Database::open`].
     pub async fn open_every(path: impl AsRef<Path>, interval: Duration) -> Result<Self, DatabaseError> {
-        let mut file = File::new(path.as_ref());
+        Self::watching(File::new(path.as_ref(), false), interval).await
+    }
+
+    async fn watching(mut file: File, interval: Duration) -> Result<Self, DatabaseError> {
         let reader = match file.look().await? {
             Look::Changed(reader) => reader,
             // A new file has not been looked at, so there is something new to see.
