@@ -22,6 +22,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// is lost.
 pub(super) async fn run(call: &Call<'_>, blocking: Blocking) -> RedisResult<Value> {
     let mut progress = call.begin();
+    call.share_tag(&progress).await;
     let lease = call.borrow(&mut progress).await?;
     // Where the history then stands is not asked: dropped, the watch leaves a doubt.
     let _watch = call.watch(lease.index);

@@ -96,6 +96,11 @@ impl<'c> Call<'c> {
     /// The same, of a call that has begun; its progress tells afterwards what was tried.
     pub(super) async fn run_on(&self, progress: &mut Progress) -> RedisResult<(Answer, NodeIndex)> {
         self.core.budget.deposit();
+        if self.seen.is_some_and(|seen| seen.named_tag().is_some()) {
+            // On the heap, as everything that is rare.
+            Box::pin(self.share_tag(progress)).await;
+            progress.now = self.core.clock.now();
+        }
         loop {
             if self.core.is_stopped() {
                 return Err(self.unavailable("the client was shut down", progress));

@@ -31,6 +31,7 @@ mod seen;
 mod served;
 mod slots;
 mod subscription;
+mod tags;
 mod traces;
 mod values;
 mod watcher;

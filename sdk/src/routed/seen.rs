@@ -42,6 +42,12 @@ impl<'s> Seen<'s> {
         Self { is_checkable: false, ..self }
     }
 
+    /// The session and the name of its user, if the region keeps the user's tag.
+    pub(super) fn named_tag(self) -> Option<(&'s Session, &'s str)> {
+        let name = self.session.user()?;
+        (self.session.kind(self.keyspace) == SessionKind::Tag).then_some((self.session, name))
+    }
+
     /// How long a read may wait for replicas.
     pub(super) fn wait(self) -> Duration {
         self.session.wait()

@@ -1,8 +1,9 @@
 //! What a session asks for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::{session::Session, wire::TokenError};
 use crate::resilience::OptionRow;
@@ -15,7 +16,8 @@ pub enum SessionKind {
     #[default]
     Token,
     /// For some seconds after a write, at the writer; then anywhere. Asks no server where it stands, and promises
-    /// nothing about replicas that are further behind than that, nor across processes whose clocks differ by as much.
+    /// nothing about replicas that are further behind than that, nor across processes whose clocks differ by as much. The
+    /// tag travels in the token, and with [`SessionBuilder::user`] in the region's Redis.
     Tag,
 }
 
@@ -87,6 +89,8 @@ pub enum Guarantee {
 pub struct SessionBuilder {
     pub(super) kind: Option<SessionKind>,
     pub(super) tag_for: Duration,
+    /// The hash of the user's id.
+    pub(super) user: Option<Arc<str>>,
     pub(super) reads_raise: bool,
     pub(super) orders_writes: bool,
     pub(super) wait: Option<Duration>,
@@ -104,6 +108,7 @@ impl Default for SessionBuilder {
         Self {
             kind: None,
             tag_for: TAG_FOR,
+            user: None,
             reads_raise: false,
             orders_writes: false,
             wait: None,
@@ -125,6 +130,22 @@ impl SessionBuilder {
     #[must_use]
     pub fn tag_for(mut self, duration: Duration) -> Self {
         self.tag_for = duration.min(LONGEST_TAG);
+        self
+    }
+
+    /// Who the user is, for sessions of kind [`SessionKind::Tag`] whose token does not travel: the tag is then kept in
+    /// the local region's Redis, too, and the other processes of the region know of the write without a cookie. Default:
+    /// nobody.
+    ///
+    /// Costs a round trip to the local region's primary before each write, and before each read while this process knows
+    /// of no tag. Where that primary does not answer, reads go to the writer. The key is `archipelago:tag:` and a hash of
+    /// the id; it expires with the tag. Not promised: anything for a user who goes on in another region; there the token
+    /// has to travel.
+    #[must_use]
+    pub fn user(mut self, id: impl AsRef<[u8]>) -> Self {
+        let hash = Sha256::digest(id.as_ref());
+        let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.user = Some(hex.into());
         self
     }
 

@@ -133,6 +133,26 @@ impl Session {
         self.shared.options.kind.unwrap_or(keyspace)
     }
 
+    /// The name under which regions keep its tag, if it has one.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.shared.options.user.as_deref()
+    }
+
+    /// How long its tags last.
+    pub(crate) fn tag_for(&self) -> Duration {
+        self.shared.options.tag_for
+    }
+
+    /// Whether reads go to the writer, for the session wrote a moment ago.
+    pub(crate) fn is_tagged(&self) -> bool {
+        self.state().tagged_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Reads go to the writer for so long, at most as long as its tags last.
+    pub(crate) fn tag(&self, left: Duration) {
+        self.state().tag(left.min(self.shared.options.tag_for));
+    }
+
     /// Whether reads raise the token.
     pub(crate) fn reads_raise(&self) -> bool {
         self.shared.options.reads_raise

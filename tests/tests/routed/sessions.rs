@@ -231,6 +231,37 @@ async fn by_tag_reads_go_to_the_writer_after_a_write() {
     client.shut_down().await;
 }
 
+/// Without a cookie: the tag is in the region's Redis, where every process of the region finds it.
+#[tokio::test]
+async fn by_tag_a_users_other_processes_in_the_region_know_of_the_write() {
+    let mut world = World::start().await;
+    let line = line_of(&world).await;
+    let text = "local_replica = true\n[routed]\nfailover = \"manual\"\n[keyspaces.tagged]\nmode = \"routed\"\n\
+                session = \"tag\"\nrouting = { local_replica = true }";
+    let (writing, _) = world.client(text).await;
+    let (reading, _) = world.client(text).await;
+    let (writer, reader) = (writing.connection("tagged").unwrap(), reading.connection("tagged").unwrap());
+    let as_user = |connection: &archipelago::Connection, user: &str| {
+        connection.with_session(&Session::builder().user(user).build())
+    };
+    line.cut(Direction::ToClient);
+    let _: () = as_user(&writer, "ada").hset("h", "f", 1).await.unwrap();
+    let keys: Vec<String> = world.eu.run(redis::cmd("KEYS").arg("archipelago:tag:*")).await.unwrap();
+    let left: u64 = world.eu.run(redis::cmd("PTTL").arg(&keys)).await.unwrap();
+    assert!(keys.len() == 1 && left <= 5_000, "{keys:?} {left}");
+    assert!(!keys[0].contains("ada"), "names stay out of the servers");
+
+    assert_eq!(as_user(&reader, "ada").hget::<_, _, Option<i64>>("h", "f").await.unwrap(), Some(1));
+    assert_eq!(as_user(&reader, "bob").hget::<_, _, Option<i64>>("h", "f").await.unwrap(), None, "at the replica");
+    let _: () = world.eu.run(redis::cmd("DEL").arg(&keys)).await.unwrap();
+    assert_eq!(as_user(&reader, "ada").hget::<_, _, Option<i64>>("h", "f").await.unwrap(), None, "the tag is over");
+    // Where nobody can be asked, the writer is.
+    world.eu.kill();
+    assert_eq!(as_user(&reader, "bob").hget::<_, _, Option<i64>>("h", "f").await.unwrap(), Some(1));
+    writing.shut_down().await;
+    reading.shut_down().await;
+}
+
 /// The primary is at 1000, its replica at 900 is promoted, and goes on to 1005 and further.
 #[tokio::test]
 async fn a_promotion_that_lost_the_write_is_not_taken_for_a_replica_that_has_it() {
