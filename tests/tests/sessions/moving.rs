@@ -113,10 +113,10 @@ async fn run(ground: Ground) {
 
         let patient = Session::builder().wait(Duration::from_secs(20));
         for (what, sessions, pairs) in [
-            ("read your writes", patient.clone(), 100),
-            ("and monotonic reads", patient.clone().guarantee(Guarantee::MonotonicReads), 75),
-            ("read where it was written", patient.clone().when_behind(WhenBehind::AskOrigin), 15),
-            ("merged", patient.clone().when_behind(WhenBehind::Merge), 10),
+            ("read your writes", patient.clone(), 70),
+            ("and monotonic reads", patient.clone().guarantee(Guarantee::MonotonicReads), 30),
+            ("read where it was written", patient.clone().when_behind(WhenBehind::AskOrigin), 5),
+            ("merged", patient.clone().when_behind(WhenBehind::Merge), 5),
         ] {
             let began = Instant::now();
             let [own, back] = stale(&clients, pairs, seed, Some(&sessions)).await;

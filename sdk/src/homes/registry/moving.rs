@@ -19,6 +19,8 @@ use crate::{
 /// After so long with the gate shut, a migration counts as given up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+const STILL_MOVING: &str = "the user is moving, and the migration did not end in time";
+
 /// How long one step may take: all that a user has has to get across.
 const STEP: Duration = Duration::from_secs(5);
 
@@ -157,8 +159,16 @@ impl Registry {
 
     /// Waits until no move is under way. One that is given up is rolled back.
     pub(super) async fn settled(&self, user: &User, pauses: &mut Pauses) -> Result<Assignment, Error> {
+        let mut is_moving = false;
         loop {
-            let record = self.home(user, pauses.deadline).await?;
+            let record = match self.home(user, pauses.deadline).await {
+                Ok(record) => record,
+                // What was waited for all the time, not the last question that found no time any more.
+                Err(error) if is_moving && is_away(&error) => {
+                    return Err(Error::new(ErrorKind::Unavailable, format!("{STILL_MOVING}: {error}")));
+                }
+                Err(error) => return Err(error),
+            };
             if record.moving_to().is_none() {
                 self.known.settled(user);
                 return Ok(record);
@@ -168,7 +178,8 @@ impl Registry {
                 self.roll_back(user, &record, pauses.deadline).await?;
                 continue;
             }
-            pauses.pause("the user is moving, and the migration did not end in time").await?;
+            is_moving = true;
+            pauses.pause(STILL_MOVING).await?;
         }
     }
 
