@@ -5,7 +5,7 @@ use std::sync::Arc;
 use archipelago::sessions::axum::{SessionLayer, SessionToken};
 use axum::{
     Form, Router,
-    extract::{DefaultBodyLimit, FromRequest, Request},
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{Next, from_fn},
     response::{Html, IntoResponse, Redirect, Response},
@@ -116,12 +116,13 @@ async fn log_out_everywhere(visitor: Visitor, jar: CookieJar) -> Result<impl Int
     Ok((jar.remove(cookie(ID, String::new())), back()))
 }
 
+/// Asks no region who this is: the one that serves the visitor now may be the reason to leave it.
 async fn switch_region(
-    visitor: Visitor,
+    State(shop): State<Arc<Shop>>,
     jar: CookieJar,
     Fields(form): Fields<RegionForm>,
 ) -> Result<impl IntoResponse, Failure> {
-    let is_known = visitor.shop.position(&form.region).is_some();
+    let is_known = shop.position(&form.region).is_some();
     is_known.then_some(()).ok_or_else(|| Failure::input("There is no such region."))?;
     Ok((jar.add(cookie(REGION, form.region)), back()))
 }

@@ -12,7 +12,7 @@ use archipelago::{
 };
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, HeaderValue, request::Parts},
+    http::{HeaderMap, HeaderValue, header::COOKIE, request::Parts},
 };
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 
@@ -64,7 +64,7 @@ impl Visitor {
     }
 
     async fn new(shop: Arc<Shop>, peer: IpAddr, headers: &HeaderMap) -> Result<Self, Failure> {
-        let cookies = CookieJar::from_headers(headers);
+        let cookies = cookies_of(headers);
         let cookie = |name: &str| cookies.get(name).map(Cookie::value);
         let client = match cookie(ADDRESS).filter(|chosen| !chosen.is_empty()) {
             // What a proxy would append. A real header counts for more.
@@ -88,6 +88,16 @@ impl Visitor {
         let (address, source, has_switched) = (client.address, client.source.to_string(), switched.is_some());
         Ok(Self { shop, at, has_switched, address, source, home, why_home, id, login })
     }
+}
+
+/// All cookies that can be read. The extractor would read none of a line in which any other has bytes beyond ASCII.
+fn cookies_of(headers: &HeaderMap) -> CookieJar {
+    let mut readable = HeaderMap::new();
+    for line in headers.get_all(COOKIE) {
+        let ascii: Vec<u8> = line.as_bytes().iter().map(|byte| if byte.is_ascii() { *byte } else { b'?' }).collect();
+        readable.extend(HeaderValue::from_bytes(&ascii).map(|line| (COOKIE, line)));
+    }
+    CookieJar::from_headers(&readable)
 }
 
 /// What a database of places would say.

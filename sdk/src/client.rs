@@ -237,9 +237,17 @@ impl Client {
             return refuse("homes need servers: embedded regions run no scripts".to_owned());
         }
         match self.inner.homes.as_ref().and_then(|homes| homes.registry.clone()) {
-            Some(registry) => Ok(Homes::new(registry, routed.routing.residency.clone())),
+            Some(registry) => Ok(Homes::new(registry, self.residency_of_homes())),
             None => refuse("homes: write a table [homes] into the configuration; an empty one will do".to_owned()),
         }
+    }
+
+    /// All keyspaces with homes share a user's home and keys, so that these stay where every one of them allows.
+    #[cfg(feature = "homes")]
+    fn residency_of_homes(&self) -> Option<Vec<String>> {
+        let with_homes = self.inner.routed.values().filter(|routed| routed.routing.policy == PolicyName::HomeRegion);
+        let allowed = with_homes.filter_map(|routed| routed.routing.residency.clone());
+        allowed.reduce(|some, others| some.into_iter().filter(|region| others.contains(region)).collect())
     }
 
     /// The region that takes the writes of keyspaces with a regional primary; `None` without routed keyspaces.

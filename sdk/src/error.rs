@@ -157,7 +157,7 @@ impl Error {
         self.inner.kind == ErrorKind::MaybeApplied
     }
 
-    /// Whether the region could not be reached, so that nothing was sent.
+    /// Whether nothing was done: no server could be reached, or each declined.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         self.inner.kind == ErrorKind::Unavailable
@@ -193,7 +193,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hint = match self.inner.kind {
             ErrorKind::MaybeApplied => " (the write may have been applied; repeat it only if twice is harmless)",
-            ErrorKind::Unavailable => " (nothing was sent)",
+            ErrorKind::Unavailable => " (nothing was done)",
             ErrorKind::Config
             | ErrorKind::Timeout
             | ErrorKind::Refused

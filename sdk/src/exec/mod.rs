@@ -15,7 +15,7 @@
 //! - What touches several names, or one name whatever its type (DEL, EXISTS, MGET, EXPIRE), is a pipeline, not a
 //!   transaction: each type of each name is atomic for itself. SADD, HSET and ZADD are one step each, of up to 10,000
 //!   members.
-//! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was sent), `MAYBEAPPLIED` (a write was sent and
+//! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region.
 
 mod call;

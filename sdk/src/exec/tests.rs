@@ -143,7 +143,7 @@ async fn a_failure_says_where_and_whether_the_write_may_have_been_applied() {
     world.cut("us-east-1", EU).unwrap();
     for command in ["set k w", "del k", "get k"] {
         let reply = line(&remote, command).await;
-        assert!(reply.starts_with("(error) UNAVAILABLE eu-west-1: ") && reply.contains("nothing was sent"), "{reply}");
+        assert!(reply.starts_with("(error) UNAVAILABLE eu-west-1: ") && reply.contains("nothing was done"), "{reply}");
     }
     world.heal();
     assert_eq!(line(&remote, "get k").await, "\"v\"");

@@ -41,6 +41,8 @@
 //! - Of two saves at the same time the later wins, whole. What must add up (a cart) belongs into a [`Map`](crate::Map) of
 //!   its own.
 //! - A region may show what was saved elsewhere only one link delay later.
+//! - Anything between regions whose clocks differ by more than a session lives: expiry is a moment, and each region goes by
+//!   its own clock. Give sessions minutes, and servers NTP; [`Client::clock_skew`](crate::Client::clock_skew) tells.
 //! - A home that has lost its data says "no session" until its peers have brought them back.
 //! - A renewal elsewhere that has not arrived does not keep a session alive at its home: a region that is cut off for
 //!   longer than a session lives loses it, until the links run again.

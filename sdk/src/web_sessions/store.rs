@@ -142,7 +142,7 @@ impl<C> SessionStore<C> {
         Ok(self.end(&id.address()).await? != Revocation::NoSession)
     }
 
-    /// Ends a session for good, and returns when most regions know: for a stolen account. They may take up to the
+    /// Ends a session for good, and returns when most regions know, of two both: for a stolen account. They may take up to the
     /// deadline.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use archipelago::{
     Client, Embedded, Error, ErrorKind,
-    homes::HomeRequest,
+    homes::{HomeReason, HomeRequest},
     routing::{RoutingConfig, config::PolicyName},
 };
 use redis::AsyncCommands;
@@ -153,5 +153,56 @@ async fn homes_need_a_table_a_policy_and_servers_and_keep_to_the_residency() {
     let builder = Client::builder().embedded(&regions).config(config).routed("profiles", routing);
     let client = builder.build().await.unwrap();
     assert!(client.homes("profiles").unwrap_err().to_string().contains("servers"));
+    client.shut_down().await;
+}
+
+/// Keyspaces with homes share a user's home and keys: what one of them may not leave, another must not take away.
+#[tokio::test]
+async fn a_home_outside_the_residency_of_any_keyspace_serves_nobody_until_the_user_is_moved() {
+    let world = World::start().await;
+    let (before, homes) = world.client().await;
+    settle(&homes, "ada", "us").await;
+    let mut user = homes.connection("ada").unwrap();
+    let _: () = user.set(user.key("name"), "Ada").await.unwrap();
+    before.shut_down().await;
+
+    let more = "[homes]\ndefault = \"eu\"\n[keyspaces.medical]\nmode = \"routed\"\n\
+                routing = { policy = \"home-region\", residency = [\"eu\"] }\n";
+    let client = Client::builder().config(world.config(more)).build().await.unwrap();
+    for keyspace in ["medical", "profiles"] {
+        let homes = client.homes(keyspace).unwrap();
+        let mut user = homes.connection("ada").unwrap();
+        let refused = user.set::<_, _, ()>(user.key("diagnosis"), "none").await.unwrap_err();
+        let error = Error::of(&refused).unwrap();
+        assert!(error.kind() == ErrorKind::Config && error.to_string().contains("outside the residency"), "{error}");
+        assert!(homes.migrate_home("ada", "us").await.is_err(), "there is no way back");
+    }
+    assert_eq!(world.keys(2, "ada").await, ["{ada}:name"], "nothing was written in us");
+    let homes = client.homes("medical").unwrap();
+    homes.migrate_home("ada", "eu").await.unwrap();
+    let mut user = homes.connection("ada").unwrap();
+    let _: () = user.set(user.key("diagnosis"), "none").await.unwrap();
+    let back = client.homes("profiles").unwrap().migrate_home("ada", "us").await.unwrap_err();
+    assert!(back.to_string().contains("residency"), "{back}");
+    assert_eq!(world.open_at("ada").await, ["eu"]);
+    client.shut_down().await;
+}
+
+/// The record is lost with its server's data: what the error advises helps.
+#[tokio::test]
+async fn a_user_whose_record_is_lost_gets_a_home_again() {
+    let world = World::start().await;
+    let (client, homes) = world.client().await;
+    settle(&homes, "ada", "us").await;
+    let mut user = homes.connection("ada").unwrap();
+    let _: () = user.set(user.key("name"), "Ada").await.unwrap();
+    for server in &world.servers {
+        let _: () = server.run(&redis::cmd("FLUSHALL")).await.unwrap();
+    }
+    let lost = user.get::<_, Option<String>>(user.key("name")).await.unwrap_err();
+    assert!(lost.to_string().contains("`home_of` first"), "{lost}");
+    let home = homes.home_of("ada", &HomeRequest::new()).await.unwrap();
+    assert!(matches!(home.reason(), HomeReason::Assigned(_)), "{home}");
+    assert_eq!(user.get::<_, Option<String>>(user.key("name")).await.unwrap(), None);
     client.shut_down().await;
 }

@@ -42,7 +42,8 @@ impl<'c> Commands<'c> {
 
     fn add(&mut self, user: &User, cmd: &'c Cmd) -> Result<(), Error> {
         let command = of_cmd(cmd);
-        let name = command.name().ok_or_else(|| refused("a command", "which keys it writes is not known"))?;
+        let unknown = || refused(&shown(cmd), "which keys it writes is not known");
+        let name = command.name().ok_or_else(unknown)?;
         if let Some(refusal) = command.refusal() {
             return Err(refused(name, refusal.instruction()));
         }
@@ -51,6 +52,9 @@ impl<'c> Commands<'c> {
         }
         if matches!(name, "EVAL" | "EVAL_RO" | "EVALSHA" | "EVALSHA_RO" | "FCALL" | "FCALL_RO") {
             return Err(refused(name, "it would be a script in a script; send its commands as one pipeline"));
+        }
+        if let Some(why) = leaves_the_keys(name, cmd) {
+            return Err(refused(name, why));
         }
         if command.keys().next().is_none() {
             return Err(refused(name, "it names no key of the user's"));
@@ -75,6 +79,26 @@ impl<'c> Commands<'c> {
         self.count += 1;
         Ok(())
     }
+}
+
+/// Why a command reads or writes what no migration moves, although its keys are the user's.
+fn leaves_the_keys(name: &str, cmd: &Cmd) -> Option<&'static str> {
+    let has = |wanted: &[&str]| {
+        let is_wanted = |word: &[u8]| wanted.iter().any(|wanted| word.eq_ignore_ascii_case(wanted.as_bytes()));
+        cmd.args_iter().skip(2).any(|word| matches!(word, Arg::Simple(word) if is_wanted(word)))
+    };
+    match name {
+        "MOVE" | "MIGRATE" => Some("a migration does not follow keys into another database or to another server"),
+        "COPY" if has(&["DB"]) => Some("a migration does not follow keys into another database"),
+        "SORT" | "SORT_RO" if has(&["BY", "GET"]) => Some("patterns may name keys that are not the user's"),
+        _ => None,
+    }
+}
+
+/// The name of a command that is not known, as far as it can be shown.
+fn shown(cmd: &Cmd) -> String {
+    let Some(Arg::Simple(name)) = cmd.args_iter().next() else { return "a command".to_owned() };
+    String::from_utf8_lossy(name).chars().filter(|letter| !letter.is_control()).take(32).collect()
 }
 
 fn refused(name: &str, why: &str) -> Error {
@@ -114,7 +138,10 @@ mod tests {
             (&["BLPOP", "{7}:a", "0"], "waits"),
             (&["EVAL", "return 1", "1", "{7}:a"], "script in a script"),
             (&["WATCH", "{7}:a"], "atomic"),
-            (&["NO.SUCH", "{7}:a"], "not known"),
+            (&["NO.SUCH", "{7}:a"], "NO.SUCH cannot run at a user's home: which keys it writes is not known"),
+            (&["MOVE", "{7}:a", "1"], "another database"),
+            (&["COPY", "{7}:a", "{7}:b", "db", "1"], "another database"),
+            (&["SORT", "{7}:a", "by", "nosort", "GET", "{8}:*"], "patterns"),
         ] {
             let mut cmd = Cmd::new();
             cmd.arg(words);

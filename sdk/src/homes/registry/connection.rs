@@ -6,7 +6,7 @@ use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::Con
 use tokio::time::Instant;
 
 use super::{
-    Registry,
+    Registry, Residency,
     commands::Commands,
     is_away,
     moving::Pauses,
@@ -41,7 +41,7 @@ use crate::{
 ///
 /// # Errors
 /// Every call ends by the deadline, `routed.deadline_ms` unless [`HomeConnection::with_deadline`] says otherwise. As
-/// [`ErrorKind::Refused`] when the user has no home yet; [`ErrorKind::Unavailable`] when the home, or the owner region where
+/// [`ErrorKind::Refused`] when the user has no home yet; [`ErrorKind::Config`] when they live outside the residency; [`ErrorKind::Unavailable`] when the home, or the owner region where
 /// it has to be asked, cannot be reached, or a migration did not end in time: nothing was done;
 /// [`ErrorKind::MaybeApplied`] when no answer came to a write that may not be repeated. [`Error::of`] finds it inside the
 /// crate's error.
@@ -52,13 +52,14 @@ use crate::{
 pub struct HomeConnection {
     registry: Arc<Registry>,
     user: User,
+    residency: Residency,
     deadline: Duration,
 }
 
 impl HomeConnection {
-    pub(super) fn new(registry: Arc<Registry>, user: User) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, user: User, residency: Residency) -> Self {
         let deadline = registry.deadline;
-        Self { registry, user, deadline }
+        Self { registry, user, residency, deadline }
     }
 
     /// The same connection, whose calls end within this time.
@@ -82,6 +83,9 @@ impl HomeConnection {
                 Some(record) => record,
                 None => self.registry.home(&self.user, deadline).await.map_err(not_run)?,
             };
+            if let Err(outside) = self.residency.check(record.home()) {
+                return Err(outside.within("the user has to be moved, by `migrate_home`").into());
+            }
             let region = self.registry.region(record.home().as_str())?;
             match region.run(&self.user, commands, deadline).await {
                 Ok(answers) => return Ok(answers),

@@ -59,6 +59,11 @@ impl Known {
         Duration::ZERO
     }
 
+    /// There is no record.
+    pub(super) fn forget(&self, user: &User) {
+        self.records.invalidate(user);
+    }
+
     /// The move is over.
     pub(super) fn settled(&self, user: &User) {
         self.shut.invalidate(user);

@@ -60,7 +60,10 @@ const MIGRATION: Duration = Duration::from_secs(30);
 /// ```
 ///
 /// # Which keys are a user's
-/// Those with the user's id as their hash tag, `{user:7}:cart` or `cart:{user:7}`, **that were written through
+/// All keyspaces with `policy = "home-region"` share them, and the users' homes: data stay where the `residency` of every
+/// one of these keyspaces allows, and a command at a home outside is refused until the user is moved.
+///
+/// A user's keys are those with the user's id as their hash tag, `{user:7}:cart` or `cart:{user:7}`, **that were written through
 /// [`Homes::connection`]**: that is how a region knows which keys to move. Bytes of the id that are not printable ASCII, and
 /// `{`, `}` and `%`, are written as `%XX`; [`HomeConnection::key`] does so. An id has 1 to 256 bytes, a user at most
 /// 1000 keys with 8 MiB in all. In a Redis Cluster all of a user's keys are in one slot.
@@ -94,8 +97,7 @@ const MIGRATION: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Homes {
     registry: Arc<Registry>,
-    /// The regions where the keyspace's data may be; `None` for all.
-    residency: Option<Arc<[String]>>,
+    residency: Residency,
     migration: Duration,
 }
 
@@ -120,7 +122,7 @@ impl Homes {
     pub const PATIENCE: Duration = moving::PATIENCE;
 
     pub(crate) fn new(registry: Arc<Registry>, residency: Option<Vec<String>>) -> Self {
-        Self { registry, residency: residency.map(Into::into), migration: MIGRATION }
+        Self { registry, residency: Residency(residency.map(Into::into)), migration: MIGRATION }
     }
 
     /// The same, with so long for a migration; 30 s by default.
@@ -178,7 +180,7 @@ impl Homes {
             return Ok(Home::recorded(&record));
         }
         let decision = self.registry.resolver.resolve(request);
-        self.check_residency(decision.region())?;
+        self.residency.check(decision.region())?;
         let first = Assignment::new(decision.region().clone());
         match self.registry.swap(user, None, &first, deadline).await? {
             (true, _) => Ok(Home::assigned(&decision)),
@@ -192,13 +194,19 @@ impl Homes {
     /// # Errors
     /// [`ErrorKind::Refused`] for an id that is empty or longer than 256 bytes.
     pub fn connection(&self, user: impl AsRef<[u8]>) -> Result<HomeConnection, Error> {
-        Ok(HomeConnection::new(self.registry.clone(), User::new(user.as_ref())?))
+        Ok(HomeConnection::new(self.registry.clone(), User::new(user.as_ref())?, self.residency.clone()))
     }
+}
 
-    fn check_residency(&self, region: &RegionId) -> Result<(), Error> {
-        match &self.residency {
+/// The regions where the data of users with homes may be; `None` for all.
+#[derive(Clone, Debug)]
+struct Residency(Option<Arc<[String]>>);
+
+impl Residency {
+    fn check(&self, region: &RegionId) -> Result<(), Error> {
+        match &self.0 {
             Some(allowed) if !allowed.iter().any(|allowed| allowed == region.as_str()) => {
-                let text = format!("{region} is outside the residency of the keyspace: {}", allowed.join(", "));
+                let text = format!("{region} is outside the residency of keyspaces with homes: {}", allowed.join(", "));
                 Err(Error::new(ErrorKind::Config, text))
             }
             Some(_) | None => Ok(()),
@@ -243,7 +251,11 @@ impl Registry {
 
     /// What the owner has on record about a user who has to have a home.
     async fn home(&self, user: &User, deadline: Instant) -> Result<Assignment, Error> {
-        let missing = || Error::new(ErrorKind::Refused, "the user has no home yet: ask for it with `home_of` first");
+        let missing = || {
+            // What is remembered would be the answer of `home_of`, which then wrote nothing down.
+            self.known.forget(user);
+            Error::new(ErrorKind::Refused, "the user has no home yet: ask for it with `home_of` first")
+        };
         self.record(user, deadline).await?.ok_or_else(missing)
     }
 

@@ -33,7 +33,7 @@ impl Homes {
     /// live it does nothing.
     ///
     /// It ends within 30 s, unless [`Homes::with_migration_deadline`] says otherwise. When it cannot be finished it is
-    /// rolled back, if the owner region can be reached.
+    /// rolled back, if the owner region can be reached; that may take `routed.deadline_ms` more.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for an unknown region, or one outside the keyspace's residency; [`ErrorKind::Refused`] for a bad
@@ -43,11 +43,12 @@ impl Homes {
     ///
     /// # Cancel safety
     /// Dropped half-way it leaves the migration under way, and perhaps the user's commands waiting, until it is resumed or
-    /// rolled back.
+    /// rolled back, at the latest after [`Homes::PATIENCE`]. Let it run in a task of its own where the caller may be
+    /// dropped, as a web server's handler is when its client goes away.
     pub async fn migrate_home(&self, user: impl AsRef<[u8]>, to: &str) -> Result<Home, Error> {
         let user = User::new(user.as_ref())?;
         let to = self.registry.region(to)?;
-        self.check_residency(&to.id)?;
+        self.residency.check(&to.id)?;
         // Boxed, so that a caller's own future does not grow beyond what the compiler lays out by default.
         Box::pin(self.registry.migrate(&user, to, Instant::now() + self.migration)).await
     }

@@ -49,8 +49,9 @@
 //!
 //! # What is promised
 //!
-//! - No request fails for its token. One that is missing, damaged, too long or of a newer version begins a new session;
-//!   [`SessionToken::arrival`] says which it was.
+//! - The layer fails no request for its token. One that is missing, damaged, too long or of a newer version begins a new
+//!   session; [`SessionToken::arrival`] says which it was. One that is well-formed and names what no region has may cost
+//!   the handler's first read a wait and [`ErrorKind::Lost`](crate::ErrorKind::Lost); the answer's cookie is then rid of it.
 //! - The token is written back with every answer of the application, also when the handler failed or was rejected: what
 //!   it had written before may be there. It is written only when there is something new, so that answers that only read
 //!   can be cached.
