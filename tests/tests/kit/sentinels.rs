@@ -14,17 +14,17 @@ async fn a_killed_primary_is_replaced_and_comes_back_as_a_replica() {
     sentinels.servers_mut()[0].kill();
     let now = sentinels.primary_other_than(0).await.unwrap();
     assert_ne!(now, 0);
-    let primary = &sentinels.servers()[now];
-    let _: () = primary.run(redis::cmd("SET").arg("taken").arg("yes")).await.unwrap();
 
     sentinels.servers_mut()[0].restart().await.unwrap();
     let former = &sentinels.servers()[0];
-    archipelago::testing::poll::until("the former primary follows", || async {
-        (former.info("role").await.ok()? == "slave" && former.info("master_link_status").await.ok()? == "up")
-            .then_some(())
+    // On a busy machine the Sentinels may choose once more: what the first successor took is then lost.
+    archipelago::testing::poll::until("the former primary follows whoever is the primary now", || async {
+        let primary = &sentinels.servers()[sentinels.primary().await.filter(|now| *now != 0)?];
+        let _: () = primary.run(redis::cmd("SET").arg("taken").arg("yes")).await.ok()?;
+        let has_it = former.run::<String>(redis::cmd("GET").arg("taken")).await.ok()? == "yes";
+        (has_it && former.info("role").await.ok()? == "slave").then_some(())
     })
     .await;
-    assert_eq!(former.run::<String>(redis::cmd("GET").arg("taken")).await.unwrap(), "yes");
     drop(sentinels);
     assert_gone(&all);
 }
