@@ -10,7 +10,28 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 /// A timer that fires later than this was held up, as everything in this process was.
-pub(super) const HELD_UP: Duration = Duration::from_millis(10);
+const HELD_UP: Duration = Duration::from_millis(10);
+
+/// The excuse of who waited in vain: it was not the other's fault, for this process itself stood still.
+///
+/// Taken once in a row. Who always is too busy has to say something, or a dead node would never be found.
+#[derive(Debug, Default)]
+pub(super) struct Excuse {
+    is_used_up: bool,
+}
+
+impl Excuse {
+    /// Whether a wait that ended so long after its limit may be excused.
+    pub(super) fn covers(&mut self, late: Duration) -> bool {
+        let was_held_up = late > HELD_UP;
+        was_held_up && !std::mem::replace(&mut self.is_used_up, was_held_up)
+    }
+
+    /// An answer came: the next wait has an excuse again.
+    pub(super) fn renew(&mut self) {
+        self.is_used_up = false;
+    }
+}
 
 /// The timer of an attempt.
 ///
@@ -19,12 +40,12 @@ pub(super) const HELD_UP: Duration = Duration::from_millis(10);
 /// of healthy nodes.
 pub(super) struct Limit<'t> {
     timer: Pin<&'t mut Sleep>,
-    has_given: bool,
+    excuse: Excuse,
 }
 
 impl<'t> Limit<'t> {
     pub(super) fn new(timer: Pin<&'t mut Sleep>) -> Self {
-        Self { timer, has_given: false }
+        Self { timer, excuse: Excuse::default() }
     }
 
     /// Fires then instead.
@@ -45,10 +66,9 @@ impl<'t> Limit<'t> {
             return Poll::Pending;
         }
         let now = Instant::now();
-        if self.has_given || now <= self.timer.deadline() + HELD_UP {
+        if !self.excuse.covers(now.saturating_duration_since(self.timer.deadline())) {
             return Poll::Ready(None);
         }
-        self.has_given = true;
         self.reset(now + HELD_UP);
         self.timer.as_mut().poll(cx).map(|()| None)
     }
@@ -83,6 +103,16 @@ mod tests {
         let end = poll_fn(|cx| limit.poll(receiver.as_mut(), cx)).await;
         reader.abort();
         end.and_then(Result::ok)
+    }
+
+    #[test]
+    fn who_is_always_held_up_has_no_excuse() {
+        let (late, in_time) = (HELD_UP * 2, HELD_UP / 2);
+        let mut excuse = Excuse::default();
+        assert!(!excuse.covers(in_time) && excuse.covers(late) && !excuse.covers(late));
+        assert!(!excuse.covers(in_time) && !excuse.covers(late), "nothing came meanwhile");
+        excuse.renew();
+        assert!(excuse.covers(late));
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use redis::{Pipeline, RedisError, ServerError, Value};
 
 use super::{
-    limit::HELD_UP,
+    limit::Excuse,
     link::{Answer, Link, Work},
     node::Node,
     plane::Core,
@@ -45,7 +45,7 @@ pub(crate) struct Schedule {
 pub(crate) async fn keep_probing(core: Arc<Core>, index: NodeIndex, node: Arc<Node>, schedule: Schedule) {
     let clock = core.clock;
     let prober = Prober { core: &core, index, node: &node, schedule: &schedule };
-    let (mut failures, mut successes, mut was_held_up) = (0, 0, false);
+    let (mut failures, mut successes, mut excuse) = (0, 0, Excuse::default());
     loop {
         // After a failure the next probe goes out at once: each has waited long enough.
         if failures == 0 || !node.is_connected() {
@@ -59,14 +59,9 @@ pub(crate) async fn keep_probing(core: Arc<Core>, index: NodeIndex, node: Arc<No
         let diagnosis = match probed {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Diagnosis::of_call(&error)),
-            // Who was held up itself says nothing of the node. Who always is, has to say something.
-            Err(_) if !was_held_up && clock.now().since(sent) > patience + HELD_UP => {
-                was_held_up = true;
-                continue;
-            }
+            Err(_) if excuse.covers(clock.now().since(sent).saturating_sub(patience)) => continue,
             Err(_) => Some(Diagnosis::TIMED_OUT),
         };
-        was_held_up = false;
         let now = clock.now();
         match diagnosis {
             Some(diagnosis) if diagnosis.blame == Blame::Node || diagnosis.replaces_connection => {
@@ -81,6 +76,7 @@ pub(crate) async fn keep_probing(core: Arc<Core>, index: NodeIndex, node: Arc<No
             }
             Some(_) | None => {
                 (failures, successes) = (0, successes + 1);
+                excuse.renew();
                 node.record_answer(now, now.since(sent));
                 if successes >= SUCCESSES {
                     node.note(node.breaker.close(now));

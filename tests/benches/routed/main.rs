@@ -18,6 +18,7 @@ mod sessions;
 mod throughput;
 mod traffic;
 mod trial;
+mod turn;
 mod world;
 
 use clap::{Parser, Subcommand};

@@ -1,6 +1,6 @@
 //! What a session's token costs the client, and the server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use archipelago::{Config, Connection, routing::RoutingConfig, sessions::Session, testing::servers::Server};
 use indicatif::ProgressBar;
@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::{
     report::{self, median},
-    world::{KEY, VALUE, Way, World},
+    turn::{Command, Turn},
+    world::{Way, World},
 };
 
 #[derive(clap::Args)]
@@ -25,17 +26,8 @@ pub struct Options {
     turn_ms: u64,
 }
 
-/// What every task does.
-#[derive(Clone, Copy)]
-enum Call {
-    /// A write: behind it the server is asked where its history stands.
-    Set,
-    /// A read at a replica that has everything: the token is checked in the same transaction.
-    Get,
-}
-
 /// One turn.
-struct Turn {
+struct Cost {
     calls_per_second: f64,
     /// Processor time of the server that was asked.
     server_micros: f64,
@@ -54,27 +46,27 @@ pub async fn run(options: &Options, is_json: bool) {
         report::table(["call", "plain/s", "with token/s", "ratio", "server, plain", "with token", "ratio of both"]);
     let mut figures = Vec::new();
     for (call, name, server) in
-        [(Call::Set, "SET", &world.us), (Call::Get, "GET at a replica", &world.us.replicas()[0])]
+        [(Command::Set, "SET", &world.us), (Command::Get, "GET at a replica", &world.us.replicas()[0])]
     {
         let mut turns = Vec::new();
         for round in 0..=options.rounds {
-            let plain = turn(&connection, call, None, server, options).await;
-            let mut sessions = Vec::new();
+            let plain = turn(vec![connection.clone(); options.tasks], call, server, options).await;
+            let mut of_sessions = Vec::new();
             for _ in 0..options.tasks {
-                let session = Session::new();
-                // So that there is something to check.
-                connection.with_session(&session).set::<_, _, ()>("written", "before").await.unwrap();
-                sessions.push(session);
+                let mut of_session = connection.with_session(&Session::new());
+                // So that there is something to check. SET writes, and GET reads at a replica that has everything.
+                of_session.set::<_, _, ()>("written", "before").await.unwrap();
+                of_sessions.push(of_session);
             }
             world.us.replicas_in_sync().await.unwrap();
-            let with_token = turn(&connection, call, Some(&sessions), server, options).await;
+            let with_token = turn(of_sessions, call, server, options).await;
             // The first round warms up.
             if round > 0 {
                 turns.push((plain, with_token));
                 progress.inc(1);
             }
         }
-        let of = |pick: &dyn Fn(&(Turn, Turn)) -> f64| median(turns.iter().map(pick));
+        let of = |pick: &dyn Fn(&(Cost, Cost)) -> f64| median(turns.iter().map(pick));
         let rates = (of(&|turn| turn.0.calls_per_second), of(&|turn| turn.1.calls_per_second));
         let costs = (of(&|turn| turn.0.server_micros), of(&|turn| turn.1.server_micros));
         let ratio = of(&|turn| turn.1.calls_per_second / turn.0.calls_per_second);
@@ -98,39 +90,11 @@ pub async fn run(options: &Options, is_json: bool) {
     report::print(&table, &json!({ "sessions": figures }), is_json);
 }
 
-async fn turn(
-    connection: &Connection,
-    call: Call,
-    sessions: Option<&[Session]>,
-    server: &Server,
-    options: &Options,
-) -> Turn {
+async fn turn(connections: Vec<Connection>, call: Command, server: &Server, options: &Options) -> Cost {
     let spent_before = processor_time(server).await;
-    let (began, length) = (Instant::now(), Duration::from_millis(options.turn_ms));
-    let tasks = (0..options.tasks).map(|task| {
-        let mut connection = match sessions {
-            Some(sessions) => connection.with_session(&sessions[task]),
-            None => connection.clone(),
-        };
-        tokio::spawn(async move {
-            let mut calls = 0_u64;
-            while began.elapsed() < length {
-                match call {
-                    Call::Get => assert_eq!(connection.get::<_, String>(KEY).await.unwrap(), VALUE),
-                    Call::Set => connection.set::<_, _, ()>(KEY, VALUE).await.unwrap(),
-                }
-                calls += 1;
-            }
-            calls
-        })
-    });
-    let mut calls = 0;
-    for task in tasks.collect::<Vec<_>>() {
-        calls += task.await.unwrap();
-    }
-    let took = began.elapsed();
+    let turn = Turn::run(connections, call, Duration::from_millis(options.turn_ms)).await;
     let spent = processor_time(server).await - spent_before;
-    Turn { calls_per_second: calls as f64 / took.as_secs_f64(), server_micros: spent * 1e6 / calls as f64 }
+    Cost { calls_per_second: turn.per_second(), server_micros: spent * 1e6 / turn.calls }
 }
 
 /// Seconds of a processor that the server has used so far.

@@ -1,15 +1,16 @@
 //! How much of the raw connection's throughput the routed one keeps.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use archipelago::Config;
 use indicatif::ProgressBar;
-use redis::{AsyncCommands, aio::ConnectionLike};
+use redis::aio::ConnectionLike;
 use serde_json::json;
 
 use crate::{
     report::{self, median},
-    world::{KEY, VALUE, Way, World},
+    turn::{Command, Turn},
+    world::{Way, World},
 };
 
 /// The least share of the raw throughput.
@@ -41,12 +42,6 @@ pub struct Options {
 enum Side {
     Raw,
     Routed,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Command {
-    Get,
-    Set,
 }
 
 pub async fn run(options: &Options, is_json: bool) {
@@ -88,26 +83,8 @@ async fn turn(
     command: Command,
     options: &Options,
 ) -> f64 {
-    let (began, length) = (Instant::now(), Duration::from_millis(options.turn_ms));
-    let tasks = (0..options.tasks).map(|_| {
-        let mut connection = connection.clone();
-        tokio::spawn(async move {
-            let mut calls = 0_u64;
-            while began.elapsed() < length {
-                match command {
-                    Command::Get => assert_eq!(connection.get::<_, String>(KEY).await.unwrap(), VALUE),
-                    Command::Set => connection.set::<_, _, ()>(KEY, VALUE).await.unwrap(),
-                }
-                calls += 1;
-            }
-            calls
-        })
-    });
-    let mut calls = 0;
-    for task in tasks.collect::<Vec<_>>() {
-        calls += task.await.unwrap();
-    }
-    calls as f64 / began.elapsed().as_secs_f64()
+    let handles = std::iter::repeat_n(connection, options.tasks).cloned();
+    Turn::run(handles, command, Duration::from_millis(options.turn_ms)).await.per_second()
 }
 
 fn show(rows: &[(Command, Vec<f64>, Vec<f64>)], is_json: bool) {

@@ -141,7 +141,8 @@ async fn stop(playing: Playing) -> (Vec<Call>, Option<f64>) {
     match playing {
         Playing::Ours { client, traffic, leaving } => {
             let calls = traffic.stop().await;
-            let left = if leaving.is_finished() { leaving.await.unwrap() } else { f64::INFINITY };
+            leaving.abort(); // which does nothing to one that has ended
+            let left = leaving.await.unwrap_or(f64::INFINITY);
             client.shut_down().await;
             (calls, Some(left))
         }

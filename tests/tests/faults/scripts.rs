@@ -1,15 +1,13 @@
 //! SCRIPT FLUSH under load.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use archipelago::testing::{poll, servers::Options};
 use archipelago_tests::world::{World, converged};
+use tokio::sync::Notify;
 
 use crate::shown;
 
@@ -24,6 +22,8 @@ async fn flushed_scripts_lose_nothing_and_change_no_order() {
         connections.push(server.connect().await.unwrap());
     }
     let flushed = done.clone();
+    let round_begins = Arc::new(Notify::new());
+    let next = round_begins.clone();
     let flusher = tokio::spawn(async move {
         let mut times = 0;
         while !flushed.load(Ordering::SeqCst) {
@@ -31,7 +31,8 @@ async fn flushed_scripts_lose_nothing_and_change_no_order() {
                 let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(connection).await.unwrap();
             }
             times += 1;
-            tokio::time::sleep(Duration::from_millis(7)).await;
+            // Once for each round, at some point within it.
+            next.notified().await;
         }
         times
     });
@@ -47,6 +48,7 @@ async fn flushed_scripts_lose_nothing_and_change_no_order() {
     });
     let (mut counted, mut refused) = (0, 0);
     for round in 0..150 {
+        round_begins.notify_one();
         let (word, hits) = (clients[0].register::<u32>("word"), clients[0].counter("hits"));
         let batch = (0..20).fold(clients[0].batch(), |batch, n| batch.set(&word, &(round * 100 + n)).add(&hits, 1));
         let results = batch.execute().await;
@@ -68,6 +70,7 @@ async fn flushed_scripts_lose_nothing_and_change_no_order() {
         }
     }
     done.store(true, Ordering::SeqCst);
+    round_begins.notify_one();
     counted += rival.await.unwrap();
     println!("flushed {} times; {counted} counted, {refused} refused", flusher.await.unwrap());
     converged(&clients[1]).await;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::{Access, Candidate, Candidates, Choice, FIRST, NEXT, Plan, Rank, Reason, Request, choice, plan_for};
-use crate::routing::{Availability, NodeIndex, Policy, config::defaults, plan::unmet};
+use crate::routing::{Availability, MAX_NODES, NodeIndex, Policy, config::defaults, plan::unmet};
 
 /// Reads at a near node that holds the active region's data, primary or replica; writes at its primary.
 ///
@@ -42,12 +44,14 @@ impl Nearest {
                 && candidate.state.availability == Availability::Up
                 && unmet(request, region, *candidate).is_none()
         };
-        let able = || candidates.iter().filter(is_able);
-        let limit = able().map(|candidate| candidates.distance(candidate)).min()?.saturating_add(self.window_micros);
-        let near = || able().filter(|candidate| candidates.distance(*candidate) <= limit);
-        let (first, second) = draw_two(near().count(), request.random);
-        let one = near().nth(first)?;
-        let Some(other) = second.and_then(|second| near().nth(second)) else {
+        // Once over all nodes: distances are what costs.
+        let able = candidates.iter().filter(is_able).map(|candidate| (candidates.distance(candidate), candidate));
+        let mut near: SmallVec<[_; MAX_NODES]> = able.collect();
+        let limit = near.iter().map(|(distance, _)| *distance).min()?.saturating_add(self.window_micros);
+        near.retain(|(distance, _)| *distance <= limit);
+        let (first, second) = draw_two(near.len(), request.random);
+        let (_, one) = near.get(first)?;
+        let Some((_, other)) = second.and_then(|second| near.get(second)) else {
             return Some((one.index, Reason::Nearest));
         };
         let is_less_busy = other.state.in_flight < one.state.in_flight;
