@@ -32,6 +32,7 @@ mod mutation;
 pub mod number;
 mod origin;
 mod partition;
+mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod version;
@@ -39,7 +40,7 @@ mod version;
 pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
 pub use delta::{Body, Delta, Entry, Vector};
-pub use key::{Field, Key, Kind, UnknownKind};
+pub use key::{Field, Key, Kind, Native, UnknownKind};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{

@@ -48,7 +48,7 @@ async fn history(program: Program, seed: u64, steps: usize) {
         let at = rng.below(3);
         match rng.below(10) {
             0..=6 => {
-                let (key, mutation) = values::write(&mut rng);
+                let (key, mutation) = values::write(&mut rng, |key| pairs[at].context(key));
                 pairs[at].write(&key, &mutation, &place).await;
             }
             7 | 8 => {
@@ -96,7 +96,7 @@ async fn one_altered_cell_is_found() {
     let mut pairs = pairs(&world).await;
     let mut rng = Rng::new(7);
     for step in 0..40 {
-        let (key, mutation) = values::write(&mut rng);
+        let (key, mutation) = values::write(&mut rng, |key| pairs[0].context(key));
         pairs[0].write(&key, &mutation, &format!("before {step}")).await;
     }
     pairs[0].compare("before").await;

@@ -1,9 +1,7 @@
 -- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent.
 -- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
-for i = 7, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then
-    return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
-  end
+if #KEYS > 6 and redis.call('EXISTS', unpack(KEYS, 7)) > 0 then
+  return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
 end
 local own, kind = ARGV[2], tonumber(ARGV[5])
 local fields, touched, taken, now = {}, {}, 0, nil
@@ -166,10 +164,9 @@ end
 -- After the commit: the index entry of a new key, and the view.
 local function publish()
   if #touched == 0 then return end
-  local words = {'string', 'set', 'hash', 'zset'}
   local entry
   if not known then
-    entry = words[kind] .. ':' .. ARGV[4]
+    entry = WORDS[kind] .. ':' .. ARGV[4]
     redis.call('ZADD', KEYS[5], 0, entry)
   end
   for i = 1, #touched do
@@ -179,7 +176,7 @@ local function publish()
   if hidden or foreign[KEYS[2]] then show_all(kind, KEYS[1], KEYS[2]) end
   local x = fields.x
   if #x.cells > 0 then
-    show_expiry(KEYS[2], KEYS[6], entry or words[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
+    show_expiry(KEYS[2], KEYS[6], entry or WORDS[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
   end
 end
 
@@ -187,5 +184,5 @@ end
 local function publish_cleared()
   if #touched == 0 then return end
   redis.call('UNLINK', KEYS[2])
-  redis.call('ZREM', KEYS[6], ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4])
+  redis.call('ZREM', KEYS[6], WORDS[kind] .. ':' .. ARGV[4])
 end
