@@ -75,7 +75,10 @@ pub use client::{Client, Keyspace};
 pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
-pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
+pub use handles::{
+    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Json, Map, MessagePack, Register,
+    ScoreRange, Set, Siblings, SortedSet,
+};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use routed::{
