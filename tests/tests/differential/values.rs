@@ -44,10 +44,8 @@ const INTEGERS: [i64; 10] = [0, 1, -1, 5, 1000, 1 << 53, (1 << 53) - 1, -(1 << 5
 
 const FLOATS: [f64; 12] = [0.1, 0.2, -0.5, 1.0, 0.0, -0.0, 1e16, 1e-7, 1e300, f64::INFINITY, f64::NEG_INFINITY, 3.0];
 
-fn key(rng: &mut Rng) -> Key {
+fn key(rng: &mut Rng, kinds: &[Kind]) -> Key {
     let name: &[u8] = rng.pick::<&[u8]>(&[&b"k"[..], b"l", b"", b"\0{}:\xff\n"]);
-    // The four that Redis has, most of the time: the rest differ in their rule alone.
-    let kinds = if rng.one_in(3) { &Kind::ALL[..] } else { &Kind::ALL[..4] };
     Key::new(*rng.pick(kinds), Bytes::copy_from_slice(name))
 }
 
@@ -97,9 +95,9 @@ fn assignment(rng: &mut Rng, kind: Kind) -> Assignment {
     }
 }
 
-/// A random write of a random key, of which `context` tells the siblings.
-pub fn write(rng: &mut Rng, context: impl FnOnce(&Key) -> Vec<(Origin, Version)>) -> (Key, Mutation) {
-    let key = key(rng);
+/// A random write of a random key of these kinds; `context` tells a key's siblings.
+pub fn write(rng: &mut Rng, kinds: &[Kind], context: impl FnOnce(&Key) -> Vec<(Origin, Version)>) -> (Key, Mutation) {
+    let key = key(rng, kinds);
     let kind = key.kind;
     let mutation = match rng.below(16) {
         0..=3 if kind == Kind::Siblings => {
