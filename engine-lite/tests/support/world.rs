@@ -526,5 +526,5 @@ impl World {
 }
 
 fn region(i: usize) -> RegionId {
-    ["a", "b", "c", "d"][i].parse().unwrap()
+    ["a", "b", "c", "d", "e"][i].parse().unwrap()
 }

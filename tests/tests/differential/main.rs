@@ -81,28 +81,28 @@ async fn history(program: Program, kinds: &[Kind], seed: u64, steps: usize) {
 
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does() {
-    for seed in seeds(0..8) {
+    for seed in seeds(0..20) {
         history(Program::Redis, PLAIN, seed, 300).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does_on_valkey() {
-    for seed in seeds(100..103) {
+    for seed in seeds(100..105) {
         history(Program::Valkey, PLAIN, seed, 300).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_have_the_rules_of_the_engine() {
-    for seed in seeds(200..208) {
+    for seed in seeds(200..220) {
         history(Program::Redis, RULED, seed, 300).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_have_the_rules_of_the_engine_on_valkey() {
-    for seed in seeds(300..303) {
+    for seed in seeds(300..305) {
         history(Program::Valkey, RULED, seed, 300).await;
     }
 }
