@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
 
+use crate::position;
+
 /// The type of a key. It is part of the key: two regions may create one name with two types, and both stay readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -15,11 +17,13 @@ pub enum Kind {
     Hash,
     /// Members with a score.
     SortedSet,
+    /// Values in an order; members are [positions](crate::position).
+    List,
 }
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 4] = [Self::String, Self::Set, Self::Hash, Self::SortedSet];
+    pub const ALL: [Self; 5] = [Self::String, Self::Set, Self::Hash, Self::SortedSet, Self::List];
 
     /// The word in physical keys, and what Redis's TYPE answers.
     #[must_use]
@@ -29,6 +33,7 @@ impl Kind {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::SortedSet => "zset",
+            Self::List => "list",
         }
     }
 
@@ -40,6 +45,7 @@ impl Kind {
             Self::Set => 2,
             Self::Hash => 3,
             Self::SortedSet => 4,
+            Self::List => 13,
         }
     }
 
@@ -47,6 +53,14 @@ impl Kind {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Whether a key of this type can have such a member: a decoder refuses what no writer makes.
+    pub(crate) fn admits(self, member: &[u8]) -> bool {
+        match self {
+            Self::String | Self::Set | Self::Hash | Self::SortedSet => true,
+            Self::List => position::is_position(member),
+        }
     }
 }
 
@@ -66,6 +80,7 @@ impl FromStr for Kind {
             "set" => Ok(Self::Set),
             "hash" | "map" => Ok(Self::Hash),
             "zset" | "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
+            "list" => Ok(Self::List),
             _ => Err(UnknownKind(text.chars().take(32).collect())),
         }
     }
@@ -73,7 +88,7 @@ impl FromStr for Kind {
 
 /// A word that names no kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown type {0:?}: use string, set, hash or zset")]
+#[error("unknown type {0:?}: use one of {words}", words = Kind::ALL.map(Kind::word).join(", "))]
 pub struct UnknownKind(String);
 
 /// A typed name within a partition.
@@ -96,7 +111,7 @@ impl Key {
 /// Whose cells: a member's (a string's single member is the empty one), or those of the key's expiry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// A member of a set or sorted set, a field of a hash, or a string's value.
+    /// A member of a set or sorted set, a field of a hash, a position in a list, or a string's value.
     Member(Bytes),
     /// When the key expires.
     Expiry,

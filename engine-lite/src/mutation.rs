@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::{key::Kind, list::ListEdit};
+
 /// A write of one key, in the algebra's terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mutation {
@@ -27,6 +29,8 @@ pub enum Mutation {
     },
     /// Change when the key expires: EXPIRE and PERSIST.
     Expire(Expiry),
+    /// Write a list: LPUSH, LINSERT, LPOP and their kin.
+    List(ListEdit),
     /// Clear the key if it expired at least `grace` milliseconds ago: what the sweeper does.
     Sweep {
         /// How long after the deadline.
@@ -132,6 +136,10 @@ pub enum Outcome {
     },
     /// Of a change of expiry: whether it applied.
     Expiry(bool),
+    /// Of a push or an insert: how long the list is now; `None` when the element to insert beside was not found.
+    Length(Option<u64>),
+    /// Of a pop: the values, in the order in which they were taken.
+    Popped(Vec<Bytes>),
 }
 
 /// Why a mutation was refused; nothing was changed. The texts are Redis's own.
@@ -164,6 +172,12 @@ pub enum MutationError {
     /// A relative or absolute expiry outside of what can be represented.
     #[error("ERR invalid expire time")]
     InvalidExpire,
+    /// LSET on a list that is not there.
+    #[error("ERR no such key")]
+    NoSuchKey,
+    /// LSET past an end of the list.
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
     /// A name, member or value over its limit, or too many members in one write.
     #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
     TooLarge,
@@ -171,7 +185,7 @@ pub enum MutationError {
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -181,6 +195,8 @@ impl MutationError {
         Self::NanScore,
         Self::WrongType,
         Self::InvalidExpire,
+        Self::NoSuchKey,
+        Self::IndexOutOfRange,
         Self::TooLarge,
     ];
 }
@@ -216,6 +232,19 @@ impl Mutation {
         Self::Assign(Assignment { entries: entries.into_iter().collect(), ..Assignment::default() })
     }
 
+    /// Checks that keys of a type can be written so.
+    ///
+    /// # Errors
+    /// [`MutationError::WrongType`].
+    pub const fn check_kind(&self, kind: Kind) -> Result<(), MutationError> {
+        let fits = match self {
+            Self::Assign(_) | Self::Add { .. } => !matches!(kind, Kind::List),
+            Self::List(_) => matches!(kind, Kind::List),
+            Self::Remove { .. } | Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => true,
+        };
+        if fits { Ok(()) } else { Err(MutationError::WrongType) }
+    }
+
     /// Checks a write against the [`limits`].
     ///
     /// # Errors
@@ -240,6 +269,7 @@ impl Mutation {
             Self::Add { member, .. } => (member_fits(member), None),
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
             Self::Expire(expiry) => (true, Some(expiry)),
+            Self::List(edit) => (edit.check_limits().is_ok(), None),
             Self::Clear { .. } | Self::Sweep { .. } => (true, None),
         };
         if !fits || name.len() > limits::NAME {

@@ -24,6 +24,7 @@ impl Partition {
     /// [`Refusal`]; nothing was changed.
     pub fn mutate(&mut self, history: &str, now: Version, key: &Key, mutation: &Mutation) -> Result<Outcome, Refusal> {
         self.check(history)?;
+        mutation.check_kind(key.kind)?;
         mutation.check_limits(&key.name)?;
         let own = self.origin().ok_or(super::Stale)?;
         let version = self.next_version(now);
@@ -31,6 +32,7 @@ impl Partition {
         let fresh = stored.is_none();
         let mut write = Write {
             kind: key.kind,
+            number: self.number + 1,
             own,
             now,
             next: version,
@@ -63,12 +65,14 @@ impl Partition {
 }
 
 /// A write under way: the state it changes in place, and which cells it moved.
-struct Write {
+pub(super) struct Write {
     kind: Kind,
-    own: Origin,
+    /// That of the write's log entry.
+    pub(super) number: u64,
+    pub(super) own: Origin,
     now: Version,
     next: Version,
-    state: KeyState,
+    pub(super) state: KeyState,
     moved: BTreeMap<Field, BTreeSet<Origin>>,
 }
 
@@ -82,11 +86,12 @@ impl Write {
             Mutation::Clear { previous } => Ok(self.delete(*previous)),
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
+            Mutation::List(edit) => self.edit_list(edit),
         }
     }
 
     /// Whether what is stored is past its expiry, or only an expiry is left of it.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.state.deadline().is_some_and(|deadline| deadline.is_past(self.now) || !self.state.has_data())
     }
 
@@ -108,7 +113,7 @@ impl Write {
         }
     }
 
-    fn assign_field(&mut self, field: Field, payload: Bytes) {
+    pub(super) fn assign_field(&mut self, field: Field, payload: Bytes) {
         let version = self.version();
         let own = self.own.clone();
         let moved = self.state.fields.entry(field.clone()).or_default().cells.assign(&own, version, payload);
@@ -129,7 +134,7 @@ impl Write {
         }
     }
 
-    fn clear_if_over(&mut self) {
+    pub(super) fn clear_if_over(&mut self) {
         if self.is_over() {
             self.clear();
         }
@@ -197,8 +202,10 @@ impl Write {
             }
             (Kind::SortedSet, Amount::Float(n)) => self.check_score(member, n)?,
             (Kind::SortedSet, Amount::Integer(n)) => self.check_score(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set, Amount::Integer(n)) => self.check_integer(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set, Amount::Float(n)) => self.check_float(member, n)?,
+            (Kind::String | Kind::Hash | Kind::Set | Kind::List, Amount::Integer(n)) => {
+                self.check_integer(member, exact(n)?)?
+            }
+            (Kind::String | Kind::Hash | Kind::Set | Kind::List, Amount::Float(n)) => self.check_float(member, n)?,
         };
         self.clear_if_over();
         let version = self.version();
@@ -209,7 +216,7 @@ impl Write {
         let cells = self.state.member(member);
         let sum = match self.kind {
             Kind::SortedSet => cells.and_then(Cells::score).map(|score| number::show(score).into()),
-            Kind::String | Kind::Hash | Kind::Set => cells.and_then(Cells::text),
+            Kind::String | Kind::Hash | Kind::Set | Kind::List => cells.and_then(Cells::text),
         };
         Ok(Outcome::Sum(sum.unwrap_or_default()))
     }
@@ -257,7 +264,7 @@ impl Write {
         if (present + amount).is_nan() { Err(MutationError::NanScore) } else { Ok(amount) }
     }
 
-    fn remove(&mut self, members: &[Bytes]) -> Outcome {
+    pub(super) fn remove(&mut self, members: &[Bytes]) -> Outcome {
         self.clear_if_over();
         let mut removed = 0;
         for member in members {

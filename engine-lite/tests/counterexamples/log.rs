@@ -144,7 +144,7 @@ fn n13_a_resync_ships_old_versions_that_reached_the_sender_late() {
 #[test]
 fn n13_a_walk_in_slices_sees_every_key_once() {
     let (mut a, _) = two();
-    for kind in Kind::ALL {
+    for kind in [Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet] {
         for name in ["", "a", "a:b", "z"] {
             a.act(1, &Key::new(kind, name), &assign(&[("", "1")]));
         }

@@ -9,14 +9,14 @@ use archipelago_engine::{
 };
 use bytes::Bytes;
 
-use super::Rng;
+use super::{Rng, lists};
 
-fn b(text: impl Into<String>) -> Bytes {
+pub(super) fn b(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
 }
 
 pub fn random_key(rng: &mut Rng) -> Key {
-    let kind = *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet]);
+    let kind = *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet, Kind::List]);
     Key::new(kind, b(rng.pick(&["k", "l"]).to_string()))
 }
 
@@ -28,8 +28,8 @@ fn random_payload(rng: &mut Rng, kind: Kind) -> Bytes {
     match kind {
         Kind::Set => Bytes::new(),
         Kind::SortedSet => b((rng.below(9) as i64 - 4).to_string()),
-        Kind::String | Kind::Hash if rng.one_in(6) => b("word"),
-        Kind::String | Kind::Hash => b(rng.below(50).to_string()),
+        Kind::String | Kind::Hash | Kind::List if rng.one_in(6) => b("word"),
+        Kind::String | Kind::Hash | Kind::List => b(rng.below(50).to_string()),
     }
 }
 
@@ -43,6 +43,7 @@ fn random_expiry(rng: &mut Rng) -> Expiry {
 
 pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     match rng.below(16) {
+        0..=11 if kind == Kind::List => Mutation::List(lists::random_edit(rng)),
         0..=5 => {
             let count = if kind == Kind::String { 1 } else { 1 + rng.below(3) };
             let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();
@@ -85,6 +86,7 @@ pub fn unconditional_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     let member = random_member(rng, kind);
     match rng.below(6) {
         0 => DEL,
+        _ if kind == Kind::List => Mutation::List(lists::random_push(rng)),
         1 => Mutation::Remove { members: vec![member] },
         2 | 3 if kind == Kind::SortedSet => Mutation::Add { member, amount: Amount::Integer(rng.below(9) as i64) },
         _ => Mutation::assign([(member, random_payload(rng, kind))]),
@@ -94,17 +96,19 @@ pub fn unconditional_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
 const DEL: Mutation = Mutation::Clear { previous: false };
 
 /// A write under way in the model: versions are given out in the order in which Redis would.
-struct Shadow<'a> {
-    model: &'a mut Model,
-    held: &'a mut BTreeSet<OperationId>,
-    partition: &'a Partition,
-    key: &'a Key,
+pub(super) struct Shadow<'a> {
+    pub(super) model: &'a mut Model,
+    pub(super) held: &'a mut BTreeSet<OperationId>,
+    pub(super) partition: &'a Partition,
+    /// The same behind the write: it says which positions were made.
+    pub(super) after: &'a Partition,
+    pub(super) key: &'a Key,
     next: Version,
     made: Vec<OperationId>,
 }
 
 impl Shadow<'_> {
-    fn note(&mut self, field: &Field, change: Change) {
+    pub(super) fn note(&mut self, field: &Field, change: Change) {
         let takes_one = change != Change::Retract;
         let origin = self.partition.origin().unwrap();
         self.made.extend(self.model.record(self.held, &origin, self.next, (self.key, field), change));
@@ -113,7 +117,7 @@ impl Shadow<'_> {
         }
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         for field in self.model.fields(self.key, self.held) {
             self.note(&field, Change::Retract);
         }
@@ -123,7 +127,7 @@ impl Shadow<'_> {
         self.model.is_present(self.key, field, self.held)
     }
 
-    fn has_data(&self) -> bool {
+    pub(super) fn has_data(&self) -> bool {
         self.model.has_data(self.key, self.held)
     }
 
@@ -131,7 +135,7 @@ impl Shadow<'_> {
         self.model.deadline(self.key, self.held)
     }
 
-    fn text(&self, field: &Field) -> Option<Bytes> {
+    pub(super) fn text(&self, field: &Field) -> Option<Bytes> {
         self.model.text(self.key, field, self.held)
     }
 
@@ -217,7 +221,7 @@ impl Shadow<'_> {
                 self.note(&field, Change::Add(amount));
                 let sum = match self.key.kind {
                     Kind::SortedSet => self.score(&field).map(|score| b(number::show(score))),
-                    Kind::String | Kind::Hash | Kind::Set => self.text(&field),
+                    Kind::String | Kind::Hash | Kind::Set | Kind::List => self.text(&field),
                 };
                 Ok(Outcome::Sum(sum.unwrap()))
             }
@@ -256,6 +260,7 @@ impl Shadow<'_> {
                 }
                 Ok(Outcome::Expiry(true))
             }
+            Mutation::List(edit) => self.edit_list(edit, over),
             Mutation::Sweep { grace } => {
                 let swept = matches!(self.deadline(), Some(Deadline::At(at)) if now.as_millis() >= at + grace);
                 if swept {
@@ -288,7 +293,8 @@ pub fn write_both(
     }
     let first = now.max(before.sync_state().clock.next());
     let (mut after, mut made) = (held.clone(), Vec::new());
-    let mut shadow = Shadow { model, held: &mut after, partition: &before, key, next: first, made: Vec::new() };
+    let mut shadow =
+        Shadow { model, held: &mut after, partition: &before, after: partition, key, next: first, made: Vec::new() };
     let expected = shadow.run(now, mutation);
     let taken = shadow.next.as_micros() - first.as_micros();
     made.append(&mut shadow.made);

@@ -5,7 +5,7 @@
 //! take part:
 //!
 //! - Two regions may create one name with two types at the same time. Then TYPE and TTL show the first in the order
-//!   string, set, hash, sorted set; reads of each type find theirs; writes answer `WRONGTYPE` until DEL or a plain SET
+//!   string, set, hash, sorted set, list; reads of each type find theirs; writes answer `WRONGTYPE` until DEL or a plain SET
 //!   removes all of them.
 //! - INCRBY answers the overflow error past ±2^53, and INCRBYFLOAT, HINCRBYFLOAT and ZINCRBY compute in doubles (Redis
 //!   uses `long double` for the first two). Scores are shown with the fewest digits that read back the same, never with
@@ -15,6 +15,8 @@
 //! - What touches several names, or one name whatever its type (DEL, EXISTS, MGET, EXPIRE), is a pipeline, not a
 //!   transaction: each type of each name is atomic for itself. SADD, HSET and ZADD are one step each, of up to 10,000
 //!   members.
+//! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
+//!   each other: a pop is at least once.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region.
 
@@ -22,6 +24,7 @@ mod call;
 mod hashes;
 mod keys;
 mod line;
+mod lists;
 mod numbers;
 mod parse;
 mod ranges;

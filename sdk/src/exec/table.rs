@@ -1,10 +1,11 @@
 //! Which commands there are, and how many words each takes.
 
+use archipelago_engine::End;
 use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, keys, numbers, ranges, sets, sorted_sets, strings,
+    hashes, keys, lists, numbers, ranges, sets, sorted_sets, strings,
 };
 
 /// A command.
@@ -25,8 +26,8 @@ impl Command {
 
 /// One line for each: name, arity, handler, and what else the handler wants to know.
 macro_rules! commands {
-    ($($name:literal $arity:literal $handler:path $(, $extra:expr)?;)*) => {
-        &[$(Command { name: $name, arity: $arity, run: |call| Box::pin($handler(call $(, $extra)?)) },)*]
+    ($($name:literal $arity:literal $handler:path $(, $extra:expr)*;)*) => {
+        &[$(Command { name: $name, arity: $arity, run: |call| Box::pin($handler(call $(, $extra)*)) },)*]
     };
 }
 
@@ -74,6 +75,19 @@ const COMMANDS: &[Command] = commands! {
     "zrank" 3 ranges::rank, false;
     "zrevrank" 3 ranges::rank, true;
     "zcount" 4 ranges::zcount;
+    "lpush" -3 lists::push, End::Front, false;
+    "rpush" -3 lists::push, End::Back, false;
+    "lpushx" -3 lists::push, End::Front, true;
+    "rpushx" -3 lists::push, End::Back, true;
+    "lpop" -2 lists::pop, End::Front;
+    "rpop" -2 lists::pop, End::Back;
+    "lrange" 4 lists::lrange;
+    "llen" 2 lists::llen;
+    "lindex" 3 lists::lindex;
+    "linsert" 5 lists::linsert;
+    "lset" 4 lists::lset;
+    "lrem" 4 lists::lrem;
+    "ltrim" 4 lists::ltrim;
 };
 
 /// The command of this name, in whatever letters.

@@ -12,10 +12,12 @@
     reason = "a failed test may panic"
 )]
 
+mod lists;
 mod pair;
 mod values;
 
 use archipelago::config::KeyspaceConfig;
+use archipelago::engine::{Key, Mutation};
 use archipelago::testing::servers::{Options, Program};
 use archipelago_tests::{
     random::{Rng, seeds},
@@ -36,7 +38,9 @@ async fn pairs(world: &World) -> Vec<Pair> {
     pairs
 }
 
-async fn history(program: Program, seed: u64, steps: usize) {
+type RandomWrite = fn(&mut Rng) -> (Key, Mutation);
+
+async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) {
     let Some(world) = world(program).await else {
         println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
         return;
@@ -48,7 +52,7 @@ async fn history(program: Program, seed: u64, steps: usize) {
         let at = rng.below(3);
         match rng.below(10) {
             0..=6 => {
-                let (key, mutation) = values::write(&mut rng);
+                let (key, mutation) = write(&mut rng);
                 pairs[at].write(&key, &mutation, &place).await;
             }
             7 | 8 => {
@@ -77,14 +81,25 @@ async fn history(program: Program, seed: u64, steps: usize) {
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does() {
     for seed in seeds(0..8) {
-        history(Program::Redis, seed, 300).await;
+        history(Program::Redis, seed, 300, values::write).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does_on_valkey() {
     for seed in seeds(100..103) {
-        history(Program::Valkey, seed, 300).await;
+        history(Program::Valkey, seed, 300, values::write).await;
+    }
+}
+
+/// One list and nothing else, so that paths become deep and counters long.
+#[tokio::test]
+async fn the_scripts_make_the_positions_that_the_engine_makes() {
+    for seed in seeds(200..204) {
+        history(Program::Redis, seed, 500, lists::write).await;
+    }
+    for seed in seeds(300..301) {
+        history(Program::Valkey, seed, 500, lists::write).await;
     }
 }
 

@@ -54,7 +54,7 @@ impl RedisStore {
                 archipelago_engine::Kind::String => "EXISTS",
                 archipelago_engine::Kind::Set => "SCARD",
                 archipelago_engine::Kind::Hash => "HLEN",
-                archipelago_engine::Kind::SortedSet => "ZCARD",
+                archipelago_engine::Kind::SortedSet | archipelago_engine::Kind::List => "ZCARD",
             }),
             Query::Field(field) => with(command("HGET"), &[field]),
             Query::Fields(fields) => with(command("HMGET"), &fields.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
@@ -65,6 +65,11 @@ impl RedisStore {
             Query::RangeByRank { start, stop, reverse } => {
                 let mut cmd = command(if *reverse { "ZREVRANGE" } else { "ZRANGE" });
                 cmd.arg(start).arg(stop).arg("WITHSCORES");
+                cmd
+            }
+            Query::Range { start, stop } => {
+                let mut cmd = command("ZRANGE");
+                cmd.arg(start).arg(stop);
                 cmd
             }
             Query::RangeByScore { min, max, reverse, limit } => {

@@ -200,7 +200,17 @@ local function to_view(command, view, ...)
   end
 end
 
--- Kinds, as their codes: 1 string, 2 set, 3 hash, 4 sorted set. Shows one member in the native view.
+-- Kinds, by their codes.
+local WORDS = {[1] = 'string', [2] = 'set', [3] = 'hash', [4] = 'zset', [13] = 'list'}
+
+-- The first bytes behind all that begin with these: the bound of a range in a view of positions.
+local function behind(prefix)
+  local last = #prefix
+  while string.byte(prefix, last) == 255 do last = last - 1 end
+  return string.sub(prefix, 1, last - 1) .. string.char(string.byte(prefix, last) + 1)
+end
+
+-- Shows one member in the native view.
 local function show_member(kind, view, member, cells)
   if kind == 1 then
     local value = text(cells)
@@ -210,9 +220,14 @@ local function show_member(kind, view, member, cells)
   elseif kind == 3 then
     local value = text(cells)
     if value then to_view('HSET', view, member, value) else to_view('HDEL', view, member) end
-  else
+  elseif kind == 4 then
     local n = score(cells)
     if n then to_view('ZADD', view, string.format('%.17g', n), member) else to_view('ZREM', view, member) end
+  else
+    -- Ordered: the value stands behind the position, and no position begins another.
+    local value = text(cells)
+    to_view('ZREMRANGEBYLEX', view, '[' .. member, '(' .. behind(member))
+    if value then to_view('ZADD', view, 0, member .. value) end
   end
 end
 

@@ -166,10 +166,9 @@ end
 -- After the commit: the index entry of a new key, and the view.
 local function publish()
   if #touched == 0 then return end
-  local words = {'string', 'set', 'hash', 'zset'}
   local entry
   if not known then
-    entry = words[kind] .. ':' .. ARGV[4]
+    entry = WORDS[kind] .. ':' .. ARGV[4]
     redis.call('ZADD', KEYS[5], 0, entry)
   end
   for i = 1, #touched do
@@ -179,7 +178,7 @@ local function publish()
   if hidden or foreign[KEYS[2]] then show_all(kind, KEYS[1], KEYS[2]) end
   local x = fields.x
   if #x.cells > 0 then
-    show_expiry(KEYS[2], KEYS[6], entry or words[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
+    show_expiry(KEYS[2], KEYS[6], entry or WORDS[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
   end
 end
 
@@ -187,5 +186,5 @@ end
 local function publish_cleared()
   if #touched == 0 then return end
   redis.call('UNLINK', KEYS[2])
-  redis.call('ZREM', KEYS[6], ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4])
+  redis.call('ZREM', KEYS[6], WORDS[kind] .. ':' .. ARGV[4])
 end
