@@ -28,10 +28,12 @@ mod cells;
 pub mod codec;
 mod delta;
 mod key;
+mod list;
 mod mutation;
 pub mod number;
 mod origin;
 mod partition;
+pub mod position;
 mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -41,6 +43,7 @@ pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
 pub use delta::{Body, Delta, Entry, Vector};
 pub use key::{Field, Key, Kind, Native, UnknownKind};
+pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{

@@ -7,6 +7,8 @@ mod cell;
 mod entries;
 #[path = "counterexamples/expiry.rs"]
 mod expiry;
+#[path = "counterexamples/lists.rs"]
+mod lists;
 #[path = "counterexamples/log.rs"]
 mod log;
 #[path = "counterexamples/lost_state.rs"]

@@ -6,6 +6,7 @@
 
 mod history;
 mod join;
+mod lists;
 mod log;
 mod mutate;
 mod resync;

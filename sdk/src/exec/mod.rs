@@ -21,6 +21,8 @@
 //!   score member [score member ...]`, `.TOP key count`, `.SCORE`, `.RANK`, `.REM`, `.CARD`: best scores; `BESTMIN`:
 //!   where the lowest is the best. TYPE answers `first`, `max`, `min`, `flag-on`, `flag-off`, `siblings`, `best-max`,
 //!   `best-min`.
+//! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
+//!   each other: a pop is at least once.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region.
 
@@ -28,6 +30,7 @@ mod call;
 mod hashes;
 mod keys;
 mod line;
+mod lists;
 mod numbers;
 mod parse;
 mod ranges;

@@ -9,6 +9,7 @@ mod ending;
 mod extreme;
 mod first;
 mod flag;
+mod list;
 mod map;
 mod merge;
 mod register;
@@ -31,6 +32,7 @@ pub use self::{
     extreme::ExtremeRegister,
     first::FirstRegister,
     flag::Flag,
+    list::List,
     map::Map,
     register::Register,
     set::Set,

@@ -75,6 +75,13 @@ pub enum Query {
         /// From the highest score down.
         reverse: bool,
     },
+    /// ZRANGE without scores, of an ordered view: positions with the value behind each. Indexes as above.
+    Range {
+        /// First index.
+        start: i64,
+        /// Last index, included.
+        stop: i64,
+    },
     /// ZRANGEBYSCORE or ZREVRANGEBYSCORE with scores: members and scores, flat.
     RangeByScore {
         /// The lower bound.

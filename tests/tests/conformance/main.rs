@@ -9,6 +9,7 @@
 
 mod expiry;
 mod joins;
+mod lists;
 mod logs;
 mod operations;
 mod resyncs;
@@ -97,6 +98,13 @@ suite! {
         increments_of_two_regions_add_up_and_a_set_overrides_what_it_saw
         a_late_assignment_does_not_bring_back_what_was_removed
         a_clock_follows_what_it_has_seen
+    }
+    lists {
+        elements_are_pushed_inserted_changed_and_taken
+        ten_thousand_values_are_one_push_and_stand_in_order
+        the_last_element_takes_the_expiry_of_a_list_with_it
+        what_two_regions_do_to_a_list_at_once_ends_alike
+        a_view_of_a_list_that_somebody_overwrote_is_shown_again
     }
     resyncs {
         a_resync_ships_everything_and_leaves_a_position

@@ -6,7 +6,7 @@ use archipelago::{
     Client, PhysicalKeys,
     engine::{
         Batch, Entry, Field, JoinReply, Key, Kind, Mutation, MutationError, Native, Origin, Partition, Record, Refusal,
-        Slice, Version, View, codec, number,
+        Slice, Version, View, codec, number, position,
     },
     store::{Store, StoreError, Write},
 };
@@ -175,6 +175,14 @@ impl Pair {
                 let score = |text: &[u8]| number::parse_score(text).expect("a score");
                 let scores = pairs.into_iter().map(|(m, s)| (Bytes::from(m), score(&s))).collect::<Vec<_>>();
                 (!scores.is_empty()).then_some(View::SortedSet(scores))
+            }
+            Native::Ordered => {
+                let mut all = command("ZRANGE");
+                all.arg(0).arg(-1);
+                let members: Vec<Vec<u8>> = self.ask(&all).await;
+                let split = |member: Vec<u8>| position::split(&member.into()).expect("a position");
+                let elements: Vec<_> = members.into_iter().map(split).collect();
+                (!elements.is_empty()).then_some(View::Ordered(elements))
             }
         };
         view.unwrap_or(View::Absent)

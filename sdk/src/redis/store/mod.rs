@@ -2,6 +2,7 @@
 
 mod inspect;
 mod links;
+mod lists;
 mod reads;
 mod resyncs;
 mod standing;
