@@ -9,6 +9,7 @@ mod join;
 mod lists;
 mod log;
 mod mutate;
+mod push;
 mod resync;
 mod standing;
 mod view;
@@ -23,6 +24,7 @@ pub use self::{
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
+    push::{Push, PushReply},
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},
