@@ -66,6 +66,7 @@ mod routed;
 pub mod routing;
 pub mod sessions;
 pub mod store;
+pub mod strength;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -87,4 +88,5 @@ pub use routed::{
     CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Served, Subscribe, Subscription,
 };
 pub use store::embedded::Embedded;
+pub use strength::{ReadStrength, WriteStrength};
 pub use sync::{SkewReport, skew};

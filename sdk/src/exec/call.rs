@@ -163,7 +163,9 @@ fn failed(error: &Error) -> Failure {
     let code = match error.kind() {
         ErrorKind::Unavailable => "UNAVAILABLE",
         ErrorKind::MaybeApplied => "MAYBEAPPLIED",
+        ErrorKind::PartlyApplied => "PARTLYAPPLIED",
         ErrorKind::Timeout => "TIMEOUT",
+        ErrorKind::TooFewAnswers => "TOOFEWANSWERS",
         ErrorKind::Config
         | ErrorKind::Refused
         | ErrorKind::Server

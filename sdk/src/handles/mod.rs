@@ -17,6 +17,7 @@ mod seen;
 mod set;
 mod siblings;
 mod sorted_set;
+mod strong;
 
 use std::time::Duration;
 
