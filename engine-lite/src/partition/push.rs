@@ -64,12 +64,12 @@ impl Partition {
         if push.epoch != self.epoch {
             return Ok(PushReply::Epoch(self.epoch));
         }
-        if self.is_closed(&push.sender) {
-            return Ok(PushReply::Closed);
-        }
         // Without this a region that lost everything would take back, piece by piece, what others have removed since.
         if !self.applied.contains_key(&push.sender) {
             return Ok(PushReply::Unheard);
+        }
+        if self.is_closed(&push.sender) {
+            return Ok(PushReply::Closed);
         }
         let left_out = push.deltas.iter().map(|delta| self.join_cells(delta, Self::covered_for_push)).sum();
         raise(&mut self.seen, &push.seen);

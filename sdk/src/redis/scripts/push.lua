@@ -11,8 +11,8 @@ local function is_closed(region, incarnation)
   return current and string.sub(current, 1, 16) ~= incarnation
 end
 
-if is_closed(ARGV[5], ARGV[6]) then return {'closed', false} end
 if not meta['applied:' .. ARGV[5] .. '/' .. ARGV[6]] then return {'unheard', false} end
+if is_closed(ARGV[5], ARGV[6]) then return {'closed', false} end
 -- Of a closed incarnation only what others hid is taken: what it wrote and lost comes from a resync or not at all.
 local known = {strict = true}
 for field, version in pairs(meta) do
