@@ -455,10 +455,10 @@ impl Keyspace {
         Batch::new(Ok(self.clone()))
     }
 
-    /// An interpreter of Redis-style commands on this keyspace in the local region. No session sees what it does.
+    /// An interpreter of Redis-style commands on this keyspace, with its strengths. No session sees what it does.
     #[must_use]
     pub fn interpreter(&self) -> Interpreter {
-        Interpreter::new(self.store.clone())
+        Interpreter::of_keyspace(Self { session: None, ..self.clone() })
     }
 
     /// Everything known of one key in the local region, for operators.

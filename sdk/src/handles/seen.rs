@@ -6,11 +6,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use archipelago_engine::{Outcome, Standing};
+use archipelago_engine::{KeyState, Outcome, Standing, Version};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{ending::Ending, merge::Merge};
+use super::{ending::Ending, merge::Merge, strong::Looked};
 use crate::{
     client::Keyspace,
     error::{Error, ErrorKind},
@@ -42,6 +42,18 @@ impl Keyspace {
             return Box::pin(self.look(read)).await.map(|(reply, _)| reply);
         }
         self.store.read(read).await.map_err(|error| Error::of_read(error, self.store.region()))
+    }
+
+    /// The cells that a read is answered from, and the time there.
+    pub(crate) async fn cells(&self, excerpt: &Excerpt) -> Result<(KeyState, Version), Error> {
+        let looked = match &self.session {
+            Some(session) => {
+                let at = self.partition(&excerpt.key.name);
+                Box::pin(Turn::new(self, session, at).cells(excerpt)).await?
+            }
+            None => self.look_into(excerpt).await?,
+        };
+        Ok((looked.state, looked.now))
     }
 
     pub(crate) async fn write(&self, write: &Write) -> Result<Outcome, Error> {
@@ -181,6 +193,24 @@ impl<'k> Turn<'k> {
             }
             if let Some(reply) = self.read_elsewhere(read, &lack).await {
                 return Ok(reply);
+            }
+            self.pause(&mut pause, &lack).await?;
+        }
+    }
+
+    /// Cells of regions that have together what was seen. No region is asked for them in the others' place.
+    async fn cells(&mut self, excerpt: &Excerpt) -> Result<Looked, Error> {
+        let mut pause = PAUSES.0;
+        loop {
+            let doubts = self.session.doubts();
+            let looked = self.keyspace.look_into(excerpt).await?;
+            let standings: Vec<&Standing> = looked.standings.iter().collect();
+            let lack = self.lack_once_asked(&standings, doubts).await;
+            if lack.is_empty() {
+                if self.session.reads_raise() {
+                    standings.iter().for_each(|standing| self.session.saw(self.at, standing));
+                }
+                return Ok(looked);
             }
             self.pause(&mut pause, &lack).await?;
         }

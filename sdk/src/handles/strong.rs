@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use archipelago_engine::{Delta, Field, Key, KeyState, Outcome, Push, PushReply, Standing};
+use archipelago_engine::{Delta, Field, Key, KeyState, Outcome, Push, PushReply, Standing, Version};
 use futures_util::{
     StreamExt,
     future::join_all,
@@ -22,8 +22,20 @@ use crate::{
 /// Between two questions to a region that has not what is needed: from the first pause to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
+/// Beyond the deadline, for a primary to say which replicas have not confirmed.
+const TELLING: Duration = Duration::from_secs(2);
+
 /// One region's cells of a key, and where it stood.
 type Answered = (KeyState, Standing);
+
+/// Cells that a read is answered from.
+pub(super) struct Looked {
+    pub(super) state: KeyState,
+    /// The time there.
+    pub(super) now: Version,
+    /// Of the regions that they are from.
+    pub(super) standings: Vec<Standing>,
+}
 
 impl Keyspace {
     /// When a call that begins now has to end.
@@ -55,12 +67,30 @@ impl Keyspace {
             }
             ReadStrength::Merged(_) | ReadStrength::Majority => {
                 let answered = self.ask(&Excerpt::of_read(read)).await?;
-                let broken = || Error::new(ErrorKind::Protocol, "the regions' cells do not fit together");
                 let merge = Merge::of(&read.key, &answered).ok_or_else(broken)?;
                 let reply = merge.answer(read).map_err(|error| Error::of_read(error, self.store.region()))?;
                 Ok((reply, answered.into_iter().map(|(_, standing)| standing).collect()))
             }
         }
+    }
+
+    /// The cells that such a read is answered from.
+    pub(super) async fn look_into(&self, excerpt: &Excerpt) -> Result<Looked, Error> {
+        let store = match self.strengths.read {
+            ReadStrength::Local => &self.store,
+            ReadStrength::Home => self.home()?,
+            ReadStrength::Merged(_) | ReadStrength::Majority => {
+                let answered = self.ask(excerpt).await?;
+                let merge = Merge::of(&excerpt.key, &answered).ok_or_else(broken)?;
+                let (state, now) = merge.into_state(&excerpt.key);
+                let standings = answered.into_iter().map(|(_, standing)| standing).collect();
+                return Ok(Looked { state, now, standings });
+            }
+        };
+        let late = || Error::new(ErrorKind::Timeout, "no answer in time").at(store.region());
+        let cells = timeout_at(self.until(), store.cells_and_stand(excerpt)).await.map_err(|_| late())?;
+        let (state, standing) = cells.map_err(|error| Error::of_read(error, store.region()))?;
+        Ok(Looked { state, now: standing.now, standings: vec![standing] })
     }
 
     async fn look_at(&self, store: &Arc<dyn Store>, read: &Read) -> Result<(Reply, Vec<Standing>), Error> {
@@ -123,10 +153,9 @@ impl Keyspace {
         let WriteStrength::Replicated(replicas) = self.strengths.write else {
             return (self.store.write_all(writes).await, None);
         };
+        let written = self.store.write_replicated(writes, replicas, self.strengths.deadline);
         // Longer than the wait for replicas, whose shortfall says more than a timer.
-        let (deadline, extra) = (self.strengths.deadline, self.strengths.deadline / 2);
-        let written = self.store.write_replicated(writes, replicas, deadline);
-        let Ok(done) = timeout_at(self.until() + extra, written).await else {
+        let Ok(done) = timeout_at(self.until() + TELLING, written).await else {
             let late = StoreError::NoAnswer("no answer in time".to_owned());
             return (vec![Err(late); writes.len()], None);
         };
@@ -259,6 +288,10 @@ impl Keyspace {
         let delta = as_logged(excerpt.delta(&state), &standing);
         Ok(standing.push(vec![delta]))
     }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Protocol, "the regions' cells do not fit together")
 }
 
 /// The excerpts of writes that were done, one for each key.

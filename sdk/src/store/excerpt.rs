@@ -56,7 +56,7 @@ impl Excerpt {
             }
             Mutation::Add { member, .. } => Some(vec![member.clone()]),
             Mutation::Remove { members } => Some(members.clone()),
-            Mutation::Clear { .. } | Mutation::Expire(_) | Mutation::Sweep { .. } => None,
+            Mutation::Clear { .. } | Mutation::Expire(_) | Mutation::Sweep { .. } | Mutation::Resolve { .. } => None,
         };
         Self { key: write.key.clone(), fields: members.map(with_expiry) }
     }

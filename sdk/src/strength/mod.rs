@@ -51,7 +51,8 @@
 //! fails with [`ErrorKind::PartlyApplied`](crate::ErrorKind::PartlyApplied), and [`Error::reach`](crate::Error::reach) says who
 //! has it, who may, and who does not. It is not undone, and links still bring it everywhere: repeat it only if applying it
 //! twice is harmless. A read fails with [`ErrorKind::TooFewAnswers`](crate::ErrorKind::TooFewAnswers) and says what became of
-//! each region. Both end by the keyspace's deadline, one second by default, and as soon as enough regions have answered.
+//! each region. Both end by the keyspace's deadline, one second by default, and as soon as enough regions have answered; which
+//! replicas have not confirmed is told at most two seconds after it.
 //!
 //! **Not promised.**
 //! - An order of all operations (linearizability): two concurrent reads may see two concurrent writes in different orders, and a write that

@@ -55,6 +55,7 @@ pub async fn a_merged_read_answers_every_query(case: Case) {
         keyspace.counter("hits").add(i64::from(amount)).await.unwrap();
         keyspace.set("tags").add(format!("of {amount}")).await.unwrap();
         keyspace.map::<u32>("user").set(format!("f{amount}"), &amount).await.unwrap();
+        keyspace.siblings::<u32>("cart").set(&amount).await.unwrap();
         keyspace.sorted_set("board").add(format!("p{amount}"), f64::from(amount)).await.unwrap();
     };
     for (at, amount) in [(0, 1), (1, 20), (2, 300)] {
@@ -72,6 +73,8 @@ pub async fn a_merged_read_answers_every_query(case: Case) {
     let user = merged.map::<u32>("user");
     assert_eq!((user.get("f20").await.unwrap(), user.len().await.unwrap()), (Some(20), 3));
     assert_eq!(user.entries().await.unwrap().len(), 3);
+    assert_eq!(merged.siblings::<u32>("cart").values().await.unwrap(), [1, 20, 300]);
+    assert_eq!(case.at(0).siblings::<u32>("cart").values().await.unwrap(), [1]);
     let board = merged.sorted_set("board");
     assert_eq!((board.score("p300").await.unwrap(), board.rank("p300").await.unwrap()), (Some(300.0), Some(0)));
     assert_eq!(board.range(ScoreRange::new(20.0, 300.0), 10).await.unwrap().len(), 2);
