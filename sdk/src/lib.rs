@@ -30,6 +30,8 @@
 //! # us.shut_down().await; eu.shut_down().await; Ok(()) }
 //! ```
 //!
+//! A keyspace or a call that needs more than the local region asks for it: see [`strength`].
+//!
 //! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
 //! spend the last unit at once), or that a region already shows what another has just written.
 //!

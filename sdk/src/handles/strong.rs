@@ -15,6 +15,7 @@ use crate::{
     client::Keyspace,
     error::{Attempt, Error, ErrorKind},
     keyspace::partition_of,
+    sessions::Session,
     store::{Excerpt, Read, Replication, Reply, Store, StoreError, Write},
     strength::{Found, Missed, Progress, Reach, ReadStrength, WriteStrength},
 };
@@ -187,7 +188,9 @@ impl Keyspace {
             Ok(need) => need,
             Err(error) => return writes.iter().map(|_| Err(error.clone())).collect(),
         };
-        let until = self.until();
+        // A session may first wait for what its write is to follow.
+        let ordered = self.session.as_ref().filter(|session| session.orders_writes());
+        let until = self.until() + ordered.map_or(Duration::ZERO, Session::patience);
         let before = self.stand(writes, until).await;
         let before = match before {
             Ok(before) => before,

@@ -175,3 +175,24 @@ pub async fn strengths_that_cannot_be_are_refused(case: Case) {
     assert_eq!((merged.kind(), written.kind()), (ErrorKind::Config, ErrorKind::Config));
     assert_eq!(case.at(0).counter("hits").get().await.unwrap(), 0);
 }
+
+/// The push hides an add of which the region has never heard, so that it could not keep the removal: the add would come back
+/// with that region's log, and a read that counts on the region would show it.
+pub async fn a_region_that_does_not_know_whom_a_removal_is_about_does_not_count(case: Case) {
+    let third = archipelago_tests::world::store(&case.clients[2]);
+    for partition in 0..third.partitions() {
+        let opening = third.sync_state(partition).await.unwrap().record.unwrap().opening;
+        third.open(partition, opening + 1).await.unwrap();
+    }
+    case.at(2).set("tags").add("x").await.unwrap();
+    case.carry(2, 0).await;
+    let two = case.writer(0, WriteStrength::Regions(2)).with_deadline(SOON);
+    case.world.cut(0, 2).await;
+    let error = two.set("tags").remove("x").await.unwrap_err();
+    let reach = error.reach().unwrap();
+    assert_eq!(reach.has, [REGIONS[0]], "{error}");
+    assert!(reach.may_have.iter().any(|missed| missed.place == REGIONS[1]), "{error}");
+    case.carry(2, 1).await;
+    assert!(!two.set("tags").remove("x").await.unwrap(), "done here, and pushed again");
+    assert!(!case.at(1).set("tags").contains("x").await.unwrap());
+}

@@ -88,6 +88,7 @@ suite! {
         what_an_expired_key_held_is_hidden_elsewhere_too
         too_few_regions_are_an_error_that_names_them
         a_region_that_never_heard_of_the_writer_does_not_count
+        a_region_that_does_not_know_whom_a_removal_is_about_does_not_count
         a_merged_read_repairs_the_local_region
         a_read_at_home_goes_there
         strengths_that_cannot_be_are_refused
