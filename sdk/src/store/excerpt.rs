@@ -41,7 +41,8 @@ impl Excerpt {
             | Query::Rank { .. }
             | Query::RangeByRank { .. }
             | Query::RangeByScore { .. }
-            | Query::CountByScore { .. } => None,
+            | Query::CountByScore { .. }
+            | Query::Range { .. } => None,
         };
         Self { key: read.key.clone(), fields: members.map(with_expiry) }
     }
@@ -56,7 +57,12 @@ impl Excerpt {
             }
             Mutation::Add { member, .. } => Some(vec![member.clone()]),
             Mutation::Remove { members } => Some(members.clone()),
-            Mutation::Clear { .. } | Mutation::Expire(_) | Mutation::Sweep { .. } | Mutation::Resolve { .. } => None,
+            // Which elements of a list an edit moved only the region knows.
+            Mutation::Clear { .. }
+            | Mutation::Expire(_)
+            | Mutation::Sweep { .. }
+            | Mutation::Resolve { .. }
+            | Mutation::List(_) => None,
         };
         Self { key: write.key.clone(), fields: members.map(with_expiry) }
     }

@@ -34,6 +34,8 @@ pub async fn every_type_and_a_batch_are_pushed(case: Case) {
     all.map::<u32>("user").set("age", &36).await.unwrap();
     all.sorted_set("board").add("ada", 10.0).await.unwrap();
     all.register::<u32>("n").set(&1).await.unwrap();
+    all.list::<u32>("queue").push_back(&[1, 2, 3]).await.unwrap();
+    assert_eq!(all.list::<u32>("queue").pop_front().await.unwrap(), Some(1));
     let batch = all.batch().add(&all.counter("hits"), 1).add(&all.counter("hits"), 1).insert(&all.set("tags"), "y");
     let batch = batch.add_score(&all.sorted_set("board"), "ada", 1.0).set(&all.register::<u32>("n"), &2);
     assert!(batch.execute().await.iter().all(Result::is_ok));
@@ -45,6 +47,7 @@ pub async fn every_type_and_a_batch_are_pushed(case: Case) {
         assert_eq!(here.map::<u32>("user").get("age").await.unwrap(), Some(36));
         assert_eq!(here.sorted_set("board").score("ada").await.unwrap(), Some(11.0));
         assert_eq!(here.register::<u32>("n").get().await.unwrap(), Some(2));
+        assert_eq!(here.list::<u32>("queue").range(0, -1).await.unwrap(), [2, 3]);
     }
     all.map::<u32>("user").delete().await.unwrap();
     assert!(!case.at(2).map::<u32>("user").exists().await.unwrap());
@@ -55,6 +58,7 @@ pub async fn a_merged_read_answers_every_query(case: Case) {
         keyspace.counter("hits").add(i64::from(amount)).await.unwrap();
         keyspace.set("tags").add(format!("of {amount}")).await.unwrap();
         keyspace.map::<u32>("user").set(format!("f{amount}"), &amount).await.unwrap();
+        keyspace.list::<u32>("queue").push_back(&[amount, amount + 1]).await.unwrap();
         keyspace.siblings::<u32>("cart").set(&amount).await.unwrap();
         keyspace.sorted_set("board").add(format!("p{amount}"), f64::from(amount)).await.unwrap();
     };
@@ -75,6 +79,10 @@ pub async fn a_merged_read_answers_every_query(case: Case) {
     assert_eq!(user.entries().await.unwrap().len(), 3);
     assert_eq!(merged.siblings::<u32>("cart").values().await.unwrap(), [1, 20, 300]);
     assert_eq!(case.at(0).siblings::<u32>("cart").values().await.unwrap(), [1]);
+    let queue = merged.list::<u32>("queue");
+    let all = queue.range(0, -1).await.unwrap();
+    assert!(all.len() == 6 && [1, 20, 300].iter().all(|n| all.windows(2).any(|pair| pair == [*n, n + 1])), "{all:?}");
+    assert_eq!((queue.len().await.unwrap(), queue.get(5).await.unwrap()), (6, all.last().copied()));
     let board = merged.sorted_set("board");
     assert_eq!((board.score("p300").await.unwrap(), board.rank("p300").await.unwrap()), (Some(300.0), Some(0)));
     assert_eq!(board.range(ScoreRange::new(20.0, 300.0), 10).await.unwrap().len(), 2);
