@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{defaults, millis};
+use super::{NearConfig, defaults, millis};
 use crate::{routing::RoutingConfig, sessions::SessionKind};
 
 /// One keyspace.
@@ -36,6 +36,9 @@ pub struct KeyspaceConfig {
     /// How sessions read their own writes, in mode `routed`: `token` (default) or `tag`.
     #[serde(default)]
     pub session: Option<SessionKind>,
+    /// The near cache, for whoever asks for one with [`Client::near`](crate::Client::near).
+    #[serde(default)]
+    pub near_cache: NearConfig,
 }
 
 /// On which plane a keyspace lives.
@@ -71,6 +74,7 @@ impl Default for KeyspaceConfig {
             sweep_grace: defaults::SWEEP_GRACE,
             routing: None,
             session: None,
+            near_cache: NearConfig::default(),
         }
     }
 }
@@ -90,6 +94,7 @@ impl KeyspaceConfig {
         if self.log_cap < 1000 {
             return Err(format!("log_cap: expected at least 1000, found {}", self.log_cap));
         }
+        self.near_cache.check().map_err(|what| format!("near_cache.{what}"))?;
         if self.mode == Mode::ActiveActive && self.routing.is_some() {
             return Err("routing: only for mode = \"routed\"; every region of an active-active keyspace writes".into());
         }

@@ -32,6 +32,7 @@ use crate::routing::{Location, RegionInfo};
 /// | homes of users, feature `homes` | what [`homes`](crate::homes)`::Homes` lists |
 /// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
 /// | sessions there | `+multi +exec` |
+/// | near caches; without, they hold values for a time | what the keyspace needs, and `+hello +client\|tracking +role +get +pttl` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -38,6 +38,7 @@ pub(crate) struct RedisRegion {
     pub(super) config: RegionConfig,
     pub(super) keyspaces: Arc<BTreeMap<String, Keyspace>>,
     pub(super) blocking: Pool,
+    server: Server,
     lines: Vec<Line>,
     turn: AtomicUsize,
     /// Beside `stop`, whose own question takes a lock: every call asks.
@@ -111,6 +112,7 @@ impl RedisRegion {
             config,
             keyspaces,
             blocking,
+            server,
             lines,
             turn: AtomicUsize::new(0),
             is_shut_down: AtomicBool::new(false),
@@ -122,6 +124,16 @@ impl RedisRegion {
     /// Which region it is.
     pub(crate) const fn id(&self) -> &RegionId {
         &self.id
+    }
+
+    /// Its primary.
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// How long an answer may take.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.config.response_timeout
     }
 
     /// Waits for the first connection, or for the first failure.
