@@ -30,8 +30,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 /// ([`Tracking::Refused`](super::Tracking::Refused)): then it comes after the cache's time to live.
 #[must_use = "it does nothing until it is polled"]
 pub struct Watch<T> {
-    changes: Pin<Box<dyn Stream<Item = Result<Option<Arc<T>>, Error>> + Send>>,
+    changes: Pin<Box<dyn Stream<Item = Change<T>> + Send>>,
 }
+
+/// A value, or that there is none, or why it cannot be read.
+type Change<T> = Result<Option<Arc<T>>, Error>;
 
 impl<T: Send + Sync + 'static> Watch<T> {
     pub(super) fn new(value: NearValue<T>) -> Self {
@@ -53,7 +56,7 @@ impl<T: Send + Sync + 'static> Watch<T> {
 }
 
 impl<T> Stream for Watch<T> {
-    type Item = Result<Option<Arc<T>>, Error>;
+    type Item = Change<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.changes.as_mut().poll_next(cx)
@@ -87,12 +90,12 @@ enum Seen {
 
 impl<T: Send + Sync + 'static> Watcher<T> {
     /// The next change; `None` after shutdown.
-    async fn next(&mut self) -> Option<Result<Option<Arc<T>>, Error>> {
+    async fn next(&mut self) -> Option<Change<T>> {
         let stop = self.space.stop.clone();
         stop.run_until_cancelled(self.change()).await
     }
 
-    async fn change(&mut self) -> Result<Option<Arc<T>>, Error> {
+    async fn change(&mut self) -> Change<T> {
         loop {
             if let Some(until) = self.until {
                 let _ = tokio::time::timeout_at(until.into(), self.place.change()).await;
