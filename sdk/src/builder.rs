@@ -7,10 +7,11 @@ use futures_util::future::join_all;
 
 use crate::{
     client::{Client, HomeSettings, Inner, Keyspace},
-    config::{Config, KeyspaceConfig, Mode, defaults, is_keyspace_name, names},
+    config::{Config, KeyspaceConfig, Mode, NearConfig, defaults, is_keyspace_name, names},
     dial::{CredentialsProvider, Dialer, Provider, dialers},
     error::{Error, ErrorKind},
     homes::HomesConfig,
+    near::NearCaches,
     redis::{RedisRegion, RedisStore},
     resilience::RetryPolicy,
     routed::{Map, Plane, RoutedKeyspace, embedded_infos},
@@ -28,6 +29,7 @@ pub struct Builder {
     file: Option<PathBuf>,
     embedded: Option<Embedded>,
     routed: BTreeMap<String, RoutingConfig>,
+    near: BTreeMap<String, NearConfig>,
     local: Option<String>,
     credentials: Option<Provider>,
     links: Links,
@@ -90,6 +92,23 @@ impl Builder {
     /// ```
     pub fn routed(mut self, keyspace: impl Into<String>, routing: RoutingConfig) -> Self {
         self.routed.insert(keyspace.into(), routing);
+        self
+    }
+
+    /// Bounds the [near cache](crate::near) of a keyspace, in place of what is configured.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// use archipelago::{Client, Embedded, config::NearConfig};
+    ///
+    /// let regions = Embedded::builder().region("eu").build()?;
+    /// let small = NearConfig { max_bytes: 1 << 20, ..NearConfig::default() };
+    /// let client = Client::builder().embedded(&regions).near_cache("default", small).build().await?;
+    /// assert_eq!(client.near("default")?.counter("views").get().await?.as_deref(), Some(&0));
+    /// # client.shut_down().await; Ok(()) }
+    /// ```
+    pub fn near_cache(mut self, keyspace: impl Into<String>, config: NearConfig) -> Self {
+        self.near.insert(keyspace.into(), config);
         self
     }
 
@@ -172,6 +191,20 @@ impl Builder {
         Ok(())
     }
 
+    /// How the keyspaces' near caches are bounded, with those that were named in code.
+    fn set_near(&mut self, config: &Config) -> Result<(), Error> {
+        for (name, near) in &self.near {
+            let known = config.keyspaces.contains_key(name).then_some(()).ok_or("no such keyspace".to_owned());
+            known
+                .and_then(|()| near.check())
+                .map_err(|what| Error::new(ErrorKind::Config, format!("near_cache of {name:?}: {what}")))?;
+        }
+        for (name, keyspace) in &config.keyspaces {
+            self.near.entry(name.clone()).or_insert_with(|| keyspace.near_cache.clone());
+        }
+        Ok(())
+    }
+
     async fn build_embedded(mut self, embedded: &Embedded) -> Result<Client, Error> {
         let known: BTreeMap<String, ()> = embedded.regions().map(|region| (region.to_string(), ())).collect();
         let mut config = self.take_config()?.unwrap_or_else(|| Config {
@@ -179,6 +212,7 @@ impl Builder {
             ..Config::default()
         });
         self.add_routed(&mut config)?;
+        self.set_near(&config)?;
         let local = self.choose_local(config.local.as_deref(), &known)?;
         let (keyspaces, routed) = (of_mode(&config, Mode::ActiveActive), of_mode(&config, Mode::Routed));
         let plane =
@@ -209,6 +243,7 @@ impl Builder {
             }
         };
         self.add_routed(&mut config)?;
+        self.set_near(&config)?;
         let local = self.choose_local(config.local.as_deref(), &config.regions)?;
         let (active_active, routed) = (of_mode(&config, Mode::ActiveActive), of_mode(&config, Mode::Routed));
         let dialers = dialers(&config, self.credentials.as_ref()).await?;
@@ -321,9 +356,22 @@ impl Builder {
             Links::Leave => None,
         };
         let max_clock_skew = configs.values().map(|config| config.max_clock_skew).min().unwrap_or_default();
+        let near = NearCaches::new(self.near, self.embedded);
         let Routed { plane, keyspaces: routed } = routed;
-        let inner =
-            Inner { local, default, plane, routed, keyspaces, islands, regions, missing, max_clock_skew, sync, homes };
+        let inner = Inner {
+            local,
+            default,
+            plane,
+            routed,
+            keyspaces,
+            islands,
+            regions,
+            missing,
+            max_clock_skew,
+            sync,
+            homes,
+            near,
+        };
         Ok(Client { inner: Arc::new(inner), session: None })
     }
 }

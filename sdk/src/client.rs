@@ -6,6 +6,8 @@ use archipelago_engine::{Key, Kind, RegionId};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::join_all, stream};
 
+#[cfg(feature = "homes")]
+use crate::homes::{Homes, Registry};
 use crate::{
     builder::Builder,
     config::names,
@@ -14,17 +16,14 @@ use crate::{
     handles::{Batch, Handle, Home, constructors},
     homes::{HomeResolver, TrustedProxies},
     inspect::{Report, inspect},
-    redis::RedisRegion,
+    near::{Ground, Near, NearCaches},
+    redis::{RedisRegion, RedisStore},
     routed::{Connection, Event, NodeReport, Plane, RoutedKeyspace, Subscribe},
+    routing::config::PolicyName,
     sessions::Session,
     store::Store,
     strength::{ReadStrength, Repairs, Strengths, WriteStrength},
     sync::{self, Islands, SkewReport, Sync},
-};
-#[cfg(feature = "homes")]
-use crate::{
-    homes::{Homes, Registry},
-    routing::config::PolicyName,
 };
 
 /// A client of all regions, with one of them local. Cheap to clone.
@@ -69,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) max_clock_skew: Duration,
     pub(crate) sync: Option<Sync>,
     pub(crate) homes: Option<HomeSettings>,
+    pub(crate) near: NearCaches,
 }
 
 /// What the configuration says about homes.
@@ -182,6 +182,39 @@ impl Client {
     /// An unknown keyspace is an error of [`Subscribe::start`].
     pub fn subscribe(&self, keyspace: &str) -> Subscribe {
         Subscribe::new(self.routed(keyspace))
+    }
+
+    /// The near cache of a keyspace of either plane: values held in this process until they change; see
+    /// [`near`](crate::near). `near_cache` in the configuration, or [`Builder::near_cache`], bounds it. It connects when the
+    /// first value is made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for an unknown name, and for a routed keyspace whose policy has a region for each key (`home-region`,
+    /// `key-owner`): no one server could tell what changes.
+    pub fn near(&self, keyspace: &str) -> Result<Near, Error> {
+        self.inner.near.near(keyspace, || {
+            if let Some(routed) = self.inner.routed.get(keyspace) {
+                return match routed.routing.policy {
+                    PolicyName::RegionalPrimary | PolicyName::Nearest | PolicyName::Pinned => {
+                        Ok(Ground::Routed(Connection::new(routed.clone())))
+                    }
+                    PolicyName::HomeRegion | PolicyName::KeyOwner => Err(Error::new(
+                        ErrorKind::Config,
+                        format!("keyspaces.{keyspace}.routing.policy: a near cache needs one region for all keys"),
+                    )),
+                };
+            }
+            let known = self.inner.keyspaces.get(keyspace);
+            let store = known.map(|known| known.store.clone()).ok_or_else(|| {
+                Error::new(ErrorKind::Config, unknown_keyspace(keyspace, "active-active", &self.inner.keyspaces))
+            })?;
+            Ok(match self.inner.regions.iter().find(|region| *region.id() == self.inner.local) {
+                Some(region) => {
+                    Ground::Region { store: RedisStore::new(region.clone(), keyspace), region: region.clone() }
+                }
+                None => Ground::Embedded { store },
+            })
+        })
     }
 
     fn routed(&self, keyspace: &str) -> Result<Arc<RoutedKeyspace>, Error> {
@@ -375,6 +408,7 @@ impl Client {
     ///
     /// Handles that are still around answer [`ErrorKind::Unavailable`] from then on, on Redis regions.
     pub async fn shut_down(&self) {
+        self.inner.near.shut_down().await;
         if let Some(sync) = &self.inner.sync {
             sync.shut_down().await;
         }

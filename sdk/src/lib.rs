@@ -61,6 +61,7 @@ mod handles;
 pub mod homes;
 mod inspect;
 mod keyspace;
+pub mod near;
 pub mod promotion;
 mod redis;
 pub mod resilience;

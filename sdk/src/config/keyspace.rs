@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use super::{defaults, millis, names};
+use super::{NearConfig, defaults, millis, names};
 use crate::{
     error::{Error, ErrorKind},
     routing::RoutingConfig,
@@ -56,6 +56,9 @@ pub struct KeyspaceConfig {
     /// How sessions read their own writes, in mode `routed`: `token` (default) or `tag`.
     #[serde(default)]
     pub session: Option<SessionKind>,
+    /// The near cache, for whoever asks for one with [`Client::near`](crate::Client::near).
+    #[serde(default)]
+    pub near_cache: NearConfig,
 }
 
 /// On which plane a keyspace lives.
@@ -95,6 +98,7 @@ impl Default for KeyspaceConfig {
             deadline: defaults::DEADLINE,
             routing: None,
             session: None,
+            near_cache: NearConfig::default(),
         }
     }
 }
@@ -148,6 +152,7 @@ impl KeyspaceConfig {
         if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&self.deadline) {
             return Err(format!("deadline_ms: expected 1 to 3600000, found {}", self.deadline.as_millis()));
         }
+        self.near_cache.check().map_err(|what| format!("near_cache.{what}"))?;
         if self.mode == Mode::ActiveActive && self.routing.is_some() {
             return Err("routing: only for mode = \"routed\"; every region of an active-active keyspace writes".into());
         }

@@ -1,6 +1,7 @@
 //! Configuration: plain structs, their defaults, the file format, and one validation.
 
 mod keyspace;
+mod near;
 mod region;
 mod routed;
 mod sentinel;
@@ -16,6 +17,7 @@ use self::text::{address_of, place_of, without_values};
 pub(crate) use self::text::{is_keyspace_name, is_tls, names, without_credentials};
 pub use self::{
     keyspace::{HistoryCheck, KeyspaceConfig, Mode},
+    near::NearConfig,
     region::RegionConfig,
     routed::{Failover, Fenced, RoutedConfig},
     sentinel::SentinelConfig,
@@ -61,6 +63,10 @@ pub mod defaults {
     pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
     /// How long after its expiry a key's cells are cleared.
     pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+    /// What a keyspace's near cache may take in this process.
+    pub const NEAR_BYTES: u64 = 64 << 20;
+    /// How long a value of a near cache is believed without being asked for again.
+    pub const NEAR_TTL: Duration = Duration::from_secs(10);
     /// How long a link's lease lasts without renewal: about how long a takeover takes.
     pub const LEASE: Duration = Duration::from_secs(5);
     /// Cells in one join. Larger batches block the server longer and are slower.

@@ -33,6 +33,7 @@ use crate::routing::{Location, RegionInfo};
 /// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
 /// | sessions, and reads and writes of several regions there | `+multi +exec` |
 /// | writes there that wait for replicas | `+wait` |
+/// | near caches; without, they hold values for a time | what the keyspace needs, and `+hello +client\|tracking +role +get +pttl` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, ConnectionInfo, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, ConnectionInfo, ProtocolVersion, aio::MultiplexedConnection};
 use tokio::sync::watch;
 
 use super::{
@@ -128,7 +128,24 @@ impl Server {
         &self,
         config: &AsyncConnectionConfig,
     ) -> Result<(Opened, Option<Driver>), DialError> {
+        self.share(self.info().await?, config).await
+    }
+
+    /// The same by the newer protocol, in which the server may say something unasked: `config` says to whom.
+    pub(crate) async fn open_tracked(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(Opened, Option<Driver>), DialError> {
         let info = self.info().await?;
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        self.share(info.set_redis_settings(settings), config).await
+    }
+
+    async fn share(
+        &self,
+        info: ConnectionInfo,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(Opened, Option<Driver>), DialError> {
         let (at, user) = (Address::of(&info), user_of(info.redis_settings()));
         let (connection, driver) = self.dialer.open_shared(&info, config).await?;
         Ok((Opened { connection, at, user }, driver))

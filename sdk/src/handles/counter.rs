@@ -62,7 +62,7 @@ pub(super) fn addition(member: Bytes, amount: i64) -> Mutation {
     Mutation::Add { member, amount: Amount::Integer(amount) }
 }
 
-pub(super) fn integer_from(value: &Bytes) -> Result<i64, Error> {
+pub(crate) fn integer_from(value: &Bytes) -> Result<i64, Error> {
     let text = std::str::from_utf8(value).ok();
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| Error::new(ErrorKind::Serialization, "the value is no integer"))

@@ -5,7 +5,7 @@ use archipelago_engine::Mutation;
 use super::{Handle, common_methods, optional};
 use crate::{
     error::{Error, ErrorKind},
-    store::Query,
+    store::{Query, Reply},
 };
 
 /// On, off or unset. Of concurrent writes *on* wins in an enable-wins flag, *off* in a disable-wins flag: which side must
@@ -65,12 +65,7 @@ impl Flag {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
     pub async fn get(&self) -> Result<Option<bool>, Error> {
-        match optional(self.handle.read(Query::Value).await?)?.as_deref() {
-            None => Ok(None),
-            Some(b"1") => Ok(Some(true)),
-            Some(b"0") => Ok(Some(false)),
-            Some(_) => Err(Error::new(ErrorKind::Serialization, "the value is no flag")),
-        }
+        on_or_off(self.handle.read(Query::Value).await?)
     }
 
     /// Whether it is on. Unset is off.
@@ -79,6 +74,16 @@ impl Flag {
     /// [`Error`]; see [`ErrorKind`].
     pub async fn is_on(&self) -> Result<bool, Error> {
         Ok(self.get().await? == Some(true))
+    }
+}
+
+/// What a flag's value says.
+pub(crate) fn on_or_off(reply: Reply) -> Result<Option<bool>, Error> {
+    match optional(reply)?.as_deref() {
+        None => Ok(None),
+        Some(b"1") => Ok(Some(true)),
+        Some(b"0") => Ok(Some(false)),
+        Some(_) => Err(Error::new(ErrorKind::Serialization, "the value is no flag")),
     }
 }
 

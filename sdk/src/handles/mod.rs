@@ -24,7 +24,6 @@ use std::time::Duration;
 use archipelago_engine::{Expiry, Key, KeyState, Kind, Mutation, Outcome, Version};
 use bytes::Bytes;
 
-pub(crate) use self::constructors::constructors;
 pub use self::{
     batch::Batch,
     best::BestScores,
@@ -40,6 +39,7 @@ pub use self::{
     siblings::Siblings,
     sorted_set::{ScoreRange, SortedSet},
 };
+pub(crate) use self::{constructors::constructors, counter::integer_from, flag::on_or_off};
 use crate::{
     client::Keyspace,
     error::{Error, ErrorKind},
@@ -164,7 +164,7 @@ pub(crate) fn array(reply: Reply) -> Result<Vec<Reply>, Error> {
     }
 }
 
-fn pairs(reply: Reply) -> Result<Vec<(Bytes, Bytes)>, Error> {
+pub(crate) fn pairs(reply: Reply) -> Result<Vec<(Bytes, Bytes)>, Error> {
     let mut replies = array(reply)?.into_iter();
     let mut out = Vec::with_capacity(replies.len() / 2);
     while let (Some(first), Some(second)) = (replies.next(), replies.next()) {
@@ -173,7 +173,7 @@ fn pairs(reply: Reply) -> Result<Vec<(Bytes, Bytes)>, Error> {
     Ok(out)
 }
 
-fn number(bytes: &Bytes) -> Result<f64, Error> {
+pub(crate) fn number(bytes: &Bytes) -> Result<f64, Error> {
     let text = std::str::from_utf8(bytes).ok();
     text.and_then(|text| text.parse().ok()).ok_or_else(|| Error::new(ErrorKind::Protocol, "a score is no number"))
 }

@@ -44,6 +44,7 @@ pub(crate) struct RedisRegion {
     dialer: Dialer,
     /// Made at the first durable write.
     durable: OnceLock<Result<Durable, String>>,
+    server: Server,
     lines: Vec<Line>,
     turn: AtomicUsize,
     /// Beside `stop`, whose own question takes a lock: every call asks.
@@ -126,6 +127,7 @@ impl RedisRegion {
             blocking,
             dialer: dialer.clone(),
             durable: OnceLock::new(),
+            server,
             lines,
             turn: AtomicUsize::new(0),
             is_shut_down: AtomicBool::new(false),
@@ -137,6 +139,16 @@ impl RedisRegion {
     /// Which region it is.
     pub(crate) const fn id(&self) -> &RegionId {
         &self.id
+    }
+
+    /// Its primary.
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// How long an answer may take.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.config.response_timeout
     }
 
     /// Waits for the first connection, or for the first failure.

@@ -64,7 +64,6 @@ pub(crate) struct RoutedKeyspace {
     /// How sessions read their own writes, unless they say so themselves.
     session: SessionKind,
     /// As it was configured; the profile may have another policy by now.
-    #[cfg_attr(not(feature = "homes"), allow(dead_code, reason = "homes go by it"))]
     pub(crate) routing: RoutingConfig,
 }
 

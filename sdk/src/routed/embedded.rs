@@ -10,7 +10,7 @@
 //! - A crash ends connections; what was under way may have been done. A cut network swallows requests or answers, and the
 //!   caller's deadline ends the wait.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Weak, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -24,7 +24,7 @@ use crate::{
     dial::DialError,
     exec::{ExecReply, Interpreter},
     routing::Role,
-    store::embedded::{Connection, EmbeddedNode, Lineage},
+    store::embedded::{Connection, EmbeddedNode, Lineage, Listener},
 };
 
 /// Redis's own text, so that it is classified as such.
@@ -54,6 +54,11 @@ impl EmbeddedServer {
     pub(super) fn new(node: EmbeddedNode) -> Self {
         let interpreter = Interpreter::new(node.store());
         Self { node, interpreter }
+    }
+
+    /// Lets somebody hear of every key that changes there.
+    pub(crate) fn listen(&self, listener: Weak<dyn Listener>) {
+        self.node.listen(listener);
     }
 
     /// Connects to the process that serves at present, and measures a round trip.

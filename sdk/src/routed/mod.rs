@@ -33,6 +33,7 @@ mod slots;
 mod subscription;
 mod tags;
 mod traces;
+mod tracked;
 mod values;
 mod watcher;
 
@@ -49,8 +50,9 @@ pub use self::{
 };
 pub(crate) use self::{
     connection::RoutedKeyspace,
-    endpoint::Seen,
+    endpoint::{ConnectError, Endpoint, Seen},
     link::{Answer, Link, Work},
     map::{Map, embedded_infos},
     plane::Plane,
+    role::role_of,
 };

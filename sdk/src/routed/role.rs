@@ -10,7 +10,7 @@ use crate::routing::Role;
 ///
 /// # Errors
 /// NOPERM when neither is allowed.
-pub(super) async fn role_of(link: &mut Link) -> Result<Option<Role>, RedisError> {
+pub(crate) async fn role_of(link: &mut Link) -> Result<Option<Role>, RedisError> {
     let name = match link.send_one(&redis::cmd("ROLE")).await {
         Ok(Value::Array(parts)) => match parts.first() {
             Some(Value::BulkString(name)) => String::from_utf8_lossy(name).into_owned(),

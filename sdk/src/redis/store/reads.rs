@@ -13,6 +13,12 @@ use super::{
 use crate::store::{Query, Read, Reply, StoreError};
 
 impl RedisStore {
+    /// The command of a read, and the one that asks how long its key still lives, for a connection of somebody else's.
+    pub(crate) fn commands(&self, read: &Read) -> Result<(Cmd, Cmd), StoreError> {
+        let lifetime = Read { key: read.key.clone(), query: Query::TimeToLive };
+        Ok((self.read_command(read)?, self.read_command(&lifetime)?))
+    }
+
     pub(super) async fn read_one(&self, read: &Read) -> Result<Reply, StoreError> {
         let cmd = self.read_command(read)?;
         reply(self.call(&cmd).await?)

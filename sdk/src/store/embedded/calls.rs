@@ -195,6 +195,7 @@ impl EmbeddedStore {
             Refusal::Stale(stale) => StoreError::Stale(stale.to_string()),
             Refusal::Mutation(error) => StoreError::Refused(error),
         })?;
+        self.tell([&write.key]);
         if *self.keyspace == *PLAIN {
             state.drop_log(&slot);
             state.unsent.push(Change::Write {
@@ -205,6 +206,11 @@ impl EmbeddedStore {
             });
         }
         Ok(outcome)
+    }
+
+    /// Within the region's lock: who gives up on the way back must not take the news along.
+    pub(super) fn tell<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) {
+        self.region.listeners.changed(&self.keyspace, keys);
     }
 
     pub(super) fn read_at(&self, state: &mut State, now: Version, read: &Read) -> Result<Reply, StoreError> {

@@ -7,6 +7,7 @@ mod builder;
 mod calls;
 mod clock;
 mod lineage;
+mod listeners;
 mod network;
 mod node;
 mod reads;
@@ -14,12 +15,16 @@ mod region;
 mod replica;
 mod store;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use archipelago_engine::{RegionId, Version};
 
 pub use self::{builder::EmbeddedBuilder, region::Backup};
-pub(crate) use self::{calls::Connection, lineage::Lineage, node::EmbeddedNode, reads::answer};
+pub(crate) use self::{calls::Connection, lineage::Lineage, listeners::Listener, node::EmbeddedNode, reads::answer};
 use self::{
     calls::EmbeddedStore,
     clock::Clock,
@@ -102,6 +107,12 @@ impl World {
         }
     }
 
+    /// Who listens hears that nothing is as it was: time jumped, data were replaced, or connections broke.
+    fn unsettle(&self) {
+        self.regions.values().for_each(|region| region.listeners.all_changed());
+        self.replicas.iter().for_each(|replica| replica.copy.listeners.all_changed());
+    }
+
     /// Before anything changes about who reaches whom: what has arrived by now has arrived.
     fn settle(&self) {
         self.replicas.iter().for_each(|replica| self.catch_up(replica));
@@ -162,6 +173,12 @@ impl Embedded {
         self.world.weights.get(region).copied().unwrap_or(defaults::WEIGHT)
     }
 
+    /// Lets somebody hear of every key that changes in a region.
+    pub(crate) fn listen(&self, region: &RegionId, listener: Weak<dyn Listener>) -> Result<(), Error> {
+        self.region(region.as_str())?.listeners.add(listener);
+        Ok(())
+    }
+
     /// Every server: each region's primary, then its replicas by the region they stand in, as an app server in the region
     /// `vantage` sees them.
     pub(crate) fn nodes(&self, vantage: &RegionId) -> Vec<EmbeddedNode> {
@@ -198,6 +215,7 @@ impl Embedded {
     /// Moves every region's clock forward, a manual one or the machine's as the regions see it.
     pub fn advance(&self, by: Duration) {
         self.world.clock.advance(by);
+        self.world.unsettle();
     }
 
     /// What a region's clock says.
@@ -215,6 +233,7 @@ impl Embedded {
     /// Of kind [`ErrorKind::Config`] for an unknown region.
     pub fn set_clock_skew(&self, region: &str, micros: i64) -> Result<(), Error> {
         self.region(region)?.state().skew = micros;
+        self.world.unsettle();
         Ok(())
     }
 
@@ -244,6 +263,7 @@ impl Embedded {
         self.world.settle();
         self.world.network.cut(&from.id, &to.id);
         to.news.notify_waiters();
+        self.world.unsettle();
         Ok(())
     }
 
@@ -280,6 +300,7 @@ impl Embedded {
     pub fn heal(&self) {
         self.world.settle();
         self.world.network.heal();
+        self.world.unsettle();
     }
 
     /// Takes a region down, with the replicas that stand in it; calls under way get no answer. Its data stays, as that of a
@@ -294,6 +315,7 @@ impl Embedded {
             process.state().up = false;
         }
         region.news.notify_waiters();
+        self.world.unsettle();
         Ok(())
     }
 
@@ -313,6 +335,7 @@ impl Embedded {
         }
         region.state().lineage.go_on_as(&history);
         region.news.notify_waiters();
+        self.world.unsettle();
         Ok(())
     }
 
@@ -345,6 +368,7 @@ impl Embedded {
         drop(state);
         self.world.publish(region, vec![Change::Data(Arc::new(backup.data.clone()))]);
         region.news.notify_waiters();
+        self.world.unsettle();
         Ok(())
     }
 
@@ -358,6 +382,7 @@ impl Embedded {
         region.state().data = Data::default();
         self.world.publish(region, vec![Change::Data(Arc::default())]);
         region.news.notify_waiters();
+        self.world.unsettle();
         Ok(())
     }
 

@@ -1,7 +1,11 @@
 //! One server of an embedded region, below the command interpreter: connections that break or hang as on a real network,
 //! and one command after the other.
 
-use std::{fmt, future, io, sync::Arc, time::Duration};
+use std::{
+    fmt, future, io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use archipelago_engine::RegionId;
 
@@ -9,6 +13,7 @@ use super::{
     World,
     calls::{Connection, EmbeddedStore},
     lineage::Lineage,
+    listeners::Listener,
     region::Region,
     replica::Replica,
 };
@@ -59,6 +64,11 @@ impl EmbeddedNode {
     /// Its plain keys, for work that [`EmbeddedNode::call`] runs. No call of it waits.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         Arc::new(EmbeddedStore::within(self.world.clone(), self.server.clone()))
+    }
+
+    /// Lets somebody hear of every key that changes here. A replica catches up when it is asked for something.
+    pub(crate) fn listen(&self, listener: Weak<dyn Listener>) {
+        self.server.listeners.add(listener);
     }
 
     /// How far behind its primary it is at most; a primary never is.

@@ -9,7 +9,7 @@ use std::{
 use archipelago_engine::{Cursor, Incarnation, Partition, Refusal, RegionId, ResyncError, Stale, Version};
 use tokio::sync::Notify;
 
-use super::{lineage::Lineage, replica::Change};
+use super::{lineage::Lineage, listeners::Listeners, replica::Change};
 
 /// One region.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Region {
     pub(super) id: RegionId,
     /// Told of everything a waiter may want to look at again: log entries, crashes, cuts.
     pub(super) news: Notify,
+    /// Told of every key that changes.
+    pub(super) listeners: Listeners,
     /// Held while a plain command runs, or a transaction of them: a server runs one after the other.
     serving: Mutex<()>,
     state: Mutex<State>,
@@ -77,7 +79,8 @@ impl Region {
         let history = fresh_history()?;
         let (data, unsent, lineage) = (Data::default(), Vec::new(), Lineage::new(&history));
         let state = State { id: id.clone(), up: true, starts: 1, history, skew: 0, data, unsent, lineage };
-        Ok(Self { id, news: Notify::new(), serving: Mutex::new(()), state: Mutex::new(state) })
+        let (news, listeners) = (Notify::new(), Listeners::default());
+        Ok(Self { id, news, listeners, serving: Mutex::new(()), state: Mutex::new(state) })
     }
 
     /// The right to run a plain command.

@@ -95,8 +95,12 @@ impl Replica {
                     // What the primary did cannot be refused here: the data are the same.
                     let _ = state.step(slot, *at, |partition, history| partition.mutate(history, *at, key, mutation));
                     state.drop_log(slot);
+                    self.copy.listeners.changed(&slot.0, [key]);
                 }
-                Change::Data(data) => state.data = Data::clone(data),
+                Change::Data(data) => {
+                    state.data = Data::clone(data);
+                    self.copy.listeners.all_changed();
+                }
             }
         }
         state.lineage = sent.lineage;

@@ -124,7 +124,12 @@ impl Store for EmbeddedStore {
 
     async fn join(&self, partition: u16, batch: &Batch) -> Result<JoinReply, StoreError> {
         let skew = micros(defaults::MAX_CLOCK_SKEW);
-        self.stale_step(partition, |partition, history, now| partition.join(history, now, skew, batch)).await
+        self.stale_step(partition, |partition, history, now| {
+            let joined = partition.join(history, now, skew, batch);
+            self.tell(batch.deltas.iter().map(|delta| &delta.key));
+            joined
+        })
+        .await
     }
 
     async fn aside(&self, partition: u16, origin: &Origin) -> Result<Vec<SetAside>, StoreError> {
@@ -139,7 +144,12 @@ impl Store for EmbeddedStore {
         id: Version,
         delta: Option<&Delta>,
     ) -> Result<(), StoreError> {
-        self.stale_step(partition, |partition, history, _| partition.recover(history, origin, id, delta)).await
+        self.stale_step(partition, |partition, history, _| {
+            let recovered = partition.recover(history, origin, id, delta);
+            self.tell(delta.map(|delta| &delta.key));
+            recovered
+        })
+        .await
     }
 
     async fn begin_resync(
@@ -165,7 +175,13 @@ impl Store for EmbeddedStore {
     }
 
     async fn apply_slice(&self, partition: u16, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncFailure> {
-        self.resync_step(partition, |partition, history| partition.apply_slice(history, plan, slice)).await
+        self.resync_step(partition, |partition, history| {
+            let applied = partition.apply_slice(history, plan, slice);
+            // A slice also says what the sender lacks, without naming it.
+            self.region.listeners.all_changed();
+            applied
+        })
+        .await
     }
 
     async fn complete_resync(&self, partition: u16, plan: &ResyncPlan) -> Result<(), ResyncFailure> {

@@ -1,0 +1,89 @@
+//! What a hit of the near cache costs, beside a bare `moka` get of the same value by the same key, in one run on one core.
+//!
+//! NUMBERS
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark has no API, and stops at what it does not expect"
+)]
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use archipelago::{Client, Embedded, config::NearConfig};
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+/// Keys that are read in turn.
+const KEYS: usize = 1_000;
+
+/// Reads of one sample: reading the clock costs as much as one.
+const BATCH: usize = 100;
+
+/// Samples of one side before it is the other's turn.
+const SAMPLES: usize = 2_000;
+
+const ROUNDS: usize = 20;
+
+/// Nanoseconds for each read.
+fn measure(samples: &mut Vec<f64>, mut read: impl FnMut(usize)) {
+    let mut at = 0;
+    for _ in 0..SAMPLES {
+        let began = Instant::now();
+        for _ in 0..BATCH {
+            read(at);
+            at = (at + 1) % KEYS;
+        }
+        samples.push(began.elapsed().as_nanos() as f64 / BATCH as f64);
+    }
+}
+
+fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let regions = Embedded::builder().region("eu").build().unwrap();
+    let hour = NearConfig { ttl: Duration::from_secs(3600), ..NearConfig::default() };
+    let client = Client::builder().embedded(&regions).near_cache("default", hour).build().await.unwrap();
+    let near = client.near("default").unwrap();
+    let bare = moka::sync::Cache::builder()
+        .max_capacity(64 << 20)
+        .weigher(|key: &Bytes, value: &Arc<String>| u32::try_from(key.len() + value.len()).unwrap())
+        .time_to_live(Duration::from_secs(3600))
+        .build();
+    let (mut values, mut keys) = (Vec::new(), Vec::new());
+    for n in 0..KEYS {
+        let (name, text) = (format!("user:{n}:profile"), format!("{n:0>100}"));
+        client.register::<String>(name.clone()).set(&text).await.unwrap();
+        let value = near.register::<String>(name.clone());
+        value.get().await.unwrap();
+        values.push(value);
+        let key = Bytes::from(format!("{{default:{}}}:string:{name}", n % 16));
+        bare.insert(key.clone(), Arc::new(text));
+        keys.push(key);
+    }
+    let (mut by_moka, mut by_cached, mut by_get) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        measure(&mut by_moka, |n| drop(black_box(bare.get(&keys[n]).unwrap())));
+        measure(&mut by_cached, |n| drop(black_box(values[n].cached().unwrap())));
+        measure(&mut by_get, |n| drop(black_box(values[n].get().now_or_never().unwrap().unwrap())));
+    }
+    let stats = near.stats();
+    assert_eq!(stats.misses, KEYS as u64, "only the first read of each key went to the region");
+    let moka = median(&mut by_moka);
+    println!("{:<22} {moka:>6.0} ns p50   {:>5.1} million/s", "moka get", 1e3 / moka);
+    for (name, samples) in [("near cached()", &mut by_cached), ("near get().await", &mut by_get)] {
+        let near = median(samples);
+        println!("{name:<22} {near:>6.0} ns p50   {:>5.1} million/s   {:.2} of moka's", 1e3 / near, near / moka);
+    }
+    client.shut_down().await;
+}
