@@ -83,9 +83,9 @@ fn controls() -> Markup {
 fn lines() -> Markup {
     html! {
         svg #lines viewBox="0 0 1240 620" preserveAspectRatio="none" aria-hidden="true" {
-            path data-pair="0" d="M 250 250 C 330 120, 430 90, 540 130";
-            path data-pair="1" d="M 150 330 C 300 620, 940 620, 1090 330";
-            path data-pair="2" d="M 700 130 C 810 90, 910 120, 990 250";
+            path data-pair="0" d="M 110 280 C 110 120, 230 90, 490 90";
+            path data-pair="1" d="M 290 470 C 420 570, 820 570, 950 470";
+            path data-pair="2" d="M 750 90 C 1010 90, 1130 120, 1130 280";
         }
     }
 }

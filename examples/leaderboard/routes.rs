@@ -9,10 +9,11 @@ use axum::{
     middleware::{Next, from_fn},
     response::{
         Html, IntoResponse, Response,
-        sse::{KeepAlive, Sse},
+        sse::{Event, KeepAlive, Sse},
     },
     routing::{get, post},
 };
+use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -98,7 +99,8 @@ async fn board(State(hub): State<Arc<Hub>>, Asking(asked): Asking<Asked>) -> Res
 
 /// What all regions show, live.
 async fn events(State(hub): State<Arc<Hub>>, Asking(asked): Asking<Asked>) -> Result<impl IntoResponse, Failure> {
-    Ok(Sse::new(hub.events(&asked.view()?)?).keep_alive(KeepAlive::default()))
+    let changes = hub.watch(&asked.view()?)?;
+    Ok(Sse::new(changes.map(|change| Event::default().json_data(change))).keep_alive(KeepAlive::default()))
 }
 
 #[derive(Deserialize)]

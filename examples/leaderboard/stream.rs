@@ -4,12 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use axum::response::sse::Event;
 use futures_util::{Stream, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -19,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     boards::{View, look},
-    changes::{Answer, Picture},
+    changes::{Answer, Change, Picture},
     failure::Failure,
     links::{LinkState, Positions},
     regions::{Region, World},
@@ -100,16 +98,13 @@ impl Hub {
         self.tasks.wait().await;
     }
 
-    /// What a viewer is sent, until they go or the hub stops.
+    /// What a viewer is told, until they go or the hub stops.
     ///
     /// # Errors
     /// When there are too many viewers, or too many different pages are looked at.
-    pub fn events(&self, view: &View) -> Result<impl Stream<Item = Result<Event, Infallible>> + use<>, Failure> {
+    pub fn watch(&self, view: &View) -> Result<impl Stream<Item = Change> + use<>, Failure> {
         let viewer = self.viewer(view)?;
-        Ok(stream::unfold(viewer, |mut viewer| async move {
-            let data = viewer.next().await?;
-            Some((Ok(Event::default().data(data)), viewer))
-        }))
+        Ok(stream::unfold(viewer, |mut viewer| async move { Some((viewer.next().await?, viewer)) }))
     }
 
     fn viewer(&self, view: &View) -> Result<Viewer, Failure> {
@@ -144,15 +139,14 @@ struct Viewer {
 
 impl Viewer {
     /// The next change, as soon as there is one; `None` at the end. Asked only when the line has room.
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Change> {
         loop {
             self.stop.run_until_cancelled(self.pace.tick()).await?;
             let answers: Vec<_> = self.answers.iter().map(|answers| answers.borrow().clone()).collect();
             let change = self.picture.change(&answers, &self.links.borrow());
             if !change.is_empty() {
                 self.picture.apply(&change);
-                // Numbers and texts: there is nothing that JSON has not.
-                return serde_json::to_string(&change).ok();
+                return Some(change);
             }
         }
     }
