@@ -39,7 +39,7 @@ pub fn page(world: &World) -> Html<String> {
                 main #stage data-page=(PAGE) {
                     (lines())
                     @for (at, name) in names.iter().enumerate() { (card(at, name, world.can_break())) }
-                    @for (at, (a, b)) in pairs(&names).into_iter().enumerate() { (link(at, a, b, world)) }
+                    @for (at, [a, b]) in pairs(&names).into_iter().enumerate() { (link(at, a, b, world)) }
                 }
                 footer {
                     p { "Cut one link, and after some seconds its writes go round by the third region. Cut both links of a region, or "
@@ -52,10 +52,13 @@ pub fn page(world: &World) -> Html<String> {
     Html(page.into_string())
 }
 
+/// An end of a link: a region's position and name.
+type End<'n> = (usize, &'n str);
+
 /// Each pair of regions once.
-fn pairs<'n>(names: &[&'n str]) -> Vec<((usize, &'n str), (usize, &'n str))> {
+fn pairs<'n>(names: &[&'n str]) -> Vec<[End<'n>; 2]> {
     let numbered = || names.iter().copied().enumerate();
-    numbered().flat_map(|a| numbered().filter(move |b| a.0 < b.0).map(move |b| (a, b))).collect()
+    numbered().flat_map(|a| numbered().filter(move |b| a.0 < b.0).map(move |b| [a, b])).collect()
 }
 
 fn controls() -> Markup {
@@ -83,9 +86,9 @@ fn controls() -> Markup {
 fn lines() -> Markup {
     html! {
         svg #lines viewBox="0 0 1240 620" preserveAspectRatio="none" aria-hidden="true" {
-            path data-pair="0" d="M 110 280 C 110 120, 230 90, 490 90";
-            path data-pair="1" d="M 290 470 C 420 570, 820 570, 950 470";
-            path data-pair="2" d="M 750 90 C 1010 90, 1130 120, 1130 280";
+            path data-pair="0" d="M 110 280 C 110 120, 230 90, 490 90" {}
+            path data-pair="1" d="M 290 470 C 420 570, 820 570, 950 470" {}
+            path data-pair="2" d="M 750 90 C 1010 90, 1130 120, 1130 280" {}
         }
     }
 }
@@ -111,7 +114,7 @@ fn card(at: usize, name: &str, can_break: bool) -> Markup {
     }
 }
 
-fn link(pair: usize, a: (usize, &str), b: (usize, &str), world: &World) -> Markup {
+fn link(pair: usize, a: End<'_>, b: End<'_>, world: &World) -> Markup {
     let order: Vec<links::Link> = links::all(world.regions.len()).collect();
     let number = |from, to| order.iter().position(|link| link.from == from && link.to == to).unwrap_or_default();
     html! {

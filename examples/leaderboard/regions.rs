@@ -117,10 +117,11 @@ impl World {
     pub fn set_fate(&self, name: &str, fate: Fate) -> Result<(), Failure> {
         let region = self.region(name)?;
         let embedded = self.breakable()?;
-        Ok(match fate {
+        match fate {
             Fate::Kill => embedded.crash(&region.name)?,
             Fate::Restart => embedded.restart(&region.name)?,
-        })
+        }
+        Ok(())
     }
 
     /// Ends the background work of every client.

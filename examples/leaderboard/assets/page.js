@@ -48,8 +48,10 @@ function draw(region, changed) {
     fate.dataset.fate = down ? "restart" : "kill";
     fate.textContent = down ? "Restart" : "Kill";
   }
+  const table = find("table", card);
+  table.dataset.note = down && !seen?.lines ? down : "";
   if (!seen) return;
-  find("table", card).dataset.note = seen.absent ? `${look.around} has no points here yet` : seen.lines ? "" : "Nobody here";
+  if (!down) table.dataset.note = seen.absent ? `${look.around} has no points here yet` : seen.lines ? "" : "Nobody here";
   [...find("tbody", card).rows].forEach((row, line) => {
     const [rank, player, points] = row.cells;
     const [name, score] = (line < seen.lines && seen.rows[line]) || ["", null];
@@ -84,7 +86,7 @@ function follow(change) {
 // Links.
 
 function behind({ queued, waiting }) {
-  if (queued === null) return "origin silent";
+  if (queued === null) return "nobody knows";
   if (queued === 0) return "in step";
   const time = waiting < 1000 ? `${waiting} ms` : `${(waiting / 1000).toFixed(1)} s`;
   return `${number(queued)} queued · ${time}`;
@@ -95,8 +97,8 @@ function drawLinks() {
     const link = links[Number(way.dataset.link)];
     if (!link) continue;
     way.classList.toggle("is-cut", link.cut);
-    way.classList.toggle("is-late", !link.cut && link.waiting > 1000);
-    find(".lag", way).textContent = (link.cut ? "cut · " : "") + behind(link);
+    way.classList.toggle("is-late", !link.cut && (link.queued === null || link.waiting > 1000));
+    find(".lag", way).textContent = behind(link);
     const button = find(".cut", way);
     if (!button) continue;
     button.textContent = link.cut ? "Heal" : "Cut";
