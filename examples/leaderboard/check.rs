@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     boards::{MAX_NAME, PAGE, clear},
-    changes::{Change, Picture},
+    changes::{Change, Picture, RegionChange},
     links::{self, Link},
     regions::World,
     serve,
@@ -77,11 +77,26 @@ impl Viewer {
             let late = |_| format!("waited for {what} for {PATIENCE:?}; at the end: {:#?}", self.picture);
             let event = next.map_err(late)??.ok_or_else(|| format!("the stream ended before {what}"))?;
             let change: Change = serde_json::from_str(&event)?;
-            assert!(!change.is_empty(), "an event without news");
+            assert!(is_all_news(&self.picture, &change), "told twice: {event}");
             self.picture.apply(&change);
         }
         Ok(&self.picture)
     }
+}
+
+/// Whether every line of a change differs from what a viewer has.
+fn is_all_news(picture: &Picture, change: &Change) -> bool {
+    let is_news = |change: &RegionChange| match change {
+        RegionChange::Down { region, down } => {
+            picture.regions.get(*region).and_then(|shown| shown.down.as_ref()) != Some(down)
+        }
+        RegionChange::Seen(change) => {
+            let before = picture.regions.get(change.region).and_then(|shown| shown.seen.as_ref());
+            let row = |line: usize| before.and_then(|seen| seen.rows.get(line));
+            change.rows.iter().all(|(line, player, score)| row(*line) != Some(&(player.clone(), *score)))
+        }
+    };
+    !change.is_empty() && change.regions.iter().all(is_news)
 }
 
 /// What a region shows of a player.
