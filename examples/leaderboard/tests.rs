@@ -9,13 +9,13 @@ use std::{
 
 use archipelago::testing::servers::{Options, Server};
 use archipelago_examples::Result;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
     boards::{Seen, View, play},
-    changes::{Answer, Picture},
+    changes::{Answer, Change, Picture},
     check,
     chromium::{Chromium, installed},
     links::LinkState,
@@ -29,8 +29,8 @@ async fn the_page_keeps_its_promises_on_embedded_regions() {
     check::all(World::embedded().await.unwrap()).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_keeps_its_promises_on_real_servers() {
+/// A world on three servers, in the order of its regions.
+async fn on_servers() -> (World, Vec<Server>) {
     let mut servers = Vec::new();
     let mut text = String::from("[keyspaces.default]\nmode = \"active-active\"\n");
     for name in ["ap", "eu", "us"] {
@@ -38,8 +38,59 @@ async fn the_page_keeps_its_promises_on_real_servers() {
         text += &format!("[regions.{name}]\nurl = \"{}\"\n", server.url());
         servers.push(server);
     }
-    check::all(World::configured(text.parse().unwrap()).await.unwrap()).await.unwrap();
+    (World::configured(text.parse().unwrap()).await.unwrap(), servers)
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_keeps_its_promises_on_real_servers() {
+    let (world, _servers) = on_servers().await;
+    check::all(world).await.unwrap();
+}
+
+/// Follows a stream until the picture is as it should be; says how many events that took.
+async fn follow(
+    changes: &mut (impl Stream<Item = Change> + Unpin),
+    picture: &mut Picture,
+    is_so: impl Fn(&Picture) -> bool,
+) -> usize {
+    let following = async {
+        let mut events = 0;
+        while !is_so(picture) {
+            picture.apply(&changes.next().await.unwrap());
+            events += 1;
+        }
+        events
+    };
+    tokio::time::timeout(PATIENCE, following).await.unwrap()
+}
+
+/// A server that accepts and does not answer, the worst of them: its board is shown as unreachable, the others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_holds_nobody_up() {
+    let (world, mut servers) = on_servers().await;
+    let world = Arc::new(world);
+    let hub = Hub::start(world.clone());
+    let mut viewer = Box::pin(hub.watch(&View::parse("sum", None, None).unwrap()).unwrap());
+    let mut picture = Picture::default();
+    let has = |picture: &Picture, region: usize, points: f64| {
+        let seen = picture.regions.get(region).and_then(|region| region.seen.as_ref());
+        seen.is_some_and(|seen| seen.rows == [("ada".to_owned(), points)])
+    };
+    let is_down = |picture: &Picture, region: usize| picture.regions[region].down.is_some();
+    play(&world.regions[0].client, "ada", 1.0).await.unwrap();
+    follow(&mut viewer, &mut picture, |picture| (0..3).all(|region| has(picture, region, 1.0))).await;
+    servers[2].pause().unwrap();
+    follow(&mut viewer, &mut picture, |picture| is_down(picture, 2)).await;
+    play(&world.regions[1].client, "ada", 1.0).await.unwrap();
+    follow(&mut viewer, &mut picture, |picture| (0..2).all(|region| has(picture, region, 2.0))).await;
+    assert!(is_down(&picture, 2) && has(&picture, 2, 1.0), "{picture:?}");
+    servers[2].resume().unwrap();
+    follow(&mut viewer, &mut picture, |picture| !is_down(picture, 2) && has(picture, 2, 2.0)).await;
+    hub.shut_down().await;
+    world.close().await;
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Any answers, drawn from this seed.
 struct Chance(fastrand::Rng);
@@ -117,10 +168,7 @@ async fn a_slow_viewer_gets_the_latest_alone() {
     let (mut picture, mut events) = (Picture::default(), 0);
     for round in 1..=5 {
         play(&world.regions[0].client, "ada", 1.0).await.unwrap();
-        while !shows(&picture, f64::from(round)) {
-            picture.apply(&quick.next().await.unwrap());
-            events += 1;
-        }
+        events += follow(&mut quick, &mut picture, |picture| shows(picture, f64::from(round))).await;
     }
     assert!(events >= 5, "{events}");
     let mut late = Picture::default();
@@ -351,7 +399,6 @@ async fn in_a_browser_markup_and_mistakes_are_inert_and_a_phone_will_do() -> Res
     page.browser.until(fits).await?;
     page.play(eu, "ada", "9").await?;
     page.until_agreed("ada", "9").await?;
-    // A stream that breaks is taken up again by the page.
     page.finish().await
 }
 
@@ -361,25 +408,19 @@ async fn many_changes_come_in_few_events() {
     let world = Arc::new(World::embedded().await.unwrap());
     let hub = Hub::start(world.clone());
     let mut viewer = Box::pin(hub.watch(&View::parse("sum", None, None).unwrap()).unwrap());
-    let (mut picture, mut events, began) = (Picture::default(), 0_u32, Instant::now());
+    let (mut picture, began) = (Picture::default(), Instant::now());
     let playing = async {
         for _ in 0..500 {
             play(&world.regions[0].client, "ada", 1.0).await.unwrap();
         }
     };
-    let watching = async {
-        let is_all = |picture: &Picture| {
-            let seen = |region: usize| picture.regions.get(region)?.seen.as_ref()?.rows.first().cloned();
-            (0..3).all(|region| seen(region) == Some(("ada".to_owned(), 500.0)))
-        };
-        while !is_all(&picture) {
-            picture.apply(&viewer.next().await.unwrap());
-            events += 1;
-        }
+    let is_all = |picture: &Picture| {
+        let seen = |region: usize| picture.regions.get(region)?.seen.as_ref()?.rows.first().cloned();
+        (0..3).all(|region| seen(region) == Some(("ada".to_owned(), 500.0)))
     };
-    tokio::join!(playing, watching);
+    let (events, ()) = tokio::join!(follow(&mut viewer, &mut picture, is_all), playing);
     let most = began.elapsed().as_millis() / Duration::from_millis(100).as_millis() + 2;
-    assert!(u128::from(events) <= most, "{events} events in {:?}", began.elapsed());
+    assert!(events as u128 <= most, "{events} events in {:?}", began.elapsed());
     hub.shut_down().await;
     world.close().await;
 }
