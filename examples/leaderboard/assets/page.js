@@ -41,7 +41,7 @@ function draw(region, changed) {
   const { seen, down } = shown[region];
   card.classList.toggle("down", Boolean(down));
   const state = find(".state", card);
-  state.textContent = down ? "unreachable" : `${number(seen.players)} players`;
+  state.textContent = down ? "unreachable" : `${number(seen.players)} ${seen.players === 1 ? "player" : "players"}`;
   state.title = down ?? "";
   const fate = find(".fate", card);
   if (fate) {
