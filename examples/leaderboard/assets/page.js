@@ -133,6 +133,8 @@ function watch() {
   events.onmessage = (event) => {
     const change = JSON.parse(event.data);
     for (const region of change.regions ?? []) follow(region);
+    const hasMore = ({ seen }) => seen?.players > (look.page + 1) * lines;
+    find("#next").disabled = look.around !== null || !shown.some(hasMore);
     for (const { link, ...state } of change.links ?? []) links[link] = state;
     if (change.links) drawLinks();
   };
@@ -140,7 +142,7 @@ function watch() {
     ? `${number(look.page * lines + 1)} – ${number((look.page + 1) * lines)}`
     : `around ${look.around}`;
   find("#previous").disabled = look.around !== null || look.page === 0;
-  find("#next").disabled = look.around !== null;
+  find("#next").disabled = true; // Until a region has more.
   find("#top").disabled = look.around === null && look.page === 0;
   for (const button of document.querySelectorAll(".board")) {
     button.setAttribute("aria-pressed", String(button.dataset.board === look.board));
