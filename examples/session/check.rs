@@ -8,12 +8,12 @@ use std::{
 };
 
 use archipelago::sessions::axum::SessionLayer;
+use archipelago_examples::browser::{Browser, Page};
 use axum::http::StatusCode;
 use tokio::net::TcpListener;
 
 use crate::{
     Result,
-    browser::{Browser, Page},
     cart::MOST,
     login::LIFETIME,
     serve,

@@ -6,7 +6,6 @@
 //! With `ARCHIPELAGO_CONFIG` set, both run on the configured regions (two of them, the other with a replica of the one that
 //! writes). Keys begin with `session-example:`, those of the logins with `session:`.
 
-mod browser;
 mod cart;
 mod check;
 mod failure;
@@ -18,19 +17,15 @@ mod shop;
 mod tests;
 mod visitor;
 
-use std::{error::Error, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use archipelago_examples::{Result, serving};
 use tokio::net::TcpListener;
 
 use shop::Shop;
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
 /// How far the embedded copy is behind: long enough to see.
 const LAG: Duration = Duration::from_secs(3);
-
-/// How long answers under way are waited for at the end.
-const GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -50,36 +45,14 @@ async fn main() -> Result<()> {
 async fn run(port: u16) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("http://{} (Ctrl-C ends it)", listener.local_addr()?);
-    let interrupt = async {
-        // Where no signal can be waited for, nobody can interrupt.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    serve(listener, Arc::new(Shop::open(LAG).await?), interrupt).await?;
+    serve(listener, Arc::new(Shop::open(LAG).await?), serving::interrupted()).await?;
     println!("Stopped.");
     Ok(())
 }
 
-/// Serves until `stop`, then ends what is under way and closes the shop.
+/// Serves until `stop`, then closes the shop.
 async fn serve(listener: TcpListener, shop: Arc<Shop>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-    let app = routes::router(shop.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let graceful = async move {
-        stop.await;
-        // Nobody listens only when serving has ended by itself.
-        let _ = stopping.send(());
-    };
-    let over = async {
-        match stopped.await {
-            Ok(()) => tokio::time::sleep(GRACE).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let served = tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(graceful).into_future() => served,
-        () = over => Ok(()),
-    };
+    let served = serving::serve(listener, routes::router(shop.clone()), stop).await;
     shop.close().await;
     Ok(served?)
 }

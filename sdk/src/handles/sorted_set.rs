@@ -20,6 +20,7 @@ use crate::{
 /// board.add("bob", 12.5).await?;
 /// assert_eq!(board.top(1).await?, vec![("bob".into(), 12.5)]);
 /// assert_eq!(board.rank("ada").await?, Some(1));
+/// assert_eq!(board.page(1, 10).await?, vec![("ada".into(), 10.0)]);
 /// # client.shut_down().await; Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -126,10 +127,19 @@ impl SortedSet {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
     pub async fn top(&self, count: u32) -> Result<Vec<(Bytes, f64)>, Error> {
+        self.page(0, count).await
+    }
+
+    /// The `count` members behind the first `skip`, highest score first.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn page(&self, skip: u32, count: u32) -> Result<Vec<(Bytes, f64)>, Error> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        self.scored(Query::RangeByRank { start: 0, stop: i64::from(count) - 1, reverse: true }).await
+        let (start, stop) = (i64::from(skip), i64::from(skip) + i64::from(count) - 1);
+        self.scored(Query::RangeByRank { start, stop, reverse: true }).await
     }
 
     /// The members whose scores lie in a range, lowest first, `limit` at most.

@@ -296,6 +296,36 @@ impl Embedded {
         Ok(())
     }
 
+    /// Ends the cut and the loss of replies from `from` to `to`, one way; nothing happens where there is none.
+    /// [`Embedded::heal`] ends all of them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), archipelago::Error> {
+    /// let regions = archipelago::Embedded::builder().region("us").region("eu").build()?;
+    /// regions.partition("us", "eu")?;
+    /// regions.mend("us", "eu")?;
+    /// assert!(!regions.is_cut("us", "eu")? && regions.is_cut("eu", "us")?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn mend(&self, from: &str, to: &str) -> Result<(), Error> {
+        let (from, to) = (self.region(from)?, self.region(to)?);
+        self.world.settle();
+        self.world.network.mend(&from.id, &to.id);
+        Ok(())
+    }
+
+    /// Whether app servers in `from` are cut off from the region `to`. The other way is a question of its own.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn is_cut(&self, from: &str, to: &str) -> Result<bool, Error> {
+        let (from, to) = (self.region(from)?, self.region(to)?);
+        Ok(self.world.network.is_cut(&from.id, &to.id))
+    }
+
     /// Ends every cut and every loss of replies. Crashed regions stay down.
     pub fn heal(&self) {
         self.world.settle();

@@ -49,6 +49,14 @@ impl Network {
         self.paths().deaf.insert((from.clone(), to.clone()));
     }
 
+    /// Ends what was cut or lost on one path.
+    pub(super) fn mend(&self, from: &RegionId, to: &RegionId) {
+        let mut paths = self.paths();
+        let path = (from.clone(), to.clone());
+        paths.cut.remove(&path);
+        paths.deaf.remove(&path);
+    }
+
     pub(super) fn heal(&self) {
         let mut paths = self.paths();
         paths.cut.clear();

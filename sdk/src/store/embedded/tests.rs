@@ -42,6 +42,20 @@ fn texts(reply: Reply) -> Vec<String> {
     }
 }
 
+#[tokio::test]
+async fn one_way_is_mended_without_the_others() {
+    let embedded = two().region("ap").build().unwrap();
+    embedded.isolate(US).unwrap();
+    embedded.lose_replies(US, "ap").unwrap();
+    embedded.mend(US, EU).unwrap();
+    embedded.mend(US, "ap").unwrap();
+    for (from, to, is_cut) in [(US, EU, false), (EU, US, true), (US, "ap", false), ("ap", US, true)] {
+        assert_eq!(embedded.is_cut(from, to).unwrap(), is_cut, "{from} to {to}");
+        assert_eq!(store(&embedded, from, to).read(&get("name")).await.is_err(), is_cut, "{from} to {to}");
+    }
+    assert_eq!(embedded.mend(US, "mars").unwrap_err().kind(), ErrorKind::Config);
+}
+
 #[test]
 fn what_cannot_be_built_is_refused_with_the_reason() {
     for (builder, reason) in [
