@@ -15,11 +15,13 @@ pub enum Kind {
     Hash,
     /// Members with a score.
     SortedSet,
+    /// Units that cannot be sold twice: the stock handle.
+    Stock,
 }
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 4] = [Self::String, Self::Set, Self::Hash, Self::SortedSet];
+    pub const ALL: [Self; 5] = [Self::String, Self::Set, Self::Hash, Self::SortedSet, Self::Stock];
 
     /// The word in physical keys, and what Redis's TYPE answers.
     #[must_use]
@@ -29,6 +31,7 @@ impl Kind {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::SortedSet => "zset",
+            Self::Stock => "stock",
         }
     }
 
@@ -40,6 +43,7 @@ impl Kind {
             Self::Set => 2,
             Self::Hash => 3,
             Self::SortedSet => 4,
+            Self::Stock => 17,
         }
     }
 
@@ -66,6 +70,7 @@ impl FromStr for Kind {
             "set" => Ok(Self::Set),
             "hash" | "map" => Ok(Self::Hash),
             "zset" | "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
+            "stock" => Ok(Self::Stock),
             _ => Err(UnknownKind(text.chars().take(32).collect())),
         }
     }
@@ -73,7 +78,7 @@ impl FromStr for Kind {
 
 /// A word that names no kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown type {0:?}: use string, set, hash or zset")]
+#[error("unknown type {0:?}: use string, set, hash, zset or stock")]
 pub struct UnknownKind(String);
 
 /// A typed name within a partition.

@@ -32,6 +32,7 @@ mod mutation;
 pub mod number;
 mod origin;
 mod partition;
+mod stock;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod version;
@@ -46,4 +47,5 @@ pub use partition::{
     Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, RawEntry, Record, Refusal, ResyncError, ResyncPlan,
     ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View,
 };
+pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};
 pub use version::Version;

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::stock::{StockChange, StockOutcome};
+
 /// A write of one key, in the algebra's terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mutation {
@@ -32,6 +34,8 @@ pub enum Mutation {
         /// How long after the deadline.
         grace: u64,
     },
+    /// Restock, take, give back, reserve and transfer: the only writes of a stock.
+    Stock(StockChange),
 }
 
 /// What to assign, and under which conditions.
@@ -132,6 +136,8 @@ pub enum Outcome {
     },
     /// Of a change of expiry: whether it applied.
     Expiry(bool),
+    /// Of a change of stock.
+    Stock(StockOutcome),
 }
 
 /// Why a mutation was refused; nothing was changed. The texts are Redis's own.
@@ -167,11 +173,20 @@ pub enum MutationError {
     /// A name, member or value over its limit, or too many members in one write.
     #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
     TooLarge,
+    /// SET, DEL, EXPIRE and their kin on a stock, or a change of stock on another type.
+    #[error("ERR a stock is only restocked, taken from, given back to, reserved from and transferred")]
+    NotForStock,
+    /// No units at all, or more than can be counted.
+    #[error("ERR units must be from 1 to 9007199254740992")]
+    Units,
+    /// A transfer of rights from a region to itself.
+    #[error("ERR a region transfers rights to other regions only")]
+    TransferToSelf,
 }
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -182,6 +197,9 @@ impl MutationError {
         Self::WrongType,
         Self::InvalidExpire,
         Self::TooLarge,
+        Self::NotForStock,
+        Self::Units,
+        Self::TransferToSelf,
     ];
 }
 
@@ -241,6 +259,10 @@ impl Mutation {
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
             Self::Expire(expiry) => (true, Some(expiry)),
             Self::Clear { .. } | Self::Sweep { .. } => (true, None),
+            Self::Stock(change) => {
+                change.check()?;
+                (true, None)
+            }
         };
         if !fits || name.len() > limits::NAME {
             return Err(MutationError::TooLarge);

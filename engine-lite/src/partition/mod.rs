@@ -10,14 +10,14 @@ mod log;
 mod mutate;
 mod resync;
 mod standing;
+mod stock;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use self::view::{is_inexact, view};
 pub use self::{
     history::Record,
     join::{Batch, JoinReply, SetAside},
@@ -25,6 +25,10 @@ pub use self::{
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},
+};
+use self::{
+    stock::Side,
+    view::{is_inexact, view},
 };
 use crate::{
     cells::{Cells, Deadline},
@@ -72,6 +76,10 @@ pub struct Partition {
     known: BTreeMap<RegionId, (Incarnation, u64)>,
     vectors: BTreeMap<RegionId, Vector>,
     aside: BTreeMap<Origin, BTreeMap<Version, Bytes>>,
+    /// What a region knows of its own stocks beside their cells. No other region does.
+    sides: BTreeMap<Key, Side>,
+    /// Closed incarnations of this region whose rights the current one may spend.
+    inherited: BTreeSet<Incarnation>,
     vector_due: bool,
     conflicts: u64,
     inexact: u64,
@@ -131,6 +139,8 @@ impl Partition {
             known: BTreeMap::new(),
             vectors: BTreeMap::new(),
             aside: BTreeMap::new(),
+            sides: BTreeMap::new(),
+            inherited: BTreeSet::new(),
             vector_due: false,
             conflicts: 0,
             inexact: 0,

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::{KeyState, Partition, Refusal};
+use super::{KeyState, Partition, Refusal, stock::Side};
 use crate::{
     cells::{Cells, Deadline},
     delta::{Body, Delta},
     key::{Field, Key, Kind},
     mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits},
     number,
-    origin::Origin,
+    origin::{Incarnation, Origin},
     version::Version,
 };
 
@@ -36,9 +36,14 @@ impl Partition {
             next: version,
             state: stored.unwrap_or_default(),
             moved: BTreeMap::new(),
+            side: self.sides.remove(key).unwrap_or_default(),
+            inherited: &self.inherited,
         };
         let outcome = write.run(mutation);
-        let Write { own, next, mut state, moved, .. } = write;
+        let Write { own, next, mut state, moved, side, .. } = write;
+        if !side.is_empty() {
+            self.sides.insert(key.clone(), side);
+        }
         if outcome.is_ok() && !moved.is_empty() {
             state.stamp = self.number + 1;
             let mut delta = Delta::new(key.clone());
@@ -63,18 +68,23 @@ impl Partition {
 }
 
 /// A write under way: the state it changes in place, and which cells it moved.
-struct Write {
+pub(super) struct Write<'p> {
     kind: Kind,
-    own: Origin,
-    now: Version,
+    pub(super) own: Origin,
+    pub(super) now: Version,
     next: Version,
-    state: KeyState,
+    pub(super) state: KeyState,
     moved: BTreeMap<Field, BTreeSet<Origin>>,
+    pub(super) side: Side,
+    pub(super) inherited: &'p BTreeSet<Incarnation>,
 }
 
-impl Write {
+impl Write<'_> {
     /// Checks everything that can refuse the write before the first cell moves.
     fn run(&mut self, mutation: &Mutation) -> Result<Outcome, MutationError> {
+        if self.kind == Kind::Stock {
+            return self.stock(mutation);
+        }
         match mutation {
             Mutation::Assign(assignment) => self.assign(assignment),
             Mutation::Add { member, amount } => self.add(member, *amount),
@@ -82,6 +92,7 @@ impl Write {
             Mutation::Clear { previous } => Ok(self.delete(*previous)),
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
+            Mutation::Stock(_) => Err(MutationError::NotForStock),
         }
     }
 
@@ -95,13 +106,13 @@ impl Write {
         if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.is_live()) }
     }
 
-    fn version(&mut self) -> Version {
+    pub(super) fn version(&mut self) -> Version {
         let version = self.next;
         self.next = version.next();
         version
     }
 
-    fn touch(&mut self, field: Field, origins: impl IntoIterator<Item = Origin>) {
+    pub(super) fn touch(&mut self, field: Field, origins: impl IntoIterator<Item = Origin>) {
         let mut origins = origins.into_iter().peekable();
         if origins.peek().is_some() {
             self.moved.entry(field).or_default().extend(origins);
@@ -197,8 +208,10 @@ impl Write {
             }
             (Kind::SortedSet, Amount::Float(n)) => self.check_score(member, n)?,
             (Kind::SortedSet, Amount::Integer(n)) => self.check_score(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set, Amount::Integer(n)) => self.check_integer(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set, Amount::Float(n)) => self.check_float(member, n)?,
+            (Kind::String | Kind::Hash | Kind::Set | Kind::Stock, Amount::Integer(n)) => {
+                self.check_integer(member, exact(n)?)?
+            }
+            (Kind::String | Kind::Hash | Kind::Set | Kind::Stock, Amount::Float(n)) => self.check_float(member, n)?,
         };
         self.clear_if_over();
         let version = self.version();
@@ -209,7 +222,7 @@ impl Write {
         let cells = self.state.member(member);
         let sum = match self.kind {
             Kind::SortedSet => cells.and_then(Cells::score).map(|score| number::show(score).into()),
-            Kind::String | Kind::Hash | Kind::Set => cells.and_then(Cells::text),
+            Kind::String | Kind::Hash | Kind::Set | Kind::Stock => cells.and_then(Cells::text),
         };
         Ok(Outcome::Sum(sum.unwrap_or_default()))
     }

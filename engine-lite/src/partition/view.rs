@@ -8,6 +8,7 @@ use crate::{
     cells::{Cells, Deadline},
     key::{Field, Kind},
     number,
+    stock::Books,
 };
 
 /// A field's cells and the local number of their last change.
@@ -62,7 +63,7 @@ impl KeyState {
 pub enum View {
     /// Nothing: no live data, or past its expiry.
     Absent,
-    /// A string's value.
+    /// A string's value, or the units left of a stock.
     String(Bytes),
     /// A set's members.
     Set(Vec<Bytes>),
@@ -88,6 +89,7 @@ pub(super) fn view(kind: Kind, state: &KeyState) -> View {
             scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
             (!scores.is_empty()).then_some(View::SortedSet(scores))
         }
+        Kind::Stock => (!state.fields.is_empty()).then(|| View::String(Books::of(state).left().to_string().into())),
     };
     view.unwrap_or(View::Absent)
 }

@@ -2,10 +2,12 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part")]
 
 mod rng;
+mod stock;
 mod world;
 mod write;
 
 pub use rng::Rng;
+pub use stock::Ledger;
 pub use world::{World, cells_of};
 
 use std::ops::Range;

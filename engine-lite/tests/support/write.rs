@@ -29,7 +29,7 @@ fn random_payload(rng: &mut Rng, kind: Kind) -> Bytes {
         Kind::Set => Bytes::new(),
         Kind::SortedSet => b((rng.below(9) as i64 - 4).to_string()),
         Kind::String | Kind::Hash if rng.one_in(6) => b("word"),
-        Kind::String | Kind::Hash => b(rng.below(50).to_string()),
+        Kind::String | Kind::Hash | Kind::Stock => b(rng.below(50).to_string()),
     }
 }
 
@@ -217,7 +217,7 @@ impl Shadow<'_> {
                 self.note(&field, Change::Add(amount));
                 let sum = match self.key.kind {
                     Kind::SortedSet => self.score(&field).map(|score| b(number::show(score))),
-                    Kind::String | Kind::Hash | Kind::Set => self.text(&field),
+                    Kind::String | Kind::Hash | Kind::Set | Kind::Stock => self.text(&field),
                 };
                 Ok(Outcome::Sum(sum.unwrap()))
             }
@@ -263,6 +263,8 @@ impl Shadow<'_> {
                 }
                 Ok(Outcome::Cleared { existed: swept, previous: None })
             }
+            // The ledger counts stock.
+            Mutation::Stock(_) => Err(MutationError::NotForStock),
         }
     }
 }
