@@ -177,7 +177,7 @@ pub enum MutationError {
     #[error("ERR a stock is only restocked, taken from, given back to, reserved from and transferred")]
     NotForStock,
     /// No units at all, or more than can be counted.
-    #[error("ERR units must be from 1 to 9007199254740992")]
+    #[error("ERR units must be from 1 to 1099511627776")]
     Units,
     /// A transfer of rights from a region to itself.
     #[error("ERR a region transfers rights to other regions only")]
@@ -213,6 +213,11 @@ pub mod limits {
     pub const VALUE: usize = 8 * 1024 * 1024;
     /// The most members one write may name.
     pub const MEMBERS: usize = 10_000;
+    /// The most units of a stock, and of one change of it: 2^40.
+    pub const UNITS: u64 = 1 << 40;
+    /// The most units an origin may take, or return, or give to another in all its time: 2^50. So the sums over all origins
+    /// are exact.
+    pub const TURNOVER: u64 = 1 << 50;
     /// The furthest expire-at, in milliseconds since 1970: where versions end, in the year 2255.
     pub const EXPIRE_AT: i64 = 9_007_199_254_740;
 }

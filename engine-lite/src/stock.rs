@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::{
     cell::Total,
     key::Field,
-    mutation::MutationError,
+    mutation::{MutationError, limits},
     number,
     origin::{Origin, RegionId},
     partition::KeyState,
@@ -143,7 +143,7 @@ pub enum StockChange {
     Confirm(Reservation),
     /// Reserved units come back.
     Release(Reservation),
-    /// Nothing but the return of what has run out: what the sweeper does.
+    /// Nothing but the return of what has run out: what the sweeper does. Answers what this region has a right to.
     Tidy,
 }
 
@@ -195,7 +195,7 @@ impl StockChange {
             }
             Self::Take { units, hold, .. } => {
                 check_units(*units)?;
-                let longest = crate::mutation::limits::EXPIRE_AT.unsigned_abs();
+                let longest = limits::EXPIRE_AT.unsigned_abs();
                 if hold.is_none_or(|millis| (1..=longest).contains(&millis)) {
                     Ok(())
                 } else {
@@ -209,7 +209,7 @@ impl StockChange {
 }
 
 fn check_units(units: u64) -> Result<(), MutationError> {
-    if (1..=1 << 53).contains(&units) { Ok(()) } else { Err(MutationError::Units) }
+    if (1..=limits::UNITS).contains(&units) { Ok(()) } else { Err(MutationError::Units) }
 }
 
 /// What all origins together show of a stock: their rights, and what is left.

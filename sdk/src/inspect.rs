@@ -66,7 +66,7 @@ pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error
     let failed = |error| Error::of_read(error, store.region());
     let inspection = store.inspect(&key).await.map_err(failed)?;
     let query = match key.kind {
-        Kind::String => Query::Value,
+        Kind::String | Kind::Stock => Query::Value,
         Kind::Set => Query::Members,
         Kind::Hash => Query::All,
         Kind::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
@@ -120,7 +120,7 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
 fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
     match (field, kind) {
         (Field::Expiry, _) => cells.deadline().map(|deadline| deadline.to_payload()),
-        (Field::Member(_), Kind::String | Kind::Hash) => cells.text(),
+        (Field::Member(_), Kind::String | Kind::Hash | Kind::Stock) => cells.text(),
         (Field::Member(_), Kind::SortedSet) => cells.score().map(|n| archipelago_engine::number::show(n).into()),
         (Field::Member(_), Kind::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
     }

@@ -8,8 +8,9 @@
 //! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
-//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up). Any
-//! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`Stock`]
+//! (units that cannot be sold twice). Any language
+//! reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -28,8 +29,8 @@
 //! # us.shut_down().await; eu.shut_down().await; Ok(()) }
 //! ```
 //!
-//! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
-//! spend the last unit at once), or that a region already shows what another has just written.
+//! What is *not* promised: transactions over several keys, unique names, or that a region already shows what another has
+//! just written.
 //!
 //! # Routed
 //!
@@ -75,7 +76,9 @@ pub use client::{Client, Keyspace};
 pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
-pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
+pub use handles::{
+    Batch, Codec, Counter, Json, Map, MessagePack, Register, Reservation, ScoreRange, Set, SortedSet, Stock,
+};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use routed::{

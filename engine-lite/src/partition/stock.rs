@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Partition, Record, Stale, mutate::Write};
 use crate::{
     key::{Key, Kind},
-    mutation::{Mutation, MutationError, Outcome},
-    number,
+    mutation::{Mutation, MutationError, Outcome, limits},
     origin::{Incarnation, Origin},
     stock::{Account, Books, CallId, Reservation, StockChange, StockOutcome},
     version::Version,
@@ -148,23 +147,25 @@ impl Write<'_> {
             StockChange::Transfer { to, units, partial } => self.transfer(to, *units, *partial)?,
             StockChange::Confirm(reservation) => self.end(reservation, Asked::Confirm),
             StockChange::Release(reservation) => self.end(reservation, Asked::Release),
-            StockChange::Tidy => self.done(0),
+            StockChange::Tidy => self.done(self.rights()),
         })
     }
 
-    /// Whether every total stays one that a double holds exactly.
+    /// Whether every sum stays one that a double holds exactly.
     fn check_exact(&self, change: &StockChange) -> Result<(), MutationError> {
-        let (before, units) = match change {
-            StockChange::Restock { units, .. } => (self.books().minted(), *units),
-            StockChange::Take { units, .. } => (self.own_total(&Account::Used), *units),
-            StockChange::GiveBack { units, .. } => (self.own_total(&Account::Returned), *units),
+        let (before, units, most) = match change {
+            StockChange::Restock { units, .. } => (self.books().minted(), *units, limits::UNITS),
+            StockChange::Take { units, .. } => (self.own_total(&Account::Used), *units, limits::TURNOVER),
+            StockChange::GiveBack { units, .. } => (self.own_total(&Account::Returned), *units, limits::TURNOVER),
             StockChange::Transfer { to, .. } if to.region == self.own.region => {
                 return Err(MutationError::TransferToSelf);
             }
-            StockChange::Transfer { to, units, .. } => (self.own_total(&Account::To(to.clone())), *units),
+            StockChange::Transfer { to, units, .. } => {
+                (self.own_total(&Account::To(to.clone())), *units, limits::TURNOVER)
+            }
             StockChange::Confirm(_) | StockChange::Release(_) | StockChange::Tidy => return Ok(()),
         };
-        if number::sum_is_exact(before, amount(units)) { Ok(()) } else { Err(MutationError::Overflow) }
+        if before + amount(units) <= amount(most) { Ok(()) } else { Err(MutationError::Overflow) }
     }
 
     fn own_total(&self, account: &Account) -> f64 {
@@ -232,7 +233,7 @@ impl Write<'_> {
 
     /// Units that cannot be counted exactly any more stay sold: never too many are left.
     fn give_back_if_exact(&mut self, units: u64) {
-        if units > 0 && number::sum_is_exact(self.own_total(&Account::Returned), amount(units)) {
+        if units > 0 && self.own_total(&Account::Returned) + amount(units) <= amount(limits::TURNOVER) {
             let _ = self.enter(&Account::Returned, units);
         }
     }
@@ -317,8 +318,8 @@ impl Write<'_> {
     }
 }
 
-/// Units as a double: at most 2^53, so exactly.
-#[allow(clippy::cast_precision_loss, reason = "units are at most 2^53, or counted as too many by what follows")]
+/// Units as a double: at most 2^50, so exactly; more are too many anyway.
+#[allow(clippy::cast_precision_loss, reason = "counts of units are at most 2^50")]
 const fn amount(units: u64) -> f64 {
     units as f64
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{defaults, millis};
+use super::{StockConfig, defaults, millis};
 use crate::{routing::RoutingConfig, sessions::SessionKind};
 
 /// One keyspace.
@@ -30,6 +30,9 @@ pub struct KeyspaceConfig {
     /// within it revives the key.
     #[serde(default = "default_sweep_grace", rename = "sweep_grace_ms", deserialize_with = "millis")]
     pub sweep_grace: Duration,
+    /// How rights to stock move between regions, in mode `active-active`.
+    #[serde(default)]
+    pub stock: StockConfig,
     /// Which nodes serve what, in mode `routed`.
     #[serde(default)]
     pub routing: Option<RoutingConfig>,
@@ -69,6 +72,7 @@ impl Default for KeyspaceConfig {
             log_cap: defaults::LOG_CAP,
             max_clock_skew: defaults::MAX_CLOCK_SKEW,
             sweep_grace: defaults::SWEEP_GRACE,
+            stock: StockConfig::default(),
             routing: None,
             session: None,
         }
@@ -93,6 +97,7 @@ impl KeyspaceConfig {
         if self.mode == Mode::ActiveActive && self.routing.is_some() {
             return Err("routing: only for mode = \"routed\"; every region of an active-active keyspace writes".into());
         }
+        self.stock.check().map_err(|what| format!("stock.{what}"))?;
         if self.mode == Mode::ActiveActive && self.session.is_some() {
             return Err("session: only for mode = \"routed\"".into());
         }

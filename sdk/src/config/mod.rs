@@ -4,6 +4,7 @@ mod keyspace;
 mod region;
 mod routed;
 mod sentinel;
+mod stock;
 mod text;
 mod tls;
 
@@ -19,6 +20,7 @@ pub use self::{
     region::RegionConfig,
     routed::{Failover, Fenced, RoutedConfig},
     sentinel::SentinelConfig,
+    stock::StockConfig,
     tls::TlsConfig,
 };
 use crate::{
@@ -61,6 +63,8 @@ pub mod defaults {
     pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
     /// How long after its expiry a key's cells are cleared.
     pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+    /// Between two looks whether rights to stock should move to where units are taken.
+    pub const REBALANCE: Duration = Duration::from_secs(5);
     /// How long a link's lease lasts without renewal: about how long a takeover takes.
     pub const LEASE: Duration = Duration::from_secs(5);
     /// Cells in one join. Larger batches block the server longer and are slower.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, keys, numbers, ranges, sets, sorted_sets, strings,
+    hashes, keys, numbers, ranges, sets, sorted_sets, stocks, strings,
 };
 
 /// A command.
@@ -74,6 +74,15 @@ const COMMANDS: &[Command] = commands! {
     "zrank" 3 ranges::rank, false;
     "zrevrank" 3 ranges::rank, true;
     "zcount" 4 ranges::zcount;
+    "stock.restock" 4 stocks::restock;
+    "stock.take" -4 stocks::take;
+    "stock.return" 4 stocks::give_back;
+    "stock.reserve" 5 stocks::reserve;
+    "stock.confirm" 3 stocks::confirm;
+    "stock.release" 3 stocks::release;
+    "stock.transfer" -4 stocks::transfer;
+    "stock.left" 2 stocks::left;
+    "stock.rights" 2 stocks::rights;
 };
 
 /// The command of this name, in whatever letters.

@@ -10,6 +10,7 @@ mod register;
 mod seen;
 mod set;
 mod sorted_set;
+mod stock;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub use self::{
     register::Register,
     set::Set,
     sorted_set::{ScoreRange, SortedSet},
+    stock::{Reservation, Stock},
 };
 use crate::{
     client::Keyspace,

@@ -34,6 +34,7 @@ pub(super) struct Scripts {
     pub(super) remove: Script,
     pub(super) clear: Script,
     pub(super) expire: Script,
+    pub(super) stock: Script,
     pub(super) open: Script,
     pub(super) read: Script,
     pub(super) state: Script,
@@ -49,6 +50,7 @@ pub(super) struct Scripts {
     pub(super) standing: Script,
     pub(super) lease: Script,
     pub(super) release: Script,
+    pub(super) reclaim: Script,
 }
 
 const HISTORY: &str = include_str!("scripts/lib/history.lua");
@@ -71,6 +73,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         remove: write("", include_str!("scripts/remove.lua")),
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
+        stock: write("extra_keys = 4\n", include_str!("scripts/stock.lua")),
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
         state: Script::new(&[include_str!("scripts/state.lua")]),
@@ -90,18 +93,20 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         standing: checked(&[include_str!("scripts/standing.lua")]),
         lease: Script::new(&[include_str!("scripts/lease.lua")]),
         release: Script::new(&[include_str!("scripts/release.lua")]),
+        reclaim: checked(&[include_str!("scripts/reclaim.lua")]),
     }
 });
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 20] {
+    pub(super) fn all(&self) -> [&Script; 22] {
         [
             &self.assign,
             &self.add,
             &self.remove,
             &self.clear,
             &self.expire,
+            &self.stock,
             &self.open,
             &self.read,
             &self.state,
@@ -117,6 +122,7 @@ impl Scripts {
             &self.standing,
             &self.lease,
             &self.release,
+            &self.reclaim,
         ]
     }
 }

@@ -17,7 +17,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use self::convergence::{missing, wait_until};
 use self::link::{Drive, Link};
 pub use self::skew::{SkewReport, skew};
-use crate::{config::defaults, store::Store};
+use crate::{
+    config::{StockConfig, defaults},
+    store::Store,
+};
 
 /// The stores of one keyspace, as seen from this process.
 #[derive(Clone, Debug)]
@@ -25,6 +28,7 @@ pub(crate) struct Islands {
     pub(crate) keyspace: String,
     pub(crate) stores: BTreeMap<RegionId, Arc<dyn Store>>,
     pub(crate) sweep_grace: Duration,
+    pub(crate) stock: StockConfig,
 }
 
 /// Links that run until they are shut down.

@@ -13,9 +13,11 @@
 )]
 
 mod pair;
+mod stock;
 mod values;
 
 use archipelago::config::KeyspaceConfig;
+use archipelago::engine::{Kind, Mutation};
 use archipelago::testing::servers::{Options, Program};
 use archipelago_tests::{
     random::{Rng, seeds},
@@ -48,7 +50,13 @@ async fn history(program: Program, seed: u64, steps: usize) {
         let at = rng.below(3);
         match rng.below(10) {
             0..=6 => {
-                let (key, mutation) = values::write(&mut rng);
+                let (key, mutation) = match values::write(&mut rng) {
+                    (key, _) if key.kind == Kind::Stock && !rng.one_in(10) => {
+                        let change = stock::change(&mut rng, &pairs, at, &key);
+                        (key, Mutation::Stock(change))
+                    }
+                    other => other,
+                };
                 pairs[at].write(&key, &mutation, &place).await;
             }
             7 | 8 => {

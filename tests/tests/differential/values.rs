@@ -56,7 +56,7 @@ fn payload(rng: &mut Rng, kind: Kind) -> Bytes {
         Kind::Set => Bytes::new(),
         Kind::SortedSet => Bytes::from_static(rng.pick(&SCORES).as_bytes()),
         Kind::String | Kind::Hash if rng.one_in(8) => Bytes::from_static(b"\0\xff\n"),
-        Kind::String | Kind::Hash => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
+        Kind::String | Kind::Hash | Kind::Stock => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
     }
 }
 

@@ -51,7 +51,7 @@ impl RedisStore {
             Query::Members => command("SMEMBERS"),
             Query::Contains(member) => with(command("SISMEMBER"), &[member]),
             Query::Count => command(match read.key.kind {
-                archipelago_engine::Kind::String => "EXISTS",
+                archipelago_engine::Kind::String | archipelago_engine::Kind::Stock => "EXISTS",
                 archipelago_engine::Kind::Set => "SCARD",
                 archipelago_engine::Kind::Hash => "HLEN",
                 archipelago_engine::Kind::SortedSet => "ZCARD",

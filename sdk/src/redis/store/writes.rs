@@ -15,6 +15,7 @@ use super::{
         wire::{Joined, Slot, Wire, partition_keys, script},
     },
     RedisStore,
+    stock::stock_outcome,
 };
 use crate::{
     keyspace::partition_of,
@@ -124,6 +125,9 @@ impl RedisStore {
         {
             return Err(MutationError::NotAFloat.into());
         }
+        if key.kind == Kind::Stock {
+            return self.stock_command(wire, slot, partition, write);
+        }
         let others = || Kind::ALL.into_iter().filter(|kind| write.exclusive && *kind != key.kind);
         let body = match &write.mutation {
             Mutation::Assign(_) => &SCRIPTS.assign,
@@ -131,6 +135,7 @@ impl RedisStore {
             Mutation::Remove { .. } => &SCRIPTS.remove,
             Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
             Mutation::Expire(_) => &SCRIPTS.expire,
+            Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
         };
         let mut cmd = script(body, 6 + others().count());
         cmd.arg(Joined(keys.cells_parts(key)))
@@ -242,6 +247,7 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
             let (mode, millis) = expiry_arguments(*expiry);
             cmd.arg(mode).arg(millis);
         }
+        Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
     }
     Ok(())
 }
@@ -269,5 +275,6 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
             Outcome::Cleared { existed: parse::integer(&existed)? == 1, previous: parse::bytes(previous)? }
         }
         Mutation::Expire(_) => Outcome::Expiry(parse::integer(&answer)? == 1),
+        Mutation::Stock(_) => Outcome::Stock(stock_outcome(answer)?),
     })
 }

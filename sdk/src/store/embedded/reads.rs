@@ -66,6 +66,12 @@ impl<'a> Looking<'a> {
     }
 
     fn value(&self, member: &Bytes) -> Reply {
+        if self.key.kind == Kind::Stock {
+            return match self.partition.view(self.key, self.now) {
+                View::String(left) => Reply::Bytes(left),
+                View::Absent | View::Set(_) | View::Hash(_) | View::SortedSet(_) => Reply::Nil,
+            };
+        }
         self.cells(member).and_then(Cells::text).map_or(Reply::Nil, Reply::Bytes)
     }
 
@@ -112,9 +118,9 @@ impl<'a> Looking<'a> {
     fn check_kind(&self, query: &Query) -> Result<(), StoreError> {
         let fits = match query {
             Query::Exists | Query::TimeToLive => true,
-            Query::Value => self.key.kind == Kind::String,
+            Query::Value => matches!(self.key.kind, Kind::String | Kind::Stock),
             Query::Members | Query::Contains(_) => self.key.kind == Kind::Set,
-            Query::Count => self.key.kind != Kind::String,
+            Query::Count => !matches!(self.key.kind, Kind::String | Kind::Stock),
             Query::Field(_) | Query::Fields(_) | Query::All | Query::HasField(_) => self.key.kind == Kind::Hash,
             Query::Score(_)
             | Query::Rank { .. }

@@ -200,7 +200,10 @@ local function to_view(command, view, ...)
   end
 end
 
--- Kinds, as their codes: 1 string, 2 set, 3 hash, 4 sorted set. Shows one member in the native view.
+-- The words of kinds, by their codes.
+local WORDS = {'string', 'set', 'hash', 'zset', [17] = 'stock'}
+
+-- Shows one member in the native view.
 local function show_member(kind, view, member, cells)
   if kind == 1 then
     local value = text(cells)
@@ -210,16 +213,38 @@ local function show_member(kind, view, member, cells)
   elseif kind == 3 then
     local value = text(cells)
     if value then to_view('HSET', view, member, value) else to_view('HDEL', view, member) end
+  elseif kind == 17 then
+    -- What is left is not one member's to say.
+    foreign[view] = true
   else
     local n = score(cells)
     if n then to_view('ZADD', view, string.format('%.17g', n), member) else to_view('ZREM', view, member) end
   end
 end
 
+-- The units that a stock's total counts: a join takes any cell, and what is no count must not become rights.
+local function counted(n)
+  if n and n >= 0 and n <= 9007199254740992 then return floor(n) end
+  return 0
+end
+
+-- Shows what is left of a stock.
+local function show_stock(all, view)
+  local signs, left = {mmint = 1, mreturned = 1, mused = -1}, 0
+  for i = 1, #all, 2 do
+    local sign = signs[all[i]]
+    if sign then
+      for _, c in ipairs(parse_stored(all[i + 1])) do left = left + sign * counted(c.tn) end
+    end
+  end
+  redis.call('SET', view, string.format('%.0f', math.max(left, 0)))
+end
+
 -- Shows a whole key anew.
 local function show_all(kind, cells_key, view)
   redis.call('UNLINK', view)
   local all = redis.call('HGETALL', cells_key)
+  if kind == 17 then return show_stock(all, view) end
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 1) == 'm' then show_member(kind, view, string.sub(all[i], 2), parse_stored(all[i + 1])) end
   end

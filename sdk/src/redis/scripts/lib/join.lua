@@ -61,7 +61,7 @@ end
 
 local function enter(kind, name)
   new_entries[#new_entries + 1] = 0
-  new_entries[#new_entries + 1] = ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. name
+  new_entries[#new_entries + 1] = WORDS[kind] .. ':' .. name
 end
 
 local function count_inexact(kind, cells)
@@ -184,7 +184,8 @@ local function join_key(block, cells_key, view, number_now, known, covered)
       for _, d in ipairs(incoming) do shipped[d.o] = {av = d.av, tv = d.tv} end
     end
     merge(cells, incoming, known)
-    if covered then retract_covered(cells, shipped, covered) end
+    -- What a stock counts is only added to: nobody removes it, so nothing removed is missing.
+    if covered and kind ~= 17 then retract_covered(cells, shipped, covered) end
     local records = render_all(cells, 0)
     if records ~= (before_it and string.sub(before_it, 8) or '') then
       args[#args + 1] = name_i
@@ -203,7 +204,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     args[#args + 1] = number_now + 1
   end
   if #args > 0 then redis.call('HSET', cells_key, unpack(args)) end
-  local entry = ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. name
+  local entry = WORDS[kind] .. ':' .. name
   if not seq and not next(stored) then enter(kind, name) end
   local at = old_at
   if x_cells then at = deadline(x_cells) end

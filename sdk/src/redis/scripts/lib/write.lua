@@ -1,6 +1,7 @@
--- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent.
+-- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent,
+-- and last what only the operation knows.
 -- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
-for i = 7, #KEYS do
+for i = 7, #KEYS - extra_keys do
   if redis.call('EXISTS', KEYS[i]) == 1 then
     return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
   end
@@ -8,6 +9,7 @@ end
 local own, kind = ARGV[2], tonumber(ARGV[5])
 local fields, touched, taken, now = {}, {}, 0, nil
 local known, over, had_data, hidden = false, false, false, false
+local first_version -- of this write, once it is committed
 
 local function server_time()
   if not now then now = micros(redis.call('TIME')) end
@@ -145,6 +147,7 @@ local function commit(precise)
   local v = n and append(n, span, put('>BBI6I4', 1, 68, n, span) .. head .. table.concat(delta), precise)
   -- The incarnation's log is gone: it was closed, or everything was lost.
   if not v then return STALE end
+  first_version = v
   local args, stamp = {}, put('>BI6', 1, n)
   for i = 1, #touched do
     local field = touched[i]
@@ -166,10 +169,9 @@ end
 -- After the commit: the index entry of a new key, and the view.
 local function publish()
   if #touched == 0 then return end
-  local words = {'string', 'set', 'hash', 'zset'}
   local entry
   if not known then
-    entry = words[kind] .. ':' .. ARGV[4]
+    entry = WORDS[kind] .. ':' .. ARGV[4]
     redis.call('ZADD', KEYS[5], 0, entry)
   end
   for i = 1, #touched do
@@ -179,7 +181,7 @@ local function publish()
   if hidden or foreign[KEYS[2]] then show_all(kind, KEYS[1], KEYS[2]) end
   local x = fields.x
   if #x.cells > 0 then
-    show_expiry(KEYS[2], KEYS[6], entry or words[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
+    show_expiry(KEYS[2], KEYS[6], entry or WORDS[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
   end
 end
 
@@ -187,5 +189,5 @@ end
 local function publish_cleared()
   if #touched == 0 then return end
   redis.call('UNLINK', KEYS[2])
-  redis.call('ZREM', KEYS[6], ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4])
+  redis.call('ZREM', KEYS[6], WORDS[kind] .. ':' .. ARGV[4])
 end
