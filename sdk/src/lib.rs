@@ -64,6 +64,7 @@ pub mod resilience;
 mod routed;
 pub mod routing;
 pub mod sessions;
+mod stock;
 pub mod store;
 mod sync;
 #[cfg(feature = "testing")]
@@ -84,5 +85,6 @@ pub use keyspace::{PhysicalKeys, partition_of};
 pub use routed::{
     CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Served, Subscribe, Subscription,
 };
+pub use stock::{Frozen, FrozenStock, OriginReport, StockReport};
 pub use store::embedded::Embedded;
 pub use sync::{SkewReport, skew};

@@ -294,8 +294,8 @@ pub trait Store: Debug + Send + Sync {
     /// Clears up to `limit` keys that expired at least `grace` ago; says how many.
     async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError>;
 
-    /// Up to `limit` stocks whose names come behind `after`, in the order of their names.
-    async fn stocks(&self, partition: u16, after: &Bytes, limit: usize) -> Result<Vec<Key>, StoreError>;
+    /// Up to `limit` stocks in the order of their names, behind one of them.
+    async fn stocks(&self, partition: u16, after: Option<&Bytes>, limit: usize) -> Result<Vec<Key>, StoreError>;
 
     /// Returns what is set aside and has run out, of up to `limit` stocks; says of how many.
     async fn tidy(&self, partition: u16, limit: usize) -> Result<u64, StoreError>;

@@ -5,6 +5,7 @@ mod chores;
 mod convergence;
 mod link;
 mod pump;
+mod rebalance;
 mod resync;
 mod skew;
 mod sweep;
@@ -71,6 +72,14 @@ impl Sync {
                 }
                 let sweeper = sweep::sweep(origin.clone(), island.stores.clone(), island.sweep_grace);
                 tasks.spawn(stop.clone().run_until_cancelled_owned(sweeper));
+                // A run that ends when nothing is left to carry does not make something to carry.
+                if let (Drive::Leased { holder, .. }, every) = (drive(from), island.stock.rebalance)
+                    && !every.is_zero()
+                    && island.stores.len() > 1
+                {
+                    let giver = rebalance::rebalance(origin.clone(), island.stores.clone(), every, holder);
+                    tasks.spawn(stop.clone().run_until_cancelled_owned(giver));
+                }
             }
         }
         tasks.close();

@@ -293,7 +293,7 @@ impl Store for RedisStore {
         self.sweep_expired(partition, grace, limit).await
     }
 
-    async fn stocks(&self, partition: u16, after: &Bytes, limit: usize) -> Result<Vec<Key>, StoreError> {
+    async fn stocks(&self, partition: u16, after: Option<&Bytes>, limit: usize) -> Result<Vec<Key>, StoreError> {
         self.list_stocks(partition, after, limit).await
     }
 

@@ -105,15 +105,13 @@ impl RedisStore {
     pub(super) async fn list_stocks(
         &self,
         partition: u16,
-        after: &Bytes,
+        after: Option<&Bytes>,
         limit: usize,
     ) -> Result<Vec<Key>, StoreError> {
-        let entry = |name: Bytes| Key::new(Kind::Stock, name).index_entry();
         let mut cmd = redis::cmd("ZRANGEBYLEX");
         cmd.arg(self.keys(partition)?.index());
-        // The empty name is behind no name.
-        let from = if after.is_empty() { b"[" } else { b"(" };
-        cmd.arg([from, entry(after.clone()).as_ref()].concat());
+        let (bound, name) = after.map_or((b"[", Bytes::new()), |name| (b"(", name.clone()));
+        cmd.arg([bound, Key::new(Kind::Stock, name).index_entry().as_ref()].concat());
         cmd.arg([b"(".as_ref(), Kind::Stock.word().as_bytes(), b";"].concat()).arg("LIMIT").arg(0).arg(limit);
         let entries = parse::array(self.call(&cmd).await?)?;
         let names: Result<Vec<_>, _> = entries.into_iter().map(parse::bytes).collect();
@@ -135,12 +133,17 @@ impl RedisStore {
     }
 
     pub(super) async fn reclaim_closed(&self, partition: u16) -> Result<Vec<Incarnation>, StoreError> {
-        let mut closed = self.closed_incarnations(partition).await?;
+        // What the current one has closed by the time it inherits has to be on the list, or its debts would not count.
+        let current = self.ask_standing(partition).await?.origin.incarnation;
+        let mut closed = self.incarnations(partition).await?;
         closed.sort_unstable();
         closed.dedup();
         let meta = self.keys(partition)?.meta();
         let answer = self
             .call_checked(partition, |wire, slot| {
+                if slot.record.incarnation != current {
+                    return Err(StoreError::Stale("another incarnation was opened meanwhile".to_owned()));
+                }
                 let mut cmd = script(&SCRIPTS.reclaim, 1);
                 cmd.arg(&meta).arg(wire.replid()).arg(&slot.incarnation);
                 for incarnation in &closed {
@@ -155,21 +158,20 @@ impl RedisStore {
         Ok(all)
     }
 
-    /// The incarnations of this region that any stock's cells name, but for the current one.
-    async fn closed_incarnations(&self, partition: u16) -> Result<Vec<Incarnation>, StoreError> {
-        let current = self.region.wire().await?.slot(&self.name, partition)?.record.incarnation;
-        let (mut closed, mut after) = (Vec::new(), Bytes::new());
+    /// The incarnations of this region that any stock's cells name.
+    async fn incarnations(&self, partition: u16) -> Result<Vec<Incarnation>, StoreError> {
+        let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let keys = self.list_stocks(partition, &after, 100).await?;
-            let Some(last) = keys.last() else { return Ok(closed) };
-            after = last.name.clone();
+            let keys = self.list_stocks(partition, after.as_ref(), 100).await?;
+            let Some(last) = keys.last() else { return Ok(all) };
+            after = Some(last.name.clone());
             for key in &keys {
                 let mut cmd = redis::cmd("HGETALL");
                 cmd.arg(self.keys(partition)?.cells(key));
                 let answer = checked(self.call(&cmd).await?).map_err(CallError::into_store)?;
                 let books = Books::of(&key_state(answer)?);
                 let own = books.origins().filter(|origin| origin.region == self.region.id);
-                closed.extend(own.map(|origin| origin.incarnation).filter(|incarnation| *incarnation != current));
+                all.extend(own.map(|origin| origin.incarnation));
             }
         }
     }

@@ -203,12 +203,12 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn stocks(&self, partition: u16, after: &Bytes, limit: usize) -> Result<Vec<Key>, StoreError> {
+    async fn stocks(&self, partition: u16, after: Option<&Bytes>, limit: usize) -> Result<Vec<Key>, StoreError> {
         self.check_partition(partition)?;
         let slot = self.slot(partition);
         self.call(|state, _| {
             let names = state.partition(&slot).keys().map(|(key, _)| key);
-            let stocks = names.filter(|key| key.kind == Kind::Stock && key.name > *after);
+            let stocks = names.filter(|key| key.kind == Kind::Stock && after.is_none_or(|after| key.name > *after));
             Ok(stocks.take(limit).cloned().collect())
         })
         .await
