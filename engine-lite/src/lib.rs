@@ -32,6 +32,7 @@ mod mutation;
 pub mod number;
 mod origin;
 mod partition;
+mod rule;
 mod stock;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -40,7 +41,7 @@ mod version;
 pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
 pub use delta::{Body, Delta, Entry, Vector};
-pub use key::{Field, Key, Kind, UnknownKind};
+pub use key::{Field, Key, Kind, Native, UnknownKind};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{

@@ -11,6 +11,8 @@ mod expiry;
 mod log;
 #[path = "counterexamples/lost_state.rs"]
 mod lost_state;
+#[path = "counterexamples/rules.rs"]
+mod rules;
 mod support;
 #[path = "counterexamples/tombstones.rs"]
 mod tombstones;

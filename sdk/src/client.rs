@@ -11,7 +11,7 @@ use crate::{
     config::names,
     error::{Error, ErrorKind},
     exec::Interpreter,
-    handles::{Batch, Counter, Handle, Home, Map, Register, Set, SortedSet, Stock},
+    handles::{Batch, Handle, Home, constructors},
     homes::{HomeResolver, TrustedProxies},
     inspect::{Report, inspect},
     redis::RedisRegion,
@@ -320,42 +320,6 @@ impl Client {
         Keyspace { session: self.session.clone(), ..keyspace.clone() }
     }
 
-    /// A register in the default keyspace; see [`Register`].
-    #[must_use]
-    pub fn register<T>(&self, name: impl Into<Bytes>) -> Register<T> {
-        Register::new(self.handle(Kind::String, name))
-    }
-
-    /// A counter in the default keyspace; see [`Counter`].
-    #[must_use]
-    pub fn counter(&self, name: impl Into<Bytes>) -> Counter {
-        Counter { handle: self.handle(Kind::String, name) }
-    }
-
-    /// A set in the default keyspace; see [`Set`].
-    #[must_use]
-    pub fn set(&self, name: impl Into<Bytes>) -> Set {
-        Set { handle: self.handle(Kind::Set, name) }
-    }
-
-    /// A map in the default keyspace; see [`Map`].
-    #[must_use]
-    pub fn map<T>(&self, name: impl Into<Bytes>) -> Map<T> {
-        Map::new(self.handle(Kind::Hash, name))
-    }
-
-    /// A sorted set in the default keyspace; see [`SortedSet`].
-    #[must_use]
-    pub fn sorted_set(&self, name: impl Into<Bytes>) -> SortedSet {
-        SortedSet { handle: self.handle(Kind::SortedSet, name) }
-    }
-
-    /// A stock in the default keyspace; see [`Stock`].
-    #[must_use]
-    pub fn stock(&self, name: impl Into<Bytes>) -> Stock {
-        Stock { handle: self.handle(Kind::Stock, name) }
-    }
-
     /// A batch of writes in the default keyspace; see [`Batch`].
     pub fn batch(&self) -> Batch {
         Batch::new(self.home())
@@ -436,42 +400,6 @@ impl Keyspace {
         Handle::new(Ok(self.clone()), kind, name)
     }
 
-    /// A register; see [`Register`].
-    #[must_use]
-    pub fn register<T>(&self, name: impl Into<Bytes>) -> Register<T> {
-        Register::new(self.handle(Kind::String, name))
-    }
-
-    /// A counter; see [`Counter`].
-    #[must_use]
-    pub fn counter(&self, name: impl Into<Bytes>) -> Counter {
-        Counter { handle: self.handle(Kind::String, name) }
-    }
-
-    /// A set; see [`Set`].
-    #[must_use]
-    pub fn set(&self, name: impl Into<Bytes>) -> Set {
-        Set { handle: self.handle(Kind::Set, name) }
-    }
-
-    /// A map; see [`Map`].
-    #[must_use]
-    pub fn map<T>(&self, name: impl Into<Bytes>) -> Map<T> {
-        Map::new(self.handle(Kind::Hash, name))
-    }
-
-    /// A sorted set; see [`SortedSet`].
-    #[must_use]
-    pub fn sorted_set(&self, name: impl Into<Bytes>) -> SortedSet {
-        SortedSet { handle: self.handle(Kind::SortedSet, name) }
-    }
-
-    /// A stock; see [`Stock`].
-    #[must_use]
-    pub fn stock(&self, name: impl Into<Bytes>) -> Stock {
-        Stock { handle: self.handle(Kind::Stock, name) }
-    }
-
     /// A batch of writes; see [`Batch`].
     pub fn batch(&self) -> Batch {
         Batch::new(Ok(self.clone()))
@@ -528,6 +456,9 @@ impl Keyspace {
         self.store.clone()
     }
 }
+
+constructors!(Client);
+constructors!(Keyspace);
 
 fn unknown_keyspace<K>(name: &str, plane: &str, known: &BTreeMap<String, K>) -> String {
     if known.is_empty() {

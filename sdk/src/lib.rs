@@ -8,8 +8,9 @@
 //! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
-//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`Stock`]
-//! (units that cannot be sold twice). Any language
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up),
+//! [`BestScores`] and [`ExtremeRegister`] (the best ever submitted), [`FirstRegister`] (the first wins), [`Flag`] (on
+//! wins, or off), [`Siblings`] (the application decides), [`Stock`] (units that cannot be sold twice). Any language
 //! reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
@@ -78,7 +79,8 @@ pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Batch, Codec, Counter, Json, Map, MessagePack, Register, Reservation, ScoreRange, Set, SortedSet, Stock,
+    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Json, Map, MessagePack, Register,
+    Reservation, ScoreRange, Set, Siblings, SortedSet, Stock,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

@@ -119,6 +119,7 @@ impl Write<'_> {
             Mutation::Clear { .. } if is_absent => Ok(Outcome::Cleared { existed: false, previous: None }),
             Mutation::Expire(_) if is_absent => Ok(Outcome::Expiry(false)),
             Mutation::Assign(_)
+            | Mutation::Resolve { .. }
             | Mutation::Add { .. }
             | Mutation::Remove { .. }
             | Mutation::Clear { .. }

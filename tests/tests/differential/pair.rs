@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
-        Batch, Entry, JoinReply, Key, Kind, Mutation, MutationError, Outcome, Partition, Record, Refusal, Reservation,
-        Slice, StockOutcome, Version, View, codec, number,
+        Batch, Entry, Field, JoinReply, Key, Kind, Mutation, MutationError, Native, Origin, Outcome, Partition, Record,
+        Refusal, Reservation, Slice, StockOutcome, Version, View, codec, number,
     },
     store::{Store, StoreError, Write},
 };
@@ -98,6 +98,12 @@ impl Pair {
         self.compare_key(key, place).await;
     }
 
+    /// The siblings of a key as they stand.
+    pub fn context(&self, key: &Key) -> Vec<(Origin, Version)> {
+        let field = self.partition.key(key).and_then(|state| state.fields.get(&Field::VALUE));
+        field.map(|stamped| stamped.cells.context()).unwrap_or_default()
+    }
+
     pub async fn publish(&mut self, place: &str) {
         let theirs = self.store.publish_vector(0).await.unwrap();
         let now = self.appended(place).await.unwrap_or_else(|| self.idle_now());
@@ -162,21 +168,21 @@ impl Pair {
             pairs.sort();
             pairs.into_iter().map(|(a, b)| (Bytes::from(a), Bytes::from(b))).collect::<Vec<_>>()
         };
-        let view = match key.kind {
-            Kind::String | Kind::Stock => {
+        let view = match key.kind.native() {
+            Native::String => {
                 let value: Option<Vec<u8>> = self.ask(&command("GET")).await;
                 value.map(|value| View::String(value.into()))
             }
-            Kind::Set => {
+            Native::Set => {
                 let mut members: Vec<Vec<u8>> = self.ask(&command("SMEMBERS")).await;
                 members.sort();
                 (!members.is_empty()).then(|| View::Set(members.into_iter().map(Bytes::from).collect()))
             }
-            Kind::Hash => {
+            Native::Hash => {
                 let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&command("HGETALL")).await;
                 (!pairs.is_empty()).then(|| View::Hash(sorted(pairs)))
             }
-            Kind::SortedSet => {
+            Native::SortedSet => {
                 let mut all = command("ZRANGE");
                 all.arg(0).arg(-1).arg("WITHSCORES");
                 let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&all).await;

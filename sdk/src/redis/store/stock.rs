@@ -34,7 +34,11 @@ impl RedisStore {
         let call = match &write.mutation {
             Mutation::Stock(change) => call_of(change),
             Mutation::Clear { .. } | Mutation::Expire(_) => None,
-            Mutation::Assign(_) | Mutation::Add { .. } | Mutation::Remove { .. } | Mutation::Sweep { .. } => {
+            Mutation::Assign(_)
+            | Mutation::Resolve { .. }
+            | Mutation::Add { .. }
+            | Mutation::Remove { .. }
+            | Mutation::Sweep { .. } => {
                 return Err(MutationError::NotForStock.into());
             }
         };
@@ -62,6 +66,7 @@ impl RedisStore {
             }
             Mutation::Expire(_)
             | Mutation::Assign(_)
+            | Mutation::Resolve { .. }
             | Mutation::Add { .. }
             | Mutation::Remove { .. }
             | Mutation::Sweep { .. } => {
