@@ -269,6 +269,7 @@ impl Mutation {
     pub fn check(&self, key: &Key) -> Result<(), MutationError> {
         self.check_limits(&key.name)?;
         match self {
+            Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
             Self::Stock(_) if key.kind == Kind::Stock => Ok(()),
             // DEL and EXPIRE of a name go to every type that it may have.
             Self::Clear { .. } | Self::Expire(_) if key.kind == Kind::Stock => Ok(()),
@@ -276,7 +277,6 @@ impl Mutation {
             _ if key.kind == Kind::Stock => Err(MutationError::NotForStock),
             Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
             Self::Resolve { payload, .. } => fits(key.kind, payload),
-            Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
             Self::Add { .. } | Self::Remove { .. } | Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => {
                 Ok(())
             }
