@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map};
 use bytes::Bytes;
 
 use crate::{
-    cell::{Assign, Cell, Joined},
+    cell::{Assign, Cell, Joined, Total},
     number,
     origin::Origin,
     version::Version,
@@ -62,6 +62,13 @@ impl Cells {
     pub fn add(&mut self, own: &Origin, version: Version, amount: f64) {
         let cell = self.0.entry(own.clone()).or_default();
         cell.total = Some(cell.total_after(version, amount));
+    }
+
+    /// Adds to the own origin's total, whatever was observed of it: what a stock counts is never taken back.
+    pub fn grow(&mut self, own: &Origin, version: Version, amount: f64) {
+        let cell = self.0.entry(own.clone()).or_default();
+        let (number, since) = cell.total.map_or((0.0, version), |total| (total.number, total.since));
+        cell.total = Some(Total { version, number: number::plus(number, amount), since });
     }
 
     /// Retracts every observed cell; says which origins' cells moved.

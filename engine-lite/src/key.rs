@@ -35,6 +35,8 @@ pub enum Kind {
     DisableWins,
     /// Values in an order; members are [positions](crate::position).
     List,
+    /// Units that cannot be sold twice.
+    Stock,
 }
 
 /// The native structure that a kind's view is.
@@ -54,7 +56,7 @@ pub enum Native {
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::String,
         Self::Set,
         Self::Hash,
@@ -68,6 +70,7 @@ impl Kind {
         Self::EnableWins,
         Self::DisableWins,
         Self::List,
+        Self::Stock,
     ];
 
     /// The word in physical keys, and what TYPE answers.
@@ -87,6 +90,7 @@ impl Kind {
             Self::EnableWins => "flag-on",
             Self::DisableWins => "flag-off",
             Self::List => "list",
+            Self::Stock => "stock",
         }
     }
 
@@ -107,6 +111,7 @@ impl Kind {
             Self::EnableWins => 11,
             Self::DisableWins => 12,
             Self::List => 13,
+            Self::Stock => 17,
         }
     }
 
@@ -120,7 +125,8 @@ impl Kind {
             | Self::Min
             | Self::Siblings
             | Self::EnableWins
-            | Self::DisableWins => Native::String,
+            | Self::DisableWins
+            | Self::Stock => Native::String,
             Self::Set => Native::Set,
             Self::Hash => Native::Hash,
             Self::SortedSet | Self::HighScores | Self::LowScores => Native::SortedSet,

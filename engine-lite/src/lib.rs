@@ -35,6 +35,7 @@ mod origin;
 mod partition;
 pub mod position;
 mod rule;
+mod stock;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod version;
@@ -50,4 +51,5 @@ pub use partition::{
     Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, Push, PushReply, RawEntry, Record, Refusal, ResyncError,
     ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View,
 };
+pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};
 pub use version::Version;

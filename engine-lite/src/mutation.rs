@@ -9,6 +9,7 @@ use crate::{
     number,
     origin::Origin,
     rule::{OFF, ON},
+    stock::{StockChange, StockOutcome},
     version::Version,
 };
 
@@ -50,6 +51,8 @@ pub enum Mutation {
         /// How long after the deadline.
         grace: u64,
     },
+    /// Restock, take, give back, reserve and transfer: the only writes of a stock.
+    Stock(StockChange),
 }
 
 /// What to assign, and under which conditions.
@@ -154,6 +157,8 @@ pub enum Outcome {
     Length(Option<u64>),
     /// Of a pop: the values, in the order in which they were taken.
     Popped(Vec<Bytes>),
+    /// Of a change of stock.
+    Stock(StockOutcome),
 }
 
 /// Why a mutation was refused; nothing was changed. The texts are Redis's own.
@@ -201,11 +206,20 @@ pub enum MutationError {
     /// A name, member or value over its limit, or too many members in one write.
     #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
     TooLarge,
+    /// SET, DEL, EXPIRE and their kin on a stock, or a change of stock on another type.
+    #[error("ERR a stock is only restocked, taken from, given back to, reserved from and transferred")]
+    NotForStock,
+    /// No units at all, or more than can be counted.
+    #[error("ERR units must be from 1 to 1099511627776")]
+    Units,
+    /// A transfer of rights from a region to itself.
+    #[error("ERR a region transfers rights to other regions only")]
+    TransferToSelf,
 }
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -220,6 +234,9 @@ impl MutationError {
         Self::NoSuchKey,
         Self::IndexOutOfRange,
         Self::TooLarge,
+        Self::NotForStock,
+        Self::Units,
+        Self::TransferToSelf,
     ];
 }
 
@@ -233,6 +250,11 @@ pub mod limits {
     pub const VALUE: usize = 8 * 1024 * 1024;
     /// The most members one write may name.
     pub const MEMBERS: usize = 10_000;
+    /// The most units of a stock, and of one change of it: 2^40.
+    pub const UNITS: u64 = 1 << 40;
+    /// The most units an origin may take, or return, or give to another in all its time: 2^50. So the sums over all origins
+    /// are exact.
+    pub const TURNOVER: u64 = 1 << 50;
     /// The furthest expire-at, in milliseconds since 1970: where versions end, in the year 2255.
     pub const EXPIRE_AT: i64 = 9_007_199_254_740;
 }
@@ -263,13 +285,19 @@ impl Mutation {
         self.check_limits(&key.name)?;
         match self {
             Self::List(_) if key.kind == Kind::List => Ok(()),
+            Self::Stock(_) if key.kind == Kind::Stock => Ok(()),
+            // DEL and EXPIRE of a name go to every type that it may have.
+            Self::Clear { .. } | Self::Expire(_) if key.kind == Kind::Stock => Ok(()),
+            Self::Stock(_) => Err(MutationError::NotForStock),
+            Self::Add { .. } if key.kind == Kind::Stock => Err(MutationError::NoIncrements),
+            _ if key.kind == Kind::Stock => Err(MutationError::NotForStock),
             Self::Assign(_) | Self::Resolve { .. } | Self::Add { .. } if !key.kind.assigns() => {
                 Err(MutationError::WrongType)
             }
             Self::List(_) => Err(MutationError::WrongType),
+            Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
             Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
             Self::Resolve { payload, .. } => fits(key.kind, payload),
-            Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
             Self::Add { .. } | Self::Remove { .. } | Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => {
                 Ok(())
             }
@@ -299,6 +327,10 @@ impl Mutation {
             Self::Expire(expiry) => (true, Some(expiry)),
             Self::List(edit) => (edit.check_limits().is_ok(), None),
             Self::Clear { .. } | Self::Sweep { .. } => (true, None),
+            Self::Stock(change) => {
+                change.check()?;
+                (true, None)
+            }
         };
         if !fits || name.len() > limits::NAME {
             return Err(MutationError::TooLarge);

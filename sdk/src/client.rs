@@ -21,6 +21,7 @@ use crate::{
     routed::{Connection, Event, NodeReport, Plane, RoutedKeyspace, Subscribe},
     routing::config::PolicyName,
     sessions::Session,
+    stock::{self, Frozen, StockReport},
     store::Store,
     strength::{ReadStrength, Repairs, Strengths, WriteStrength},
     sync::{self, Islands, SkewReport, Sync},
@@ -487,6 +488,37 @@ impl Keyspace {
     /// A batch of writes; see [`Batch`].
     pub fn batch(&self) -> Batch {
         Batch::new(Ok(self.clone()))
+    }
+
+    /// What the local region knows of a stock, for operators.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`ErrorKind`].
+    pub async fn stock_report(&self, name: impl Into<Bytes>) -> Result<StockReport, Error> {
+        stock::report(self, name.into()).await
+    }
+
+    /// What [`Keyspace::reclaim_stock`] would let the local region sell again.
+    ///
+    /// # Errors
+    /// As [`Keyspace::reclaim_stock`].
+    pub async fn frozen_stock(&self) -> Result<Frozen, Error> {
+        stock::frozen(self).await
+    }
+
+    /// Lets the local region sell what it had a right to before it lost data: of every stock. Answers what it was.
+    ///
+    /// Only rights of its own incarnations that have ended are reclaimed, so that no other region can reclaim them too.
+    ///
+    /// # What it can cost
+    /// What such an incarnation sold, and no region has heard of, is sold a second time. So is what it still sells: an old
+    /// server that is cut off from everybody, with clients of its own. Make sure that there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when another region knows more of an ended incarnation than this one: let the links carry it
+    /// here first. [`ErrorKind::Unavailable`] when another region cannot be asked, unless `alone`. Nothing was reclaimed.
+    pub async fn reclaim_stock(&self, alone: bool) -> Result<Frozen, Error> {
+        stock::reclaim(self, alone).await
     }
 
     /// An interpreter of Redis-style commands on this keyspace, with its strengths. No session sees what it does.

@@ -72,6 +72,17 @@ pub enum ErrorKind {
     /// No region has what the session has seen: a region lost what it had acknowledged, or the token is none of this
     /// system. Said once: the session does not ask for it again.
     Lost,
+    /// The region has no right to so many units of a stock, and could not get it in time. Nothing was taken.
+    ///
+    /// Others may have rights left: they move on demand and in the background, as far as regions reach each other. So
+    /// take fewer, try again later, or ask in a region that has them.
+    InsufficientRights {
+        /// How many units this region may take.
+        local: u64,
+        /// How many are left elsewhere, as far as this region knows. Rights of a region that lost data may be among them:
+        /// nobody may take those, until an operator reclaims them.
+        known_elsewhere: u64,
+    },
     /// A wait ended before its condition held.
     NotConverged,
     /// The answer was not what the protocol says: a defect, here or there.
@@ -222,6 +233,7 @@ impl fmt::Display for Error {
             | ErrorKind::Load
             | ErrorKind::Behind
             | ErrorKind::Lost
+            | ErrorKind::InsufficientRights { .. }
             | ErrorKind::NotConverged
             | ErrorKind::Protocol => "",
         };

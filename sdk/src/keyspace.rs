@@ -50,6 +50,9 @@ const CRC16: [u16; 256] = {
 /// | `{ks:p}:number:INCARNATION` | number of the last log entry |
 /// | `{ks:p}:index` | sorted set of `TYPE:NAME`, for resyncs |
 /// | `{ks:p}:expiring` | sorted set of `TYPE:NAME` by expire-at |
+/// | `{ks:p}:holds:NAME` | sorted set of what is set aside of a stock, by deadline |
+/// | `{ks:p}:held` | sorted set of stocks by the earliest such deadline |
+/// | `{ks:p}:receipt:LENGTH:NAME:CALL` | what became of a call on a stock, for ten minutes; LENGTH is the name's |
 /// | `{ks:p}:aside` | hash of log entries that could not be decoded |
 /// | `{ks:0}:lease:NAME` | who drives a link |
 #[derive(Clone, Debug)]
@@ -121,6 +124,24 @@ impl PhysicalKeys {
     #[must_use]
     pub fn expiring(&self) -> Vec<u8> {
         self.with(&[b"expiring"])
+    }
+
+    /// What is set aside of a stock.
+    #[must_use]
+    pub fn holds(&self, name: &[u8]) -> Vec<u8> {
+        self.with(&[b"holds:", name])
+    }
+
+    /// Stocks by the earliest deadline of what is set aside.
+    #[must_use]
+    pub fn held(&self) -> Vec<u8> {
+        self.with(&[b"held"])
+    }
+
+    /// What became of a call on a stock. The name's length comes first, or `a:b` with `c` would be `a` with `b:c`.
+    #[must_use]
+    pub fn receipt(&self, name: &[u8], call: &[u8]) -> Vec<u8> {
+        self.with(&[b"receipt:", name.len().to_string().as_bytes(), b":", name, b":", call])
     }
 
     /// Entries set aside.

@@ -10,7 +10,8 @@
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
 //! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`List`]
 //! (every insert is kept, runs stay together), [`BestScores`] and [`ExtremeRegister`] (the best ever submitted),
-//! [`FirstRegister`] (the first wins), [`Flag`] (on wins, or off), [`Siblings`] (the application decides). Any language
+//! [`FirstRegister`] (the first wins), [`Flag`] (on wins, or off), [`Siblings`] (the application decides), [`Stock`]
+//! (units that cannot be sold twice). Any language
 //! reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
@@ -32,8 +33,8 @@
 //!
 //! A keyspace or a call that needs more than the local region asks for it: see [`strength`].
 //!
-//! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
-//! spend the last unit at once), or that a region already shows what another has just written.
+//! What is *not* promised: transactions over several keys, unique names, or that a region already shows what another has
+//! just written.
 //!
 //! # Routed
 //!
@@ -68,6 +69,7 @@ pub mod resilience;
 mod routed;
 pub mod routing;
 pub mod sessions;
+mod stock;
 pub mod store;
 pub mod strength;
 mod sync;
@@ -83,13 +85,14 @@ pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
     Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Json, List, Map, MessagePack, Register,
-    ScoreRange, Set, Siblings, SortedSet,
+    Reservation, ScoreRange, Set, Siblings, SortedSet, Stock,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use routed::{
     CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Served, Subscribe, Subscription,
 };
+pub use stock::{Frozen, FrozenStock, OriginReport, StockReport};
 pub use store::embedded::Embedded;
 pub use strength::{ReadStrength, WriteStrength};
 pub use sync::{SkewReport, skew};

@@ -41,6 +41,8 @@ impl Partition {
         self.cursors.clear();
         self.resyncs.clear();
         self.acks.clear();
+        // What the closed incarnation had a right to may have been spent in what was lost.
+        self.inherited.clear();
         self.log.clear();
         let record = Record { incarnation: fresh, opening, history: history.to_owned() };
         self.record = Some(record.clone());

@@ -14,7 +14,7 @@ use crate::{
 /// An element as a reader sees it: its position, and its value.
 type Element = (Bytes, Bytes);
 
-impl Write {
+impl Write<'_> {
     pub(super) fn edit_list(&mut self, edit: &ListEdit) -> Result<Outcome, MutationError> {
         match edit {
             ListEdit::Push { end, values, existing } => self.push(*end, values, *existing),

@@ -12,14 +12,14 @@ mod mutate;
 mod push;
 mod resync;
 mod standing;
+mod stock;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use self::view::{is_inexact, view};
 pub use self::{
     history::Record,
     join::{Batch, JoinReply, SetAside},
@@ -28,6 +28,10 @@ pub use self::{
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},
+};
+use self::{
+    stock::Side,
+    view::{is_inexact, view},
 };
 use crate::{
     cells::{Cells, Deadline},
@@ -75,6 +79,10 @@ pub struct Partition {
     known: BTreeMap<RegionId, (Incarnation, u64)>,
     vectors: BTreeMap<RegionId, Vector>,
     aside: BTreeMap<Origin, BTreeMap<Version, Bytes>>,
+    /// What a region knows of its own stocks beside their cells. No other region does.
+    sides: BTreeMap<Key, Side>,
+    /// Closed incarnations of this region whose rights the current one may spend.
+    inherited: BTreeSet<Incarnation>,
     vector_due: bool,
     conflicts: u64,
     inexact: u64,
@@ -134,6 +142,8 @@ impl Partition {
             known: BTreeMap::new(),
             vectors: BTreeMap::new(),
             aside: BTreeMap::new(),
+            sides: BTreeMap::new(),
+            inherited: BTreeSet::new(),
             vector_due: false,
             conflicts: 0,
             inexact: 0,

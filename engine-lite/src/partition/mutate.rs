@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::{KeyState, Partition, Refusal};
+use super::{KeyState, Partition, Refusal, stock::Side};
 use crate::{
     cells::{Cells, Deadline},
     delta::{Body, Delta},
     key::{Field, Key, Kind},
     mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits},
     number,
-    origin::Origin,
+    origin::{Incarnation, Origin},
     version::Version,
 };
 
@@ -37,9 +37,14 @@ impl Partition {
             next: version,
             state: stored.unwrap_or_default(),
             moved: BTreeMap::new(),
+            side: self.sides.remove(key).unwrap_or_default(),
+            inherited: &self.inherited,
         };
         let outcome = write.run(mutation);
-        let Write { own, next, mut state, moved, .. } = write;
+        let Write { own, next, mut state, moved, side, .. } = write;
+        if !side.is_empty() {
+            self.sides.insert(key.clone(), side);
+        }
         if outcome.is_ok() && !moved.is_empty() {
             state.stamp = self.number + 1;
             let mut delta = Delta::new(key.clone());
@@ -64,20 +69,25 @@ impl Partition {
 }
 
 /// A write under way: the state it changes in place, and which cells it moved.
-pub(super) struct Write {
+pub(super) struct Write<'p> {
     kind: Kind,
     /// That of the write's log entry.
     pub(super) number: u64,
     pub(super) own: Origin,
-    now: Version,
+    pub(super) now: Version,
     next: Version,
     pub(super) state: KeyState,
     moved: BTreeMap<Field, BTreeSet<Origin>>,
+    pub(super) side: Side,
+    pub(super) inherited: &'p BTreeSet<Incarnation>,
 }
 
-impl Write {
+impl Write<'_> {
     /// Checks everything that can refuse the write before the first cell moves.
     fn run(&mut self, mutation: &Mutation) -> Result<Outcome, MutationError> {
+        if self.kind == Kind::Stock {
+            return self.stock(mutation);
+        }
         match mutation {
             Mutation::Assign(assignment) => self.assign(assignment),
             Mutation::Resolve { payload, seen } => Ok(self.resolve(payload, seen)),
@@ -87,6 +97,7 @@ impl Write {
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
             Mutation::List(edit) => self.edit_list(edit),
+            Mutation::Stock(_) => Err(MutationError::NotForStock),
         }
     }
 
@@ -100,13 +111,13 @@ impl Write {
         if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.is_live()) }
     }
 
-    fn version(&mut self) -> Version {
+    pub(super) fn version(&mut self) -> Version {
         let version = self.next;
         self.next = version.next();
         version
     }
 
-    fn touch(&mut self, field: Field, origins: impl IntoIterator<Item = Origin>) {
+    pub(super) fn touch(&mut self, field: Field, origins: impl IntoIterator<Item = Origin>) {
         let mut origins = origins.into_iter().peekable();
         if origins.peek().is_some() {
             self.moved.entry(field).or_default().extend(origins);

@@ -234,6 +234,10 @@ impl Partition {
     /// In a shipped key, a live assignment or total that the sender's vector covers and that is above the sender's own
     /// was seen by the sender, removed, and its remains collected: it goes here too.
     fn retract_missing(&mut self, shipped: &Delta, vector: &Vector) {
+        // What a stock counts is only added to: nobody removes it, so nothing removed is missing.
+        if shipped.key.kind == Kind::Stock {
+            return;
+        }
         let stamp = self.number + 1;
         let Some(state) = self.keys.get(&shipped.key) else {
             return;

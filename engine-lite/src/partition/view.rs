@@ -8,6 +8,7 @@ use crate::{
     cells::{Cells, Deadline},
     key::{Field, Kind, Native},
     number,
+    stock::Books,
 };
 
 /// A field's cells and the local number of their last change.
@@ -62,7 +63,7 @@ impl KeyState {
 pub enum View {
     /// Nothing: no live data, or past its expiry.
     Absent,
-    /// A string's value.
+    /// A string's value, or the units left of a stock.
     String(Bytes),
     /// A set's members.
     Set(Vec<Bytes>),
@@ -76,6 +77,9 @@ pub enum View {
 
 pub(super) fn view(kind: Kind, state: &KeyState) -> View {
     let view = match kind.native() {
+        Native::String if kind == Kind::Stock => {
+            (!state.fields.is_empty()).then(|| View::String(Books::of(state).left().to_string().into()))
+        }
         Native::String => state.member(&Bytes::new()).and_then(|cells| cells.value(kind)).map(View::String),
         Native::Set => {
             let members: Vec<_> = state.members().filter(|(_, c)| c.is_live()).map(|(m, _)| m.clone()).collect();

@@ -174,6 +174,11 @@ impl Model {
         let members = members.into_iter();
         let kind = key.kind;
         match kind.native() {
+            Native::String if kind == Kind::Stock => {
+                let counted = |member: &str| self.counted(key, member, None, held);
+                let left = counted("mint") + counted("returned") - counted("used");
+                View::String(number::show(left.max(0.0)).into())
+            }
             Native::String => members.filter_map(|(_, v)| text(kind, v)).next().map_or(View::Absent, View::String),
             Native::Set => View::Set(members.map(|(member, _)| member).collect()),
             Native::Hash => View::Hash(members.filter_map(|(member, v)| Some((member, text(kind, v)?))).collect()),
@@ -186,6 +191,31 @@ impl Model {
                 View::SortedSet(scores)
             }
         }
+    }
+
+    /// What the held operations added to a member of a stock: those of one origin, or of all.
+    fn counted(&self, key: &Key, member: &str, origin: Option<&Origin>, held: &BTreeSet<OperationId>) -> f64 {
+        let field = Field::Member(Bytes::copy_from_slice(member.as_bytes()));
+        let here = self.held(key, &field, held).into_iter().map(|(_, operation)| operation);
+        let counts: Vec<_> = here.filter(|o| origin.is_none_or(|origin| o.origin == *origin)).collect();
+        sum(&counts).unwrap_or_default()
+    }
+
+    /// The rights of an origin to a stock: what it minted, returned and received, less what it used and gave away.
+    #[must_use]
+    pub fn stock_rights(&self, key: &Key, origin: &Origin, held: &BTreeSet<OperationId>) -> f64 {
+        let own = |member: &str| self.counted(key, member, Some(origin), held);
+        let given: f64 = self
+            .fields(key, held)
+            .iter()
+            .filter_map(|field| match field {
+                Field::Member(member) => std::str::from_utf8(member).ok().filter(|member| member.starts_with("to:")),
+                Field::Expiry => None,
+            })
+            .map(own)
+            .sum();
+        let received = self.counted(key, &format!("to:{origin}"), None, held);
+        own("mint") + own("returned") + received - own("used") - given
     }
 
     fn held(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Vec<(OperationId, &Operation)> {

@@ -3,10 +3,12 @@
 
 mod lists;
 mod rng;
+mod stock;
 mod world;
 mod write;
 
 pub use rng::Rng;
+pub use stock::Ledger;
 pub use world::{World, cells_of};
 
 use std::ops::Range;

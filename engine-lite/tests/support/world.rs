@@ -5,14 +5,15 @@ mod push;
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipelago_engine::{
-    Batch, Body, Cells, Cursor, Field, Incarnation, JoinReply, Key, Origin, Partition, RegionId, ResyncError,
-    ResyncPlan, Slice, Version, codec,
-    testing::{Model, OperationId},
+    Batch, Body, Books, Cells, Cursor, Field, Incarnation, JoinReply, Key, Kind, Mutation, Origin, Outcome, Partition,
+    RegionId, ResyncError, ResyncPlan, Slice, StockChange, Version, codec,
+    testing::{Change, Model, OperationId},
 };
 use bytes::Bytes;
 
 use super::{
     Rng, START, batch_with,
+    stock::Ledger,
     write::{random_key, random_mutation, unconditional_mutation, write_both},
 };
 
@@ -26,6 +27,8 @@ struct Site {
     held: Held,
     history: String,
     clock: i64,
+    /// Whether the history broke without a loss since the last opening.
+    is_whole: bool,
 }
 
 /// A batch on its way: a driver may be paused, or two may carry the same.
@@ -60,6 +63,13 @@ pub struct World {
     /// Whether drivers meet entries that they cannot decode. A region without one entry of a running sum shows what no
     /// set of operations explains, so views are not compared with the model then: cells and claims still are.
     pub torn: bool,
+    /// Whether regions keep the rights of an incarnation that ended without a loss.
+    pub lossless: bool,
+    /// Whether everything that is written is stock.
+    pub only_stock: bool,
+    /// Whether regions lose data at all.
+    pub loses: bool,
+    pub ledger: Ledger,
     pub writes: u64,
     pub joins: u64,
     pub gaps: u64,
@@ -81,6 +91,7 @@ impl World {
             held: Held::new(),
             history: format!("server {i}"),
             clock: 0,
+            is_whole: false,
         };
         let mut world = Self {
             rng: Rng::new(seed),
@@ -96,6 +107,10 @@ impl World {
             micros: START,
             names: 0,
             torn: false,
+            lossless: false,
+            only_stock: false,
+            loses: true,
+            ledger: Ledger::default(),
             writes: 0,
             joins: 0,
             gaps: 0,
@@ -138,7 +153,12 @@ impl World {
         let now = self.now(i);
         let site = &mut self.sites[i];
         let before = site.partition.sync_state().record;
-        let record = site.partition.open(&site.history, fresh, floor, now);
+        let record = if self.lossless && site.is_whole {
+            site.partition.open_without_loss(&site.history, fresh, floor, now)
+        } else {
+            site.partition.open(&site.history, fresh, floor, now)
+        };
+        site.is_whole = false;
         self.openings += u64::from(before.as_ref() != Some(&record));
     }
 
@@ -161,8 +181,21 @@ impl World {
         let in_vain = self.model.claimed_in_vain(&site.partition.sync_state().applied, &site.held);
         assert!(in_vain.is_empty(), "region {i} claims operations {in_vain:?} and does not hold them");
         for (key, _) in site.partition.keys().filter(|_| !self.torn) {
+            if self.only_stock {
+                self.check_rights(i, key);
+            }
             let expected = self.model.view(key, &site.held, now);
             assert_eq!(site.partition.view(key, now), expected, "region {i}, {key:?}\n{:#?}", site.partition.key(key));
+        }
+    }
+
+    fn check_rights(&self, i: usize, key: &Key) {
+        let site = &self.sites[i];
+        let Some(state) = site.partition.key(key).filter(|_| key.kind == Kind::Stock) else { return };
+        let books = Books::of(state);
+        for origin in books.origins() {
+            let expected = self.model.stock_rights(key, origin, &site.held).max(0.0);
+            assert_eq!(books.rights([origin]) as f64, expected, "region {i}: the rights of {origin}");
         }
     }
 
@@ -175,7 +208,7 @@ impl World {
             return;
         }
         self.ensure_open(i);
-        let empty = Site { partition: Partition::new(region(i)), held: Held::new(), history: String::new(), clock: 0 };
+        let empty = nothing(i, String::new(), 0);
         let mut site = std::mem::replace(&mut self.sites[i], empty);
         assert!(self.write_at(&mut site), "stale after an opening");
         self.sites[i] = site;
@@ -183,6 +216,11 @@ impl World {
     }
 
     fn write_at(&mut self, site: &mut Site) -> bool {
+        if self.only_stock || self.rng.one_in(12) {
+            let peers: Vec<Origin> = self.sites.iter().filter_map(|other| other.partition.origin()).collect();
+            let change = self.ledger.next(&mut self.rng, &site.partition, &peers);
+            return self.change_stock(site, &change);
+        }
         let key = random_key(&mut self.rng, self.torn);
         let mutation = if self.torn {
             unconditional_mutation(&mut self.rng, key.kind)
@@ -207,6 +245,49 @@ impl World {
             self.entries.insert(entry, made.into_iter().collect());
         }
         true
+    }
+
+    /// A change of the stock, counted in the ledger.
+    fn change_stock(&mut self, site: &mut Site, change: &StockChange) -> bool {
+        let now = self.site_now(site);
+        let before = site.partition.clone();
+        let Ok(Outcome::Stock(outcome)) =
+            site.partition.mutate(&site.history, now, &Ledger::key(), &Mutation::Stock(change.clone()))
+        else {
+            assert_eq!(site.partition, before, "a stale write changed something");
+            return false;
+        };
+        self.ledger.note(before.origin().unwrap(), change, &outcome);
+        let made: Vec<_> = added(&before, &site.partition)
+            .into_iter()
+            .filter_map(|(field, version, units)| {
+                let origin = before.origin().unwrap();
+                let change = Change::Add(units);
+                self.model.record(&mut site.held, &origin, version, (&Ledger::key(), &field), change)
+            })
+            .collect();
+        self.writes += 1;
+        if !made.is_empty() {
+            let entry = (site.partition.origin().unwrap(), site.partition.sync_state().number);
+            self.entries.insert(entry, made.into_iter().collect());
+        }
+        true
+    }
+
+    /// Lets time pass.
+    pub const fn pass(&mut self, micros: u64) {
+        self.micros += micros;
+    }
+
+    /// Sells whatever any region has a right to.
+    pub fn sell_out(&mut self) {
+        for i in 0..self.sites.len() {
+            self.ensure_open(i);
+            let mut site = std::mem::replace(&mut self.sites[i], nothing(i, String::new(), 0));
+            let change = self.ledger.take_all();
+            assert!(self.change_stock(&mut site, &change), "stale after an opening");
+            self.sites[i] = site;
+        }
     }
 
     /// One step of the driver from one region to another. Answers whether anything moved.
@@ -376,26 +457,35 @@ impl World {
                 self.backups[i].push(site);
             }
             // A lost tail, a restored backup or a lagging replica that was promoted: an older clone, a new history.
-            1 | 2 if !self.backups[i].is_empty() => {
+            1 | 2 if self.loses && !self.backups[i].is_empty() => {
                 let index = self.rng.below(self.backups[i].len());
                 let old = self.backups[i][index].clone();
                 let clock = self.sites[i].clock;
-                let lost = std::mem::replace(&mut self.sites[i], Site { history, clock, ..old });
+                let site = Site { history, clock, is_whole: false, ..old };
+                let lost = std::mem::replace(&mut self.sites[i], site);
                 if self.rng.one_in(2) {
                     self.ghosts[i] = Some(lost);
                 }
             }
             // FLUSHALL keeps the server's history, an empty restart does not.
-            3 if self.rng.one_in(3) => {
+            3 if self.loses && self.rng.one_in(3) => {
                 let site = &mut self.sites[i];
                 let history = if self.rng.one_in(2) { history } else { site.history.clone() };
-                *site = Site { partition: Partition::new(region(i)), held: Held::new(), history, clock: site.clock };
+                *site = nothing(i, history, site.clock);
             }
             // A restart that lost nothing, and a promotion back and forth.
-            4 => self.sites[i].history = history,
+            4 => {
+                let site = &mut self.sites[i];
+                // Of an old copy that nobody has opened yet, a restart makes no whole one.
+                let is_current = site.partition.sync_state().record.is_some_and(|r| r.history == site.history);
+                site.is_whole = is_current || site.is_whole;
+                site.history = history;
+            }
             5 => {
                 let jump = *self.rng.pick(&[-3_600_000_000, -1_000_000, -1, 0, 0, 1_000_000, 3_600_000_000]);
                 self.sites[i].clock = jump;
+                // Calls are remembered by the region's own clock.
+                self.ledger.answers_arrived();
             }
             _ => self.ghosts[i] = None,
         }
@@ -533,6 +623,28 @@ impl World {
             }
         }
     }
+}
+
+/// An empty server.
+fn nothing(i: usize, history: String, clock: i64) -> Site {
+    Site { partition: Partition::new(region(i)), held: Held::new(), history, clock, is_whole: false }
+}
+
+/// What a write added to the totals of its own origin, in the order of its versions.
+fn added(before: &Partition, after: &Partition) -> Vec<(Field, Version, f64)> {
+    let own = after.origin().unwrap();
+    let total = |partition: &Partition, field: &Field| {
+        let state = partition.key(&Ledger::key())?;
+        state.fields.get(field)?.cells.get(&own)?.total
+    };
+    let fields = after.key(&Ledger::key()).into_iter().flat_map(|state| state.fields.keys());
+    let grown = fields.filter_map(|field| {
+        let (was, is) = (total(before, field), total(after, field)?);
+        (was != Some(is)).then(|| (field.clone(), is.version, is.number - was.map_or(0.0, |t| t.number)))
+    });
+    let mut grown: Vec<_> = grown.collect();
+    grown.sort_by_key(|(_, version, _)| *version);
+    grown
 }
 
 fn region(i: usize) -> RegionId {

@@ -20,7 +20,8 @@ pub fn random_key(rng: &mut Rng, unconditional: bool) -> Key {
     // The four that Redis has, most of the time: the rest differ in their rule alone.
     let kinds = if rng.one_in(3) { &Kind::ALL[4..] } else { &Kind::ALL[..4] };
     let mut kind = *rng.pick(kinds);
-    if unconditional && kind.conditions() != (Presence::Any, Order::Any) {
+    // The ledger writes stock.
+    if kind == Kind::Stock || (unconditional && kind.conditions() != (Presence::Any, Order::Any)) {
         kind = Kind::String;
     }
     Key::new(kind, b(rng.pick(&["k", "l"]).to_string()))
@@ -302,6 +303,8 @@ impl Shadow<'_> {
                 }
                 Ok(Outcome::Cleared { existed: swept, previous: None })
             }
+            // The ledger counts stock.
+            Mutation::Stock(_) => Err(MutationError::NotForStock),
         }
     }
 }

@@ -16,7 +16,7 @@ use archipelago::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{Cli, Command, Exec, Named, SyncOptions, output, routed, writers};
+use crate::{Cli, Command, Exec, Named, SyncOptions, output, routed, stock, writers};
 
 /// The longest line read from standard input: the largest command with some room.
 const MAX_LINE: usize = 64 * 1024 * 1024;
@@ -46,6 +46,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
         Command::Sync(_) => Ok(sync(builder).await?),
         Command::Inspect(named) => Ok(inspect(builder, named, false).await?),
         Command::Key(named) => Ok(inspect(builder, named, true).await?),
+        Command::Stock(command) => stock::run(builder, command).await,
         Command::Promote(options) => writers::run_promote(&config()?, options).await,
         Command::Rejoin(options) => writers::run_rejoin(&config()?, options).await,
         Command::Route(options) => routed::route(builder, options).await,

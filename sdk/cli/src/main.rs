@@ -3,6 +3,7 @@
 mod commands;
 mod output;
 mod routed;
+mod stock;
 mod writers;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -33,6 +34,9 @@ enum Command {
     Inspect(Named),
     /// Prints the physical keys of one key.
     Key(Named),
+    /// Shows who has which rights to a stock, and reclaims those that a region's lost data left frozen.
+    #[command(subcommand)]
+    Stock(stock::Stock),
     /// Lets a replica become the writer of its region's data; clients follow within a second.
     Promote(writers::Promote),
     /// Keeps what an old writer took after it was cut off, then lets it follow the present one.
@@ -80,7 +84,7 @@ struct SyncOptions {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// string, set, hash, zset or list.
+    /// A word that TYPE answers, or a handle's name: string, set, counter, sorted-set and so on.
     #[arg(value_name = "TYPE")]
     kind: archipelago::engine::Kind,
     /// The key's name.

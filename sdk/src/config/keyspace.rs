@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use super::{NearConfig, defaults, millis, names};
+use super::{NearConfig, StockConfig, defaults, millis, names};
 use crate::{
     error::{Error, ErrorKind},
     routing::RoutingConfig,
@@ -50,6 +50,9 @@ pub struct KeyspaceConfig {
     /// that is down.
     #[serde(default = "default_deadline", rename = "deadline_ms", deserialize_with = "millis")]
     pub deadline: Duration,
+    /// How rights to stock move between regions, in mode `active-active`.
+    #[serde(default)]
+    pub stock: StockConfig,
     /// Which nodes serve what, in mode `routed`.
     #[serde(default)]
     pub routing: Option<RoutingConfig>,
@@ -96,6 +99,7 @@ impl Default for KeyspaceConfig {
             write: WriteStrength::Local,
             home: None,
             deadline: defaults::DEADLINE,
+            stock: StockConfig::default(),
             routing: None,
             session: None,
             near_cache: NearConfig::default(),
@@ -156,6 +160,7 @@ impl KeyspaceConfig {
         if self.mode == Mode::ActiveActive && self.routing.is_some() {
             return Err("routing: only for mode = \"routed\"; every region of an active-active keyspace writes".into());
         }
+        self.stock.check().map_err(|what| format!("stock.{what}"))?;
         if self.mode == Mode::ActiveActive && self.session.is_some() {
             return Err("session: only for mode = \"routed\"".into());
         }

@@ -5,6 +5,7 @@ mod near;
 mod region;
 mod routed;
 mod sentinel;
+mod stock;
 mod text;
 mod tls;
 
@@ -21,6 +22,7 @@ pub use self::{
     region::RegionConfig,
     routed::{Failover, Fenced, RoutedConfig},
     sentinel::SentinelConfig,
+    stock::StockConfig,
     tls::TlsConfig,
 };
 use crate::{
@@ -67,6 +69,8 @@ pub mod defaults {
     pub const NEAR_BYTES: u64 = 64 << 20;
     /// How long a value of a near cache is believed without being asked for again.
     pub const NEAR_TTL: Duration = Duration::from_secs(10);
+    /// Between two looks whether rights to stock should move to where units are taken.
+    pub const REBALANCE: Duration = Duration::from_secs(5);
     /// How long a link's lease lasts without renewal: about how long a takeover takes.
     pub const LEASE: Duration = Duration::from_secs(5);
     /// Cells in one join. Larger batches block the server longer and are slower.

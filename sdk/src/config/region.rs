@@ -34,6 +34,7 @@ use crate::routing::{Location, RegionInfo};
 /// | sessions, and reads and writes of several regions there | `+multi +exec` |
 /// | writes there that wait for replicas | `+wait` |
 /// | near caches; without, they hold values for a time | what the keyspace needs, and `+hello +client\|tracking +role +get +pttl` |
+/// | `lossless_restart` | `+config\|get` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,6 +62,15 @@ pub struct RegionConfig {
     pub password_file: Option<PathBuf>,
     /// What `rediss://` addresses need beyond the public authorities.
     pub tls: Option<TlsConfig>,
+    /// Whether the region comes back from every restart with all that it had acknowledged; default false. Then what it had
+    /// a right to sell of a [`Stock`](crate::Stock) passes to its next incarnation by itself; otherwise it stays frozen
+    /// until an operator reclaims it.
+    ///
+    /// You declare that this address is always the same server on the same files: with `appendonly yes` and `appendfsync
+    /// always`, which is checked at every connection and needs the right to `CONFIG GET`; never a replica that was
+    /// promoted, which is noticed until it is restarted; and never a restored backup, which nobody notices. Declared
+    /// wrongly, stock can be sold twice. Refused with `sentinel`, whose point is another server.
+    pub lossless_restart: bool,
     /// Shared connections to each node; default 2, of which a busy client fills one while the server works on what the
     /// other sent. A handle keeps to one of them as long as that lasts.
     pub connections: usize,
@@ -90,6 +100,7 @@ impl Default for RegionConfig {
             password: None,
             password_file: None,
             tls: None,
+            lossless_restart: false,
             connections: defaults::CONNECTIONS,
             exclusive_connections: defaults::EXCLUSIVE_CONNECTIONS,
             connect_timeout: defaults::CONNECT_TIMEOUT,
@@ -159,6 +170,13 @@ impl RegionConfig {
         if let Some(sentinel) = &self.sentinel {
             sentinel.check()?;
         }
+        if self.lossless_restart && self.url.is_empty() {
+            return Err(
+                "lossless_restart: only with `url`: behind a sentinel or in a cluster another server may take over, \
+                        without the last writes"
+                    .into(),
+            );
+        }
         if self.password.is_some() && self.password_file.is_some() {
             return Err("password_file: `password` is set, too".into());
         }
@@ -203,6 +221,7 @@ impl fmt::Debug for RegionConfig {
             .field("weight", &self.weight)
             .field("password_file", &self.password_file)
             .field("tls", &self.tls)
+            .field("lossless_restart", &self.lossless_restart)
             .field("connections", &self.connections)
             .field("exclusive_connections", &self.exclusive_connections)
             .field("connect_timeout", &self.connect_timeout)

@@ -171,6 +171,7 @@ fn failed(error: &Error) -> Failure {
         | ErrorKind::Load
         | ErrorKind::Behind
         | ErrorKind::Lost
+        | ErrorKind::InsufficientRights { .. }
         | ErrorKind::NotConverged
         | ErrorKind::Protocol => "ERR",
     };

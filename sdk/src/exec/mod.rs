@@ -23,6 +23,11 @@
 //!   `best-min`.
 //! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
 //!   each other: a pop is at least once.
+//! - A stock has commands of its own, and no others: `STOCK.RESTOCK key id units`, `STOCK.TAKE key id units [UPTO]`,
+//!   `STOCK.RETURN key id units`, `STOCK.RESERVE key id units milliseconds`, `STOCK.CONFIRM key reservation`,
+//!   `STOCK.RELEASE key reservation`, `STOCK.TRANSFER key REGION/INCARNATION units [UPTO]`, `STOCK.LEFT key` and
+//!   `STOCK.RIGHTS key`. They act on this region's rights alone: `NORIGHTS` says that these do not suffice. DEL, SET and
+//!   EXPIRE are refused where there is one.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region. Where the keyspace asks for more than the local region
 //!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.
@@ -40,6 +45,7 @@ mod reply;
 mod rules;
 mod sets;
 mod sorted_sets;
+mod stocks;
 mod strings;
 mod table;
 
@@ -117,7 +123,8 @@ impl Interpreter {
 
     /// Whether there is a command of this name.
     pub(crate) fn knows(name: &[u8]) -> bool {
-        table::find(name).is_some()
+        // Plain servers have no stock.
+        table::find(name).is_some_and(|command| !command.name.starts_with("stock."))
     }
 
     /// The error of a command that is refused before it runs: what a transaction is given up for.

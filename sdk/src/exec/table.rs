@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, keys, lists, numbers, ranges, rules, sets, sorted_sets, strings,
+    hashes, keys, lists, numbers, ranges, rules, sets, sorted_sets, stocks, strings,
 };
 
 /// A command.
@@ -112,6 +112,15 @@ const COMMANDS: &[Command] = commands! {
     "bestmin.rank" 3 rules::rank, Kind::LowScores;
     "bestmin.rem" -3 rules::remove, Kind::LowScores;
     "bestmin.card" 2 rules::count, Kind::LowScores;
+    "stock.restock" 4 stocks::restock;
+    "stock.take" -4 stocks::take;
+    "stock.return" 4 stocks::give_back;
+    "stock.reserve" 5 stocks::reserve;
+    "stock.confirm" 3 stocks::confirm;
+    "stock.release" 3 stocks::release;
+    "stock.transfer" -4 stocks::transfer;
+    "stock.left" 2 stocks::left;
+    "stock.rights" 2 stocks::rights;
 };
 
 /// The command of this name, in whatever letters.

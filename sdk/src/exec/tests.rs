@@ -208,3 +208,45 @@ async fn every_region_answers_from_its_own_data() {
     }
     assert_eq!(line(&interpreter(&world), "get views").await, "\"3\"", "nothing travels without a driver");
 }
+
+#[tokio::test]
+async fn a_stock_goes_by_its_own_words_and_by_no_others() {
+    let interpreter = interpreter(&world());
+    let wrong_type = "(error) WRONGTYPE Operation against a key holding the wrong kind of value";
+    let refused = "(error) ERR a stock is only restocked, taken from, given back to, reserved from and transferred";
+    for (command, reply) in [
+        ("stock.left t", "(integer) 0"),
+        ("del t", "(integer) 0"),
+        ("stock.restock t d-1 5", "(integer) 5"),
+        ("stock.restock t d-1 5", "(integer) 5"),
+        ("stock.take t o-1 2", "(integer) 2"),
+        ("stock.take t o-2 9 upto", "(integer) 3"),
+        ("stock.take t o-3 1", "(error) NORIGHTS this region has a right to 0, others have 0 as far as it knows"),
+        ("stock.take t o-1 1", "(error) ERR the id stands for a call that asked for something else"),
+        ("stock.return t r-1 9", "(error) ERR only 5 units are known to be taken"),
+        ("stock.return t r-2 1", "(integer) 1"),
+        ("stock.rights t", "(integer) 1"),
+        ("stock.take t o-4 0", "(error) ERR units must be from 1 to 1099511627776"),
+        ("stock.take t \"o 5\" 1", "(error) ERR the id of a call has 1 to 128 visible ASCII characters"),
+        ("stock.take t o-6 1 most", "(error) ERR syntax error"),
+        ("stock.transfer t us-east-1/00000000000000ff 5 upto", "(integer) 1"),
+        ("type t", "stock"),
+        ("exists t", "(integer) 1"),
+        ("del t", refused),
+        ("expire t 9", refused),
+        ("set t 9", refused),
+        ("get t", wrong_type),
+        ("incr t", wrong_type),
+        ("stock.left t", "(integer) 1"),
+    ] {
+        assert_eq!(line(&interpreter, command).await, reply, "{command}");
+    }
+    line(&interpreter, "stock.restock t d-2 3").await;
+    let token = line(&interpreter, "stock.reserve t c-1 2 60000").await;
+    assert!(token.starts_with("\"eu-west-1/") && token.ends_with("/2/c-1\""), "{token}");
+    assert_eq!(line(&interpreter, &format!("stock.confirm t {token}")).await, "OK");
+    let gone = line(&interpreter, &format!("stock.release t {token}")).await;
+    assert!(gone.starts_with("(error) ERR the reservation is not held here"), "{gone}");
+    assert_eq!(line(&interpreter, "set s v").await, "OK");
+    assert_eq!(line(&interpreter, "stock.restock s d-1 1").await, wrong_type);
+}

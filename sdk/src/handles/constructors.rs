@@ -88,6 +88,12 @@ macro_rules! constructors {
             pub fn disable_wins_flag(&self, name: impl Into<Bytes>) -> crate::Flag {
                 crate::Flag { handle: self.handle(Kind::DisableWins, name) }
             }
+
+            /// Units that cannot be sold twice; see [`Stock`](crate::Stock).
+            #[must_use]
+            pub fn stock(&self, name: impl Into<Bytes>) -> crate::Stock {
+                crate::Stock { handle: self.handle(Kind::Stock, name) }
+            }
         }
     };
 }

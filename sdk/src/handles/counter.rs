@@ -11,7 +11,7 @@ use crate::{
 
 /// An integer to which every region adds; no increment is lost.
 ///
-/// Exact to ±2^53. Not for stock or quotas: two regions may spend the last unit at once.
+/// Exact to ±2^53. Not for stock or quotas, where two regions may spend the last unit at once: use [`Stock`](crate::Stock).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {

@@ -1,6 +1,6 @@
 //! How a write ended, as far as its session is concerned.
 
-use archipelago_engine::{ListEdit, Mutation, Outcome, Standing};
+use archipelago_engine::{ListEdit, Mutation, Outcome, Standing, StockOutcome};
 
 use crate::{sessions::Writing, store::StoreError};
 
@@ -51,6 +51,12 @@ fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
         (Mutation::Add { .. }, _) => true,
         (_, Outcome::Cleared { existed, .. }) => *existed,
         (_, Outcome::Expiry(applied)) => *applied,
+        (_, Outcome::Stock(outcome)) => match outcome {
+            StockOutcome::Done { .. } | StockOutcome::Held(_) | StockOutcome::Given { .. } => true,
+            StockOutcome::Short { .. } | StockOutcome::Gone | StockOutcome::Reused | StockOutcome::NotTaken { .. } => {
+                false
+            }
+        },
         (Mutation::List(edit), outcome) => is_whole_edit(edit, outcome),
         (
             _,

@@ -17,6 +17,7 @@ mod seen;
 mod set;
 mod siblings;
 mod sorted_set;
+mod stock;
 mod strong;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use self::{
     set::Set,
     siblings::Siblings,
     sorted_set::{ScoreRange, SortedSet},
+    stock::{Reservation, Stock},
 };
 pub(crate) use self::{constructors::constructors, counter::integer_from, flag::on_or_off};
 use crate::{

@@ -139,6 +139,10 @@ fn is_passing(kind: ErrorKind) -> bool {
         | ErrorKind::Lost
         | ErrorKind::NotConverged
         | ErrorKind::Protocol => true,
-        ErrorKind::Config | ErrorKind::Refused | ErrorKind::Serialization | ErrorKind::Load => false,
+        ErrorKind::Config
+        | ErrorKind::Refused
+        | ErrorKind::Serialization
+        | ErrorKind::Load
+        | ErrorKind::InsufficientRights { .. } => false,
     }
 }

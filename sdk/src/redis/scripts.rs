@@ -36,6 +36,7 @@ pub(super) struct Scripts {
     pub(super) clear: Script,
     pub(super) expire: Script,
     pub(super) list: Script,
+    pub(super) stock: Script,
     pub(super) open: Script,
     pub(super) read: Script,
     pub(super) state: Script,
@@ -52,6 +53,7 @@ pub(super) struct Scripts {
     pub(super) standing: Script,
     pub(super) lease: Script,
     pub(super) release: Script,
+    pub(super) reclaim: Script,
 }
 
 const HISTORY: &str = include_str!("scripts/lib/history.lua");
@@ -77,6 +79,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
         list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, POSITIONS, include_str!("scripts/list.lua")]),
+        stock: write("extra_keys = 4\n", include_str!("scripts/stock.lua")),
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
         state: Script::new(&[include_str!("scripts/state.lua")]),
@@ -97,6 +100,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         standing: checked(&[include_str!("scripts/standing.lua")]),
         lease: Script::new(&[include_str!("scripts/lease.lua")]),
         release: Script::new(&[include_str!("scripts/release.lua")]),
+        reclaim: checked(&[include_str!("scripts/reclaim.lua")]),
     }
 });
 
@@ -111,6 +115,7 @@ impl Scripts {
             &self.clear,
             &self.expire,
             &self.list,
+            &self.stock,
             &self.open,
             &self.read,
             &self.state,
@@ -127,6 +132,7 @@ impl Scripts {
             &self.standing,
             &self.lease,
             &self.release,
+            &self.reclaim,
         ]
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Wire {
     at: Option<Address>,
     replid: String,
     history: String,
+    /// Whether the region keeps all it acknowledged over a restart, as it declares and the server's settings confirm.
+    is_lossless: bool,
     keyspaces: Arc<BTreeMap<String, Keyspace>>,
     slots: BTreeMap<String, Vec<ArcSwapOption<Slot>>>,
     is_broken: AtomicBool,
@@ -139,6 +141,7 @@ impl Wire {
             at,
             replid: String::new(),
             history: String::new(),
+            is_lossless: false,
             keyspaces: keyspaces.clone(),
             slots: keyspaces
                 .iter()
@@ -148,6 +151,9 @@ impl Wire {
             broke: Notify::new(),
         };
         wire.learn_identity().await?;
+        if config.lossless_restart {
+            wire.check_lossless().await?;
+        }
         server.verified(wire.at.as_ref());
         wire.load_scripts().await.map_err(|error| ConnectError::passing(error.into_store().to_string()))?;
         for name in keyspaces.keys() {
@@ -184,6 +190,31 @@ impl Wire {
         }
         self.replid = field("master_replid").to_owned();
         self.history = format!("{}:{}", field("run_id"), self.replid);
+        Ok(())
+    }
+
+    /// A region that declares to lose nothing has to be set up so.
+    async fn check_lossless(&mut self) -> Result<(), ConnectError> {
+        let mut pipeline = redis::pipe();
+        for setting in ["appendonly", "appendfsync"] {
+            pipeline.cmd("CONFIG").arg("GET").arg(setting);
+        }
+        let mut found = Vec::new();
+        for value in self.pipeline(&pipeline).await.map_err(|e| ConnectError::from(e.into_store()))? {
+            let answer = checked(value).map_err(|e| {
+                let why = e.into_store();
+                ConnectError::last(format!("lossless_restart: the settings cannot be read with CONFIG GET: {why}"))
+            })?;
+            let [_, setting] = parse::tuple(answer)?;
+            found.push(parse::text(setting)?.unwrap_or_default());
+        }
+        if found != ["yes", "always"] {
+            return Err(ConnectError::last(format!(
+                "lossless_restart needs `appendonly yes` and `appendfsync always`; the server has {}",
+                found.join(" and ")
+            )));
+        }
+        self.is_lossless = true;
         Ok(())
     }
 
@@ -250,7 +281,7 @@ impl Wire {
         let mut cmd = script(&SCRIPTS.open, 5);
         cmd.arg(keys.meta()).arg(keys.log(fresh)).arg(keys.number(fresh)).arg(keys.log(old)).arg(keys.number(old));
         cmd.arg(seen).arg(self.region.as_str()).arg(fresh.to_string()).arg(floor);
-        cmd.arg(codec::FORMAT).arg(keyspace.config.partitions);
+        cmd.arg(codec::FORMAT).arg(keyspace.config.partitions).arg(u8::from(self.is_lossless));
         let [record, opened] = parse::tuple(self.call_script(&cmd).await.map_err(CallError::into_store)?)?;
         let text = parse::text(record)?.unwrap_or_default();
         let record = parse_record(&text).ok_or_else(|| StoreError::Protocol(format!("record {text:?}")))?;
@@ -310,6 +341,11 @@ impl Wire {
             HistoryCheck::Exact => &self.replid,
             HistoryCheck::Heartbeat => "",
         }
+    }
+
+    /// The replication id that this wire learned.
+    pub(super) fn replid(&self) -> &str {
+        &self.replid
     }
 
     /// Sends one command.

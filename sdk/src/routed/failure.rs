@@ -53,6 +53,7 @@ impl From<Error> for RedisError {
             | ErrorKind::Serialization
             | ErrorKind::Load
             | ErrorKind::Lost
+            | ErrorKind::InsufficientRights { .. }
             | ErrorKind::NotConverged
             | ErrorKind::Protocol => io::ErrorKind::Unsupported,
         };

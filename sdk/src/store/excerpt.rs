@@ -62,7 +62,8 @@ impl Excerpt {
             | Mutation::Expire(_)
             | Mutation::Sweep { .. }
             | Mutation::Resolve { .. }
-            | Mutation::List(_) => None,
+            | Mutation::List(_)
+            | Mutation::Stock(_) => None,
         };
         Self { key: write.key.clone(), fields: members.map(with_expiry) }
     }

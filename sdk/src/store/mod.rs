@@ -329,6 +329,16 @@ pub trait Store: Debug + Send + Sync {
     /// Clears up to `limit` keys that expired at least `grace` ago; says how many.
     async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError>;
 
+    /// Up to `limit` stocks in the order of their names, behind one of them.
+    async fn stocks(&self, partition: u16, after: Option<&Bytes>, limit: usize) -> Result<Vec<Key>, StoreError>;
+
+    /// Returns what is set aside and has run out, of up to `limit` stocks; says of how many.
+    async fn tidy(&self, partition: u16, limit: usize) -> Result<u64, StoreError>;
+
+    /// Lets the current incarnation spend the rights to stock of every closed one of this region; says of which. What was
+    /// sold and lost with a closed incarnation is sold again.
+    async fn reclaim(&self, partition: u16) -> Result<Vec<Incarnation>, StoreError>;
+
     /// Takes or renews a lease kept in this region; says whether it is the holder's.
     async fn take_lease(&self, name: &str, holder: &str, lifetime: Duration) -> Result<bool, StoreError>;
 

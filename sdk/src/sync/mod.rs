@@ -5,6 +5,7 @@ mod chores;
 mod convergence;
 mod link;
 mod pump;
+mod rebalance;
 mod resync;
 mod skew;
 mod sweep;
@@ -17,7 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use self::convergence::{missing, wait_until};
 use self::link::{Drive, Link};
 pub use self::skew::{SkewReport, skew};
-use crate::{config::defaults, store::Store};
+use crate::{
+    config::{StockConfig, defaults},
+    store::Store,
+};
 
 /// The stores of one keyspace, as seen from this process.
 #[derive(Clone, Debug)]
@@ -25,6 +29,7 @@ pub(crate) struct Islands {
     pub(crate) keyspace: String,
     pub(crate) stores: BTreeMap<RegionId, Arc<dyn Store>>,
     pub(crate) sweep_grace: Duration,
+    pub(crate) stock: StockConfig,
 }
 
 /// Links that run until they are shut down.
@@ -67,6 +72,14 @@ impl Sync {
                 }
                 let sweeper = sweep::sweep(origin.clone(), island.stores.clone(), island.sweep_grace);
                 tasks.spawn(stop.clone().run_until_cancelled_owned(sweeper));
+                // A run that ends when nothing is left to carry does not make something to carry.
+                if let (Drive::Leased { holder, .. }, every) = (drive(from), island.stock.rebalance)
+                    && !every.is_zero()
+                    && island.stores.len() > 1
+                {
+                    let giver = rebalance::rebalance(origin.clone(), island.stores.clone(), every, holder);
+                    tasks.spawn(stop.clone().run_until_cancelled_owned(giver));
+                }
             }
         }
         tasks.close();

@@ -1,4 +1,5 @@
-//! The sweeper: clears what expired long enough ago, once nobody can have extended it unheard.
+//! The sweeper: clears what expired long enough ago, once nobody can have extended it unheard, and returns units of stock
+//! whose reservation has run out: that nobody but their own region decides.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use crate::store::{Store, StoreError};
 /// How often expired keys are looked for.
 const PACE: Duration = Duration::from_secs(5);
 
-/// Keys cleared in one sweep of a partition.
+/// Keys cleared in one sweep of a partition, and stocks tidied.
 const KEYS: usize = 100;
 
 /// Sweeps one region for ever. Any number of processes may do it at once.
@@ -35,6 +36,7 @@ async fn sweep_partition(
     partition: u16,
     grace: Duration,
 ) -> Result<(), StoreError> {
+    store.tidy(partition, KEYS).await?;
     if store.expired(partition, grace).await? == 0 {
         return Ok(());
     }

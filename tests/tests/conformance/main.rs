@@ -16,6 +16,7 @@ mod pushes;
 mod resyncs;
 mod rules;
 mod standings;
+mod stocks;
 mod writes;
 
 use std::{future::Future, sync::Arc};
@@ -140,6 +141,16 @@ suite! {
         a_clock_that_runs_ahead_is_not_taken_for_an_entry
         calls_say_where_their_partition_stood
         a_standing_of_a_closed_incarnation_is_never_given
+    }
+    stocks {
+        units_are_taken_as_long_as_the_rights_last
+        a_call_repeated_by_its_id_counts_once
+        a_reservation_that_runs_out_comes_back
+        a_reservation_ends_once_and_only_where_it_was_made
+        a_stock_is_never_set_deleted_or_expired
+        rights_that_were_given_are_spent_where_they_arrive
+        rights_of_an_ended_incarnation_are_frozen_until_they_are_reclaimed
+        a_resync_brings_a_stock_whole
     }
     operations {
         opening_with_a_floor_gives_a_new_incarnation_above_it

@@ -14,6 +14,7 @@
 
 mod lists;
 mod pair;
+mod stock;
 mod values;
 
 use archipelago::config::KeyspaceConfig;
@@ -66,6 +67,11 @@ async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) 
         match rng.below(12) {
             0..=6 => {
                 let (key, mutation) = write(&mut rng, &pairs[at]);
+                let mutation = if key.kind == Kind::Stock && !rng.one_in(10) {
+                    Mutation::Stock(stock::change(&mut rng, &pairs, at, &key))
+                } else {
+                    mutation
+                };
                 pairs[at].write(&key, &mutation, &place).await;
             }
             7 | 8 => {

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
-        Batch, Entry, Field, JoinReply, Key, Kind, Mutation, MutationError, Native, Origin, Partition, Push, Record,
-        Refusal, Slice, Version, View, codec, number, position,
+        Batch, Entry, Field, JoinReply, Key, Kind, Mutation, MutationError, Native, Origin, Outcome, Partition, Push,
+        Record, Refusal, Reservation, Slice, StockOutcome, Version, View, codec, number, position,
     },
     store::{Excerpt, Store, StoreError, Write},
 };
@@ -28,6 +28,8 @@ pub struct Pair {
     record: Record,
     raw: MultiplexedConnection,
     touched: BTreeSet<Key>,
+    /// What was set aside here, whatever became of it.
+    pub reserved: Vec<(Key, Reservation)>,
     last: Version,
 }
 
@@ -41,7 +43,16 @@ impl Pair {
         let opened = partition.open(&record.history, record.incarnation, record.opening - 1, first);
         assert_eq!(opened, record, "the opening");
         let raw = world.servers[at].connect().await.unwrap();
-        Self { store, partition, _client: client, record, raw, touched: BTreeSet::new(), last: first }
+        Self {
+            store,
+            partition,
+            _client: client,
+            record,
+            raw,
+            touched: BTreeSet::new(),
+            reserved: Vec::new(),
+            last: first,
+        }
     }
 
     /// What Redis appended since the last look: at most one entry.
@@ -66,6 +77,9 @@ impl Pair {
             Err(StoreError::Refused(error)) => Err(error),
             Err(other) => panic!("{place}: {key:?} {mutation:?}: {other}"),
         };
+        if let Ok(Outcome::Stock(StockOutcome::Held(reservation))) = &theirs {
+            self.reserved.push((key.clone(), reservation.clone()));
+        }
         let appended = self.appended(place).await;
         let before = self.partition.sync_state().number;
         let now = appended.unwrap_or_else(|| self.idle_now());

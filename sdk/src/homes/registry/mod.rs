@@ -286,6 +286,7 @@ fn is_away(error: &Error) -> bool {
         | ErrorKind::Load
         | ErrorKind::Behind
         | ErrorKind::Lost
+        | ErrorKind::InsufficientRights { .. }
         | ErrorKind::NotConverged
         | ErrorKind::Protocol => false,
     }

@@ -1,6 +1,7 @@
 -- Opens a new incarnation, unless the record already names this server's history and no peer knows a later opening.
 -- KEYS: meta, new log, new numbers, old log, old numbers. ARGV: the record as the client saw it, region, a fresh
--- incarnation, the highest opening peers know of this region, format, number of partitions, log cap.
+-- incarnation, the highest opening peers know of this region, format, number of partitions, and whether the region
+-- keeps all it acknowledged over a restart.
 -- Answers the record in force, and whether it was opened now.
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local replication = redis.call('INFO', 'replication')
@@ -9,11 +10,11 @@ if not string.find(replication, 'role:master', 1, true) then
   return {err = 'READONLY an incarnation is opened at a primary only'}
 end
 local record = redis.call('HGET', KEYS[1], 'record') or ''
-local opening, bound
+local opening, bound, intact
 if record ~= '' then
   opening, bound = string.match(record, '^%x+ (%d+) (.*)$')
   -- A record whose log or numbers are gone (evicted, deleted) is in force no more.
-  local intact = record ~= ARGV[1] or redis.call('EXISTS', KEYS[4], KEYS[5]) == 2
+  intact = record ~= ARGV[1] or redis.call('EXISTS', KEYS[4], KEYS[5]) == 2
   if intact and bound == history and tonumber(opening) >= tonumber(ARGV[4]) then return {record, 0} end
 end
 if record ~= ARGV[1] then return {record, 0} end
@@ -31,6 +32,14 @@ if record ~= '' then
   local closed = 'applied:' .. ARGV[2] .. '/' .. string.sub(record, 1, 16)
   meta[closed] = string.format('%.0f', last)
   redis.call('HSET', KEYS[1], closed, meta[closed])
+end
+-- The rights of an incarnation that ended without a loss pass to the next: the server kept its data and only its
+-- process ended. A promoted replica names whom it followed, and what it lacks of that one nobody knows.
+local is_promoted = not string.find(replication, 'master_replid2:0+%s')
+if ARGV[7] == '1' and intact and not is_promoted and bound ~= history and tonumber(opening) >= tonumber(ARGV[4]) then
+  redis.call('HSET', KEYS[1], 'inherited', (meta.inherited and meta.inherited .. ' ' or '') .. string.sub(record, 1, 16))
+else
+  redis.call('HDEL', KEYS[1], 'inherited')
 end
 -- Links resync, both ways.
 for field in pairs(meta) do

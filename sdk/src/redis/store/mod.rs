@@ -9,6 +9,7 @@ mod replicated;
 mod resyncs;
 mod standing;
 mod state;
+mod stock;
 mod writes;
 
 use std::{sync::Arc, time::Duration};
@@ -301,6 +302,18 @@ impl Store for RedisStore {
 
     async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError> {
         self.sweep_expired(partition, grace, limit).await
+    }
+
+    async fn stocks(&self, partition: u16, after: Option<&Bytes>, limit: usize) -> Result<Vec<Key>, StoreError> {
+        self.list_stocks(partition, after, limit).await
+    }
+
+    async fn tidy(&self, partition: u16, limit: usize) -> Result<u64, StoreError> {
+        self.tidy_overdue(partition, limit).await
+    }
+
+    async fn reclaim(&self, partition: u16) -> Result<Vec<Incarnation>, StoreError> {
+        self.reclaim_closed(partition).await
     }
 
     async fn take_lease(&self, name: &str, holder: &str, lifetime: Duration) -> Result<bool, StoreError> {

@@ -15,6 +15,7 @@ use super::{
         wire::{Joined, Slot, Wire, partition_keys, script},
     },
     RedisStore, lists,
+    stock::stock_outcome,
 };
 use crate::{
     keyspace::partition_of,
@@ -117,6 +118,9 @@ impl RedisStore {
         let keyspace = self.keyspace()?;
         let keys = partition_keys(keyspace, partition)?;
         let key = &write.key;
+        if key.kind == Kind::Stock {
+            return self.stock_command(wire, slot, partition, write);
+        }
         let others = || Kind::ALL.into_iter().filter(|kind| write.exclusive && *kind != key.kind);
         let body = match &write.mutation {
             Mutation::Assign(_) => &SCRIPTS.assign,
@@ -126,6 +130,7 @@ impl RedisStore {
             Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
             Mutation::Expire(_) => &SCRIPTS.expire,
             Mutation::List(_) => &SCRIPTS.list,
+            Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
         };
         let mut cmd = script(body, 6 + others().count());
         cmd.arg(Joined(keys.cells_parts(key)))
@@ -244,6 +249,7 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
             cmd.arg(mode).arg(millis);
         }
         Mutation::List(edit) => lists::arguments(cmd, edit),
+        Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
     }
     Ok(())
 }
@@ -275,5 +281,6 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
         }
         Mutation::Expire(_) => Outcome::Expiry(parse::integer(&answer)? == 1),
         Mutation::List(edit) => lists::outcome(edit, answer)?,
+        Mutation::Stock(_) => Outcome::Stock(stock_outcome(answer)?),
     })
 }

@@ -237,6 +237,16 @@ impl Embedded {
         Ok(())
     }
 
+    /// Says whether a region keeps its rights to stock over a restart, as one with
+    /// [`lossless_restart`](crate::config::RegionConfig::lossless_restart) does. At first no region does.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Config`] for an unknown region.
+    pub fn set_lossless_restart(&self, region: &str, is_lossless: bool) -> Result<(), Error> {
+        self.region(region)?.state().is_lossless = is_lossless;
+        Ok(())
+    }
+
     /// Sets the round trip between two regions, both ways; between a region and itself too.
     ///
     /// # Errors
@@ -360,6 +370,8 @@ impl Embedded {
         self.world.settle();
         for process in self.world.processes(region) {
             let mut state = process.state();
+            let ended = state.history.clone();
+            state.ended_whole.insert(ended);
             state.start(history.clone());
             state.up = true;
         }
@@ -393,6 +405,7 @@ impl Embedded {
         let _alone = region.serving();
         let mut state = region.state();
         state.lineage = Lineage::new(&history);
+        state.ended_whole.clear();
         state.start(history);
         state.data = backup.data.clone();
         drop(state);

@@ -1,7 +1,7 @@
 //! Reads of a view, each with the semantics of its native command.
 
 use archipelago_engine::{
-    Cells, Field, Key, KeyState, MutationError, Native, Partition, Version, View, number, window,
+    Cells, Field, Key, KeyState, Kind, MutationError, Native, Partition, Version, View, number, window,
 };
 use bytes::Bytes;
 
@@ -73,6 +73,12 @@ impl<'a> Looking<'a> {
     }
 
     fn value(&self, member: &Bytes) -> Reply {
+        if self.key.kind == Kind::Stock {
+            return match self.partition.view(self.key, self.now) {
+                View::String(left) => Reply::Bytes(left),
+                View::Absent | View::Set(_) | View::Hash(_) | View::SortedSet(_) | View::Ordered(_) => Reply::Nil,
+            };
+        }
         self.cells(member).and_then(|cells| cells.value(self.key.kind)).map_or(Reply::Nil, Reply::Bytes)
     }
 

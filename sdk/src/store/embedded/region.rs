@@ -1,12 +1,12 @@
 //! One embedded region: what a server holds in memory, and the identity of its history.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use archipelago_engine::{Cursor, Incarnation, Partition, Refusal, RegionId, ResyncError, Stale, Version};
+use archipelago_engine::{Cursor, Incarnation, Partition, Record, Refusal, RegionId, ResyncError, Stale, Version};
 use tokio::sync::Notify;
 
 use super::{lineage::Lineage, listeners::Listeners, replica::Change};
@@ -33,6 +33,9 @@ pub(super) struct State {
     pub(super) starts: u64,
     /// What `run_id:master_replid` is to a Redis server: another one after every restart.
     pub(super) history: String,
+    /// Histories that ended without a loss, if the region keeps rights to stock over such an end.
+    pub(super) ended_whole: BTreeSet<String>,
+    pub(super) is_lossless: bool,
     /// Microseconds by which the region's clock is off.
     pub(super) skew: i64,
     pub(super) data: Data,
@@ -78,7 +81,19 @@ impl Region {
     pub(super) fn new(id: RegionId) -> Result<Self, getrandom::Error> {
         let history = fresh_history()?;
         let (data, unsent, lineage) = (Data::default(), Vec::new(), Lineage::new(&history));
-        let state = State { id: id.clone(), up: true, starts: 1, history, skew: 0, data, unsent, lineage };
+        let (ended_whole, is_lossless) = (BTreeSet::new(), false);
+        let state = State {
+            id: id.clone(),
+            up: true,
+            starts: 1,
+            history,
+            ended_whole,
+            is_lossless,
+            skew: 0,
+            data,
+            unsent,
+            lineage,
+        };
         let (news, listeners) = (Notify::new(), Listeners::default());
         Ok(Self { id, news, listeners, serving: Mutex::new(()), state: Mutex::new(state) })
     }
@@ -141,6 +156,19 @@ impl State {
         }
     }
 
+    /// Opens a new incarnation, if there has to be one.
+    pub(super) fn open(&mut self, slot: &Slot, fresh: Incarnation, floor: u64, now: Version) -> Record {
+        let history = self.history.clone();
+        let bound = self.partition(slot).sync_state().record.map(|record| record.history);
+        let is_whole = self.is_lossless && bound.is_some_and(|bound| self.ended_whole.contains(&bound));
+        let partition = self.partition(slot);
+        if is_whole {
+            partition.open_without_loss(&history, fresh, floor, now)
+        } else {
+            partition.open(&history, fresh, floor, now)
+        }
+    }
+
     /// Does a step; if the history broke or never began, opens a new incarnation and does it again.
     ///
     /// The lock is held all along, so the history cannot change in between and once is enough.
@@ -151,11 +179,10 @@ impl State {
         step: impl Fn(&mut Partition, &str) -> Result<T, E>,
     ) -> Result<Result<T, E>, getrandom::Error> {
         let history = self.history.clone();
-        let partition = self.partition(slot);
-        match step(partition, &history) {
+        match step(self.partition(slot), &history) {
             Err(refusal) if refusal.is_stale() => {
-                partition.open(&history, fresh_incarnation()?, 0, now);
-                Ok(step(partition, &history))
+                self.open(slot, fresh_incarnation()?, 0, now);
+                Ok(step(self.partition(slot), &history))
             }
             done => Ok(done),
         }

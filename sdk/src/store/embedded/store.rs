@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, Origin, Outcome,
-    Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version, View,
+    Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, Kind, LogSlice, Mutation, Origin, Outcome,
+    Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, StockChange, SyncState,
+    Version, View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -99,8 +100,7 @@ impl Store for EmbeddedStore {
         self.check_partition(partition)?;
         let fresh = fresh_incarnation().map_err(no_randomness)?;
         self.call(|state, now| {
-            let history = state.history.clone();
-            let record = state.partition(&self.slot(partition)).open(&history, fresh, floor, now);
+            let record = state.open(&self.slot(partition), fresh, floor, now);
             self.region.news.notify_waiters();
             Ok(record)
         })
@@ -228,6 +228,35 @@ impl Store for EmbeddedStore {
             Ok(cleared)
         })
         .await
+    }
+
+    async fn stocks(&self, partition: u16, after: Option<&Bytes>, limit: usize) -> Result<Vec<Key>, StoreError> {
+        self.check_partition(partition)?;
+        let slot = self.slot(partition);
+        self.call(|state, _| {
+            let names = state.partition(&slot).keys().map(|(key, _)| key);
+            let stocks = names.filter(|key| key.kind == Kind::Stock && after.is_none_or(|after| key.name > *after));
+            Ok(stocks.take(limit).cloned().collect())
+        })
+        .await
+    }
+
+    async fn tidy(&self, partition: u16, limit: usize) -> Result<u64, StoreError> {
+        self.check_partition(partition)?;
+        let slot = self.slot(partition);
+        self.call(|state, now| {
+            let overdue = state.partition(&slot).overdue(now, limit);
+            for key in &overdue {
+                let mutation = Mutation::Stock(StockChange::Tidy);
+                self.write_at(state, now, &Write { key: key.clone(), mutation, exclusive: false })?;
+            }
+            Ok(overdue.len() as u64)
+        })
+        .await
+    }
+
+    async fn reclaim(&self, partition: u16) -> Result<Vec<Incarnation>, StoreError> {
+        self.stale_step(partition, |partition, history, _| partition.reclaim(history)).await
     }
 
     async fn take_lease(&self, name: &str, holder: &str, lifetime: Duration) -> Result<bool, StoreError> {

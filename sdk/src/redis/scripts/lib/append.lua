@@ -3,6 +3,8 @@
 -- clock has to be read and kept. An automatic id counts in whole milliseconds; for an assignment, whose version decides
 -- which of two regions wrote later, `precise` reads the clock for the rest.
 local take, put = struct.unpack, struct.pack
+-- How many keys of its own an operation names behind those of every write.
+local extra_keys = 0
 local STALE = {err = "STALE the region's history is not the one on record"}
 
 -- The next number of the log, or nothing when the incarnation is not open here.

@@ -177,8 +177,8 @@ end
 
 -- Kinds by their codes: the word in keys, and the native structure of the view (1 string, 2 set, 3 hash, 4 sorted set,
 -- 5 ordered: a sorted set of equal scores).
-local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off', 'list'}
-local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5}
+local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off', 'list', [17] = 'stock'}
+local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, [17] = 1}
 -- Whose writes are none unless they improve on what is visible, or find nothing there.
 local ORDERS = {[5] = 'GT', [6] = 'LT', [8] = 'GT', [9] = 'LT'}
 local FIRST = 7
@@ -267,7 +267,10 @@ end
 -- Shows one member in the native view.
 local function show_member(kind, view, member, cells)
   local native = NATIVE[kind]
-  if native == 1 then
+  if kind == 17 then
+    -- What is left is not one member's to say.
+    foreign[view] = true
+  elseif native == 1 then
     local shown = value(kind, cells)
     if shown then redis.call('SET', view, shown) else redis.call('DEL', view) end
   elseif native == 2 then
@@ -286,10 +289,29 @@ local function show_member(kind, view, member, cells)
   end
 end
 
+-- The units that a stock's total counts: a join takes any cell, and what is no count must not become rights.
+local function counted(n)
+  if n and n >= 0 and n <= 9007199254740992 then return floor(n) end
+  return 0
+end
+
+-- Shows what is left of a stock.
+local function show_stock(all, view)
+  local signs, left = {mmint = 1, mreturned = 1, mused = -1}, 0
+  for i = 1, #all, 2 do
+    local sign = signs[all[i]]
+    if sign then
+      for _, c in ipairs(parse_stored(all[i + 1])) do left = left + sign * counted(c.tn) end
+    end
+  end
+  redis.call('SET', view, string.format('%.0f', math.max(left, 0)))
+end
+
 -- Shows a whole key anew.
 local function show_all(kind, cells_key, view)
   redis.call('UNLINK', view)
   local all = redis.call('HGETALL', cells_key)
+  if kind == 17 then return show_stock(all, view) end
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 1) == 'm' then show_member(kind, view, string.sub(all[i], 2), parse_stored(all[i + 1])) end
   end

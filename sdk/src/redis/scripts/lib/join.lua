@@ -189,7 +189,8 @@ local function join_key(block, cells_key, view, number_now, known, covered)
       for _, d in ipairs(incoming) do shipped[d.o] = {av = d.av, tv = d.tv} end
     end
     merge(cells, incoming, known)
-    if covered then retract_covered(cells, shipped, covered) end
+    -- What a stock counts is only added to: nobody removes it, so nothing removed is missing.
+    if covered and kind ~= 17 then retract_covered(cells, shipped, covered) end
     local records = render_all(cells, 0)
     if records ~= (before_it and string.sub(before_it, 8) or '') then
       args[#args + 1] = name_i

@@ -1,11 +1,14 @@
--- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent.
+-- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent,
+-- and last what only the operation knows.
 -- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
-if #KEYS > 6 and redis.call('EXISTS', unpack(KEYS, 7)) > 0 then
+local last_other = #KEYS - extra_keys
+if last_other > 6 and redis.call('EXISTS', unpack(KEYS, 7, last_other)) > 0 then
   return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
 end
 local own, kind = ARGV[2], tonumber(ARGV[5])
 local fields, touched, taken, now = {}, {}, 0, nil
 local known, over, had_data, hidden = false, false, false, false
+local first_version -- of this write, once it is committed
 
 local function server_time()
   if not now then now = micros(redis.call('TIME')) end
@@ -143,6 +146,7 @@ local function commit(precise)
   local v = n and append(n, span, put('>BBI6I4', 1, 68, n, span) .. head .. table.concat(delta), precise)
   -- The incarnation's log is gone: it was closed, or everything was lost.
   if not v then return STALE end
+  first_version = v
   local args, stamp = {}, put('>BI6', 1, n)
   for i = 1, #touched do
     local field = touched[i]
