@@ -33,6 +33,8 @@
 //!
 //! A keyspace or a call that needs more than the local region asks for it: see [`strength`].
 //!
+//! [`near`] holds values of either plane in the process until they change, and gives them as streams of their changes.
+//!
 //! What is *not* promised: transactions over several keys, unique names, or that a region already shows what another has
 //! just written.
 //!

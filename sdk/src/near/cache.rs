@@ -58,6 +58,8 @@ pub(super) struct FacetId {
     /// Of the value and its codec.
     pub(super) type_id: TypeId,
     pub(super) part: Part,
+    /// Whether a loader gave it, where the region has nothing.
+    pub(super) is_loaded: bool,
 }
 
 /// Which part of a key.
@@ -66,8 +68,6 @@ pub(super) enum Part {
     Whole,
     /// The first so many of a ranking.
     Top(u32),
-    /// What a loader gave where the region has nothing.
-    Loaded,
 }
 
 /// One value.
@@ -220,5 +220,75 @@ impl Expiry<Bytes, Arc<Entry>> for Deadlines {
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("keys", &self.entries.entry_count()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn cache() -> (Cache, Bytes) {
+        (Cache::new(&NearConfig { ttl: HOUR, ..NearConfig::default() }), Bytes::from_static(b"k"))
+    }
+
+    fn id<T: 'static>() -> FacetId {
+        FacetId { type_id: TypeId::of::<T>(), part: Part::Whole, is_loaded: false }
+    }
+
+    fn facet<T: Any + Send + Sync>(value: T, lifetime: Duration) -> Facet {
+        let deadline = Instant::now() + lifetime;
+        Facet { id: id::<T>(), value: Some(Arc::new(value)), mark: 0, deadline, bytes: 8 }
+    }
+
+    fn held<T: Any + Send + Sync + Copy>(cache: &Cache, key: &Bytes) -> Option<T> {
+        cache.look(key, id::<T>(), |facet| facet.value.clone()).map(|value| *value.unwrap().downcast().unwrap())
+    }
+
+    #[test]
+    fn an_answer_that_a_change_has_overtaken_is_not_kept() {
+        let (cache, key) = cache();
+        for change in [|cache: &Cache| cache.invalidate(b"k"), |cache: &Cache| cache.invalidate_all()] {
+            let ticket = cache.ticket(&key);
+            change(&cache);
+            cache.keep(ticket, &key, facet(1_u8, HOUR));
+            assert_eq!(held::<u8>(&cache, &key), None);
+            cache.keep(cache.ticket(&key), &key, facet(2_u8, HOUR));
+            assert_eq!(held::<u8>(&cache, &key), Some(2));
+            change(&cache);
+            assert_eq!(held::<u8>(&cache, &key), None);
+        }
+        assert_eq!(cache.counts.stale.get(), 2);
+    }
+
+    #[test]
+    fn a_key_holds_a_value_for_each_type_and_dies_with_the_first() {
+        let (cache, key) = cache();
+        let keep = |facet| cache.keep(cache.ticket(&key), &key, facet);
+        keep(facet(1_u8, HOUR));
+        keep(facet(2_u16, HOUR));
+        assert_eq!((held::<u8>(&cache, &key), held::<u16>(&cache, &key)), (Some(1), Some(2)));
+        keep(facet(3_u8, HOUR));
+        assert_eq!((held::<u8>(&cache, &key), held::<u16>(&cache, &key)), (Some(3), Some(2)));
+        keep(facet(4_u32, Duration::ZERO));
+        assert_eq!((held::<u8>(&cache, &key), held::<u32>(&cache, &key)), (Some(3), None));
+        assert_eq!(cache.size().0, 1);
+    }
+
+    #[test]
+    fn who_listens_hears_of_its_key_alone_and_leaves_nothing_behind() {
+        let cache = Arc::new(cache().0);
+        let mut place = super::super::watchers::Place::new(cache.clone(), &Bytes::from_static(b"k"));
+        let mut heard = || futures_util::FutureExt::now_or_never(place.change()).is_some();
+        cache.invalidate(b"other");
+        assert!(!heard());
+        cache.invalidate(b"k");
+        assert!(heard() && !heard());
+        cache.invalidate_all();
+        assert!(heard());
+        drop(place);
+        assert_eq!(format!("{:?}", cache.watchers), "Watchers(0)");
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    cache::{Facet, FacetId, Part, Ticket},
+    cache::{Facet, FacetId, Part},
     keyspace::NearKeyspace,
     source::Ask,
     watch::Watch,
@@ -56,7 +56,7 @@ impl<T: Send + Sync + 'static> NearValue<T> {
         (type_id, part): (TypeId, Part),
         decode: Decode<T>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { space, key, ask, id: FacetId { type_id, part }, decode }) }
+        Self { inner: Arc::new(Inner { space, key, ask, id: FacetId { type_id, part, is_loaded: false }, decode }) }
     }
 
     /// What is held here now, without a look at the region: `None` when nothing is, `Some(None)` when it is known that
@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static> NearValue<T> {
         if let Some(value) = self.get().await? {
             return Ok(Some(value));
         }
-        let id = FacetId { part: Part::Loaded, ..self.inner.id };
+        let id = FacetId { is_loaded: true, ..self.inner.id };
         let space = self.space()?;
         let seat = (self.inner.key.clone(), id);
         let held = || space.cache.look(&self.inner.key, id, |facet| Ok(facet.clone()));
@@ -185,7 +185,7 @@ impl<T: Send + Sync + 'static> NearValue<T> {
     where
         T: Serialize,
     {
-        let ticket: Ticket = space.cache.ticket(&self.inner.key);
+        let ticket = space.cache.ticket(&self.inner.key);
         let is_kept = space.keeps(&self.inner.ask);
         let failed = |error: E| Error::new(ErrorKind::Load, format!("the loader failed: {error}"));
         let value = loader().await.map_err(failed)?;
