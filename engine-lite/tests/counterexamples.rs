@@ -102,8 +102,8 @@ impl Server {
         let mut after = Bytes::new();
         loop {
             let slice = from.partition.walk(from.history, &plan, &after, 1).unwrap();
-            let Some(last) = slice.last.clone() else { break };
             self.partition.apply_slice(self.history, &plan, &slice).unwrap();
+            let Some(last) = slice.last.clone() else { break };
             after = last;
         }
         self.partition.complete_resync(self.history, &plan).unwrap();
