@@ -212,7 +212,7 @@ impl Partition {
             self.retract_missing(delta, &plan.vector);
         }
         raise(&mut self.seen, &slice.seen);
-        self.vector_due |= !slice.deltas.is_empty();
+        self.vector_due |= !deltas.is_empty();
         if let (Some(progress), Some(last)) = (self.resyncs.get_mut(&plan.sender.region), &slice.last) {
             progress.after = last.clone();
         }
