@@ -5,8 +5,8 @@ mod push;
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipelago_engine::{
-    Batch, Body, Cells, Collection, Cursor, Field, Incarnation, JoinReply, Key, Kind, Origin, Partition, RegionId, ResyncError,
-    ResyncPlan, Slice, Vector, Version, Wait, codec,
+    Batch, Body, Cells, Collection, Cursor, Field, Incarnation, JoinReply, Key, Kind, Origin, Partition, RegionId,
+    ResyncError, ResyncPlan, Slice, Vector, Version, Wait, codec,
     testing::{Model, OperationId},
 };
 use bytes::Bytes;
@@ -567,7 +567,10 @@ impl World {
             let everything = Vector::from([(origin.clone(), Version::MAX)]);
             let mut lacking = self.model.claimed_in_vain(&everything, &self.sites[i].held);
             lacking.retain(|id| site.held.contains(id));
-            assert!(!is_as_asked || lacking.is_empty(), "region {i} settled {origin}, region {p} alone holds {lacking:?}");
+            assert!(
+                !is_as_asked || lacking.is_empty(),
+                "region {i} settled {origin}, region {p} alone holds {lacking:?}"
+            );
         }
     }
 

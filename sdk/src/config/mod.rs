@@ -61,6 +61,8 @@ pub mod defaults {
     pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
     /// How long after its expiry a key's cells are cleared.
     pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+    /// How long a region waits between two rounds in which it forgets what removals left behind.
+    pub const COLLECT_EVERY: Duration = Duration::from_secs(5);
     /// How long a link's lease lasts without renewal: about how long a takeover takes.
     pub const LEASE: Duration = Duration::from_secs(5);
     /// Cells in one join. Larger batches block the server longer and are slower.

@@ -73,7 +73,8 @@ async fn plan(
             return Ok((progress.plan.clone(), progress.after.clone()));
         }
     }
-    let plan = origin.begin_resync(partition, here.resynced.get(origin.region()).copied().filter(|_| remembers)).await?;
+    let plan =
+        origin.begin_resync(partition, here.resynced.get(origin.region()).copied().filter(|_| remembers)).await?;
     destination.start_resync(partition, &plan).await?;
     Ok((plan, Bytes::new()))
 }

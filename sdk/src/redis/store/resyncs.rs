@@ -137,7 +137,8 @@ impl RedisStore {
             let is_last = held.len() < RANGE;
             let end = if is_last { slice.last.clone() } else { held.last().cloned() };
             let within = |entry: &Bytes| end.as_ref().is_none_or(|end| entry <= end);
-            let (here, behind): (Vec<_>, _) = rest.deltas.into_iter().partition(|delta| within(&delta.key.index_entry()));
+            let (here, behind): (Vec<_>, _) =
+                rest.deltas.into_iter().partition(|delta| within(&delta.key.index_entry()));
             let shipped: BTreeSet<Bytes> = here.iter().map(|delta| delta.key.index_entry()).collect();
             let missing = held.into_iter().filter(|entry| !shipped.contains(entry));
             let missing = missing.filter_map(|entry| Key::from_index_entry(&entry)).map(Delta::new);
