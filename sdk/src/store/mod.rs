@@ -7,8 +7,8 @@ mod excerpt;
 use std::{fmt::Debug, time::Duration};
 
 use archipelago_engine::{
-    Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, MutationError, Origin, Outcome,
-    Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, MutationError, Origin,
+    Outcome, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -34,9 +34,14 @@ async fn walked(store: &dyn Store) -> u64 {
 /// Everybody hears everybody, and says what they hold.
 async fn exchange(case: &Case) {
     for _ in 0..2 {
-        for (from, to) in
-            [(&case.a, &case.b), (&case.a, &case.c), (&case.b, &case.a), (&case.b, &case.c), (&case.c, &case.a), (&case.c, &case.b)]
-        {
+        for (from, to) in [
+            (&case.a, &case.b),
+            (&case.a, &case.c),
+            (&case.b, &case.a),
+            (&case.b, &case.c),
+            (&case.c, &case.a),
+            (&case.c, &case.b),
+        ] {
             carry(&**from, &**to, 0).await;
         }
         for store in [&case.a, &case.b, &case.c] {

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
-        Batch, Collection, Entry, Field, JoinReply, Key, Kind, Mutation, MutationError, Native, Origin, Partition, Push, Record,
-        Refusal, Slice, Version, View, codec, number, position,
+        Batch, Collection, Entry, Field, JoinReply, Key, Kind, Mutation, MutationError, Native, Origin, Partition,
+        Push, Record, Refusal, Version, View, codec, number, position,
     },
     store::{Excerpt, Store, StoreError, Write},
 };

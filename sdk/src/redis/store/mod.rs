@@ -15,8 +15,8 @@ mod writes;
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Push, PushReply, Record,
-    RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Push,
+    PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Collection, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, Origin, Outcome,
-    Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version, View,
+    Batch, Collection, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, Origin,
+    Outcome, Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
