@@ -48,6 +48,8 @@ impl Standing {
         let mut seen = self.seen.clone();
         raise(&mut seen, &self.applied);
         raise(&mut seen, &Vector::from([(self.origin.clone(), self.last)]));
+        // What is settled was met by nobody.
+        seen.retain(|_, version| *version != Version::MAX);
         Push { sender: self.origin.clone(), epoch: self.epoch, seen, deltas }
     }
 }

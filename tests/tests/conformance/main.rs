@@ -134,6 +134,7 @@ suite! {
         a_standing_covers_what_a_push_showed
         an_excerpt_has_the_fields_asked_for
         replicas_that_do_not_exist_confirm_nothing
+    }
     collections {
         where_nothing_is_dead_nothing_is_done
         what_was_removed_goes_once_every_member_has_said_that_it_knows
