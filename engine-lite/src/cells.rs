@@ -87,6 +87,19 @@ impl Cells {
         self.0.iter().filter_map(|(origin, cell)| Some((origin, cell.live()?)))
     }
 
+    /// Whether any cell is dead: no reader sees anything of it.
+    #[must_use]
+    pub fn has_dead(&self) -> bool {
+        self.0.values().any(|cell| !cell.is_live())
+    }
+
+    /// Forgets the dead cells; says how many there were.
+    pub(crate) fn forget_dead(&mut self) -> u64 {
+        let before = self.0.len();
+        self.0.retain(|_, cell| cell.is_live());
+        (before - self.0.len()) as u64
+    }
+
     /// Joins a sight of one origin's cell.
     pub fn join(&mut self, origin: &Origin, cell: &Cell) -> Joined {
         if cell.is_empty() {

@@ -48,8 +48,8 @@ pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
-    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, Push, PushReply, RawEntry, Record, Refusal, ResyncError,
-    ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View,
+    Batch, Collection, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Push, PushReply, RawEntry, Record,
+    Refusal, ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View, Wait,
 };
 pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};
 pub use version::Version;

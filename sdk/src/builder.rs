@@ -223,7 +223,8 @@ impl Builder {
                 Ok((region.clone(), store))
             });
             let stores = stores.collect::<Result<_, Error>>()?;
-            Ok(Islands { keyspace: name.clone(), stores, sweep_grace: config.sweep_grace, stock: config.stock })
+            let (sweep_grace, collect_every) = (config.sweep_grace, config.collect_every);
+            Ok(Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: config.stock })
         });
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
         let regions = || Ok(embedded_infos(&config, embedded));
@@ -257,7 +258,8 @@ impl Builder {
                 (region.id().clone(), Arc::new(RedisStore::new(region.clone(), name)))
             };
             let stores = regions.iter().map(store).collect();
-            Islands { keyspace: name.clone(), stores, sweep_grace: keyspace.sweep_grace, stock: keyspace.stock }
+            let (sweep_grace, collect_every) = (keyspace.sweep_grace, keyspace.collect_every);
+            Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: keyspace.stock }
         });
         let islands = islands.collect();
         let plane = plane?;

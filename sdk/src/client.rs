@@ -388,6 +388,16 @@ impl Client {
         sync::missing(&self.inner.islands).await
     }
 
+    /// What keeps the remains of removals from being collected, in words: which region waits for which other to hold more of
+    /// whose writes. Empty when nothing waits.
+    ///
+    /// A region that is away, a pair of regions that is cut, a log entry that could not be decoded and an incarnation that is
+    /// not yet settled hold the collection up; nothing but memory depends on it. A wait of a few seconds is usual while there
+    /// are writes. Looks at all regions and all partitions.
+    pub async fn uncollected(&self) -> Vec<String> {
+        sync::uncollected(&self.inner.islands).await
+    }
+
     /// The pairs of regions whose clocks are further apart than `max_clock_skew`. Regions that cannot be read are left
     /// out. A reading is off by at most half a round trip.
     pub async fn clock_skew(&self) -> Vec<SkewReport> {

@@ -49,7 +49,7 @@ const CRC16: [u16; 256] = {
 /// | `{ks:p}:log:INCARNATION` | stream of the region's own deltas |
 /// | `{ks:p}:number:INCARNATION` | number of the last log entry |
 /// | `{ks:p}:index` | sorted set of `TYPE:NAME`, for resyncs |
-/// | `{ks:p}:expiring` | sorted set of `TYPE:NAME` by expire-at |
+/// | `{ks:p}:expiring` | sorted set of `TYPE:NAME` by expire-at, and behind them of fields with dead cells, by 10^13 plus the number of their last change |
 /// | `{ks:p}:holds:NAME` | sorted set of what is set aside of a stock, by deadline |
 /// | `{ks:p}:held` | sorted set of stocks by the earliest such deadline |
 /// | `{ks:p}:receipt:LENGTH:NAME:CALL` | what became of a call on a stock, for ten minutes; LENGTH is the name's |

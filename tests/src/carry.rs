@@ -85,8 +85,8 @@ pub async fn resync(from: &dyn Store, to: &dyn Store, partition: u16) -> Result<
     let mut after = Bytes::new();
     loop {
         let slice = from.walk(partition, &plan, &after, 3).await?;
-        let Some(last) = slice.last.clone() else { break };
         to.apply_slice(partition, &plan, &slice).await?;
+        let Some(last) = slice.last else { break };
         after = last;
     }
     to.complete_resync(partition, &plan).await?;

@@ -40,6 +40,7 @@ impl Partition {
         self.applied.remove(&Origin::new(self.region.clone(), fresh));
         self.cursors.clear();
         self.resyncs.clear();
+        self.settling.clear();
         self.acks.clear();
         // What the closed incarnation had a right to may have been spent in what was lost.
         self.inherited.clear();
@@ -61,6 +62,16 @@ impl Partition {
             self.append_vector(now);
         }
         Ok(due)
+    }
+
+    /// Writes what this region holds into its log, whether or not data arrived: a peer waits to hear of it.
+    ///
+    /// # Errors
+    /// [`super::Stale`] when the history broke.
+    pub fn republish_vector(&mut self, history: &str, now: Version) -> Result<(), super::Stale> {
+        self.check(history)?;
+        self.append_vector(now);
+        Ok(())
     }
 
     /// Appends a vector entry. The entry itself moves the clock, and the vector says what was held before it.

@@ -92,7 +92,7 @@ impl Partition {
             return Ok(JoinReply::Known(cursor));
         }
         for delta in &batch.deltas {
-            self.join_delta(delta);
+            self.join_delta(delta, &Vector::new());
         }
         raise(&mut self.seen, &batch.seen());
         self.raise_clock(batch.applied, now, max_skew);
@@ -131,7 +131,7 @@ impl Partition {
     pub fn recover(&mut self, history: &str, origin: &Origin, id: Version, delta: Option<&Delta>) -> Result<(), Stale> {
         self.check(history)?;
         if let Some(delta) = delta {
-            self.join_delta(delta);
+            self.join_delta(delta, &Vector::new());
         }
         if let Some(entries) = self.aside.get_mut(origin) {
             entries.remove(&id);
@@ -143,8 +143,11 @@ impl Partition {
     }
 
     /// Joins one key's cells; from any path, what `applied` covers of an assignment or total is ignored.
-    pub(super) fn join_delta(&mut self, delta: &Delta) {
-        self.join_cells(delta, |partition, origin| Some(partition.applied_of(origin)));
+    ///
+    /// `passed` is what is held of this key alone.
+    pub(super) fn join_delta(&mut self, delta: &Delta, passed: &Vector) {
+        let passed = |origin: &Origin| passed.get(origin).copied().unwrap_or_default();
+        self.join_cells(delta, |partition, origin| Some(partition.applied_of(origin).max(passed(origin))));
     }
 
     /// Joins one key's cells but for assignments and totals up to what is `covered` of their origin; says how many cells
@@ -187,6 +190,9 @@ impl Partition {
         if f(&mut stamped.cells) {
             stamped.stamp = stamp;
             state.stamp = stamp;
+            if stamped.cells.has_dead() {
+                self.dying.insert((stamp, key.clone(), field.clone()));
+            }
             self.inexact += u64::from(is_inexact(&stamped.cells));
         } else if stamped.cells.is_empty() {
             state.fields.remove(field);

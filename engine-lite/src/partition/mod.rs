@@ -4,6 +4,7 @@
 //! backup; putting an older clone in its place is a lost tail. The Redis scripts keep the same state in the keys of one
 //! hash slot and do the same steps; a differential test holds the two equal.
 
+mod collect;
 mod history;
 mod join;
 mod lists;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use self::{
+    collect::{Collection, Mark, Wait},
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
@@ -36,7 +38,7 @@ use self::{
 use crate::{
     cells::{Cells, Deadline},
     delta::{Delta, Vector},
-    key::Key,
+    key::{Field, Key},
     mutation::MutationError,
     origin::{Incarnation, Origin, RegionId},
     version::Version,
@@ -84,6 +86,10 @@ pub struct Partition {
     /// Closed incarnations of this region whose rights the current one may spend.
     inherited: BTreeSet<Incarnation>,
     vector_due: bool,
+    dying: BTreeSet<(u64, Key, Field)>,
+    mark: Option<Mark>,
+    collected: Vector,
+    settling: BTreeMap<Origin, BTreeSet<RegionId>>,
     conflicts: u64,
     inexact: u64,
 }
@@ -109,6 +115,14 @@ pub struct SyncState {
     pub resynced: BTreeMap<RegionId, (Incarnation, u64)>,
     /// Unfinished resyncs, by sender.
     pub resyncs: BTreeMap<RegionId, ResyncProgress>,
+    /// What each peer said last that it holds, in its log or in a resync: it counts, for all before it was joined.
+    pub vectors: BTreeMap<RegionId, Vector>,
+    /// The mark of a collection under way.
+    pub mark: Option<Mark>,
+    /// Up to these versions cells may have been collected here.
+    pub collected: Vector,
+    /// Which peers shipped all they hold of a closed incarnation, knowing that it is closed.
+    pub settling: BTreeMap<Origin, BTreeSet<RegionId>>,
     /// The current incarnation of each peer, and its opening number.
     pub known: BTreeMap<RegionId, (Incarnation, u64)>,
     /// How many entries of each origin were set aside because they could not be decoded.
@@ -145,6 +159,10 @@ impl Partition {
             sides: BTreeMap::new(),
             inherited: BTreeSet::new(),
             vector_due: false,
+            dying: BTreeSet::new(),
+            mark: None,
+            collected: BTreeMap::new(),
+            settling: BTreeMap::new(),
             conflicts: 0,
             inexact: 0,
         }
@@ -204,6 +222,10 @@ impl Partition {
             acks: self.acks.clone(),
             resynced: self.resynced.clone(),
             resyncs: self.resyncs.clone(),
+            vectors: self.vectors.clone(),
+            mark: self.mark.clone(),
+            collected: self.collected.clone(),
+            settling: self.settling.clone(),
             known: self.known.clone(),
             aside: self.aside.iter().map(|(o, entries)| (o.clone(), entries.len() as u64)).collect(),
             vector_due: self.vector_due,

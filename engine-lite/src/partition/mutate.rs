@@ -51,6 +51,9 @@ impl Partition {
             for (field, origins) in moved {
                 let stamped = state.fields.entry(field.clone()).or_default();
                 stamped.stamp = self.number + 1;
+                if stamped.cells.has_dead() {
+                    self.dying.insert((stamped.stamp, key.clone(), field.clone()));
+                }
                 let cells = origins.into_iter().filter_map(|origin| {
                     let cell = stamped.cells.get(&origin)?;
                     let cell = if origin == own { cell.clone() } else { cell.observations() };

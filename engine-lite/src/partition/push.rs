@@ -48,6 +48,8 @@ impl Standing {
         let mut seen = self.seen.clone();
         raise(&mut seen, &self.applied);
         raise(&mut seen, &Vector::from([(self.origin.clone(), self.last)]));
+        // What is settled was met by nobody.
+        seen.retain(|_, version| *version != Version::MAX);
         Push { sender: self.origin.clone(), epoch: self.epoch, seen, deltas }
     }
 }
@@ -65,7 +67,7 @@ impl Partition {
             return Ok(PushReply::Epoch(self.epoch));
         }
         // Without this a region that lost everything would take back, piece by piece, what others have removed since.
-        if !self.applied.contains_key(&push.sender) {
+        if self.applied.get(&push.sender).is_none_or(|held| held.is_zero()) {
             return Ok(PushReply::Unheard);
         }
         if self.is_closed(&push.sender) {
@@ -80,6 +82,8 @@ impl Partition {
     fn covered_for_push(&self, origin: &Origin) -> Option<Version> {
         let is_own = self.origin().as_ref() == Some(origin);
         let known = if is_own { Some(Version::MAX) } else { self.applied.get(origin).copied() };
+        // Zero is noted of what was met and never held.
+        let known = known.filter(|known| !known.is_zero());
         // What a closed incarnation wrote and lost comes from a resync or not at all.
         known.map(|known| if self.is_closed(origin) { Version::MAX } else { known })
     }

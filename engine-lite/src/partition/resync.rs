@@ -4,7 +4,10 @@
 //! It follows a gap, a missing cursor, a new incarnation on either side, and brings back what a region lost and what a
 //! dead region wrote.
 
-use std::ops::Bound;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use bytes::Bytes;
 
@@ -13,7 +16,7 @@ use crate::{
     cells::Cells,
     delta::{Delta, Vector},
     key::{Key, Kind},
-    origin::{Incarnation, Origin},
+    origin::{Incarnation, Origin, RegionId},
     version::Version,
 };
 
@@ -32,8 +35,13 @@ pub struct ResyncPlan {
     pub id: Version,
     /// What the sender held then, of every origin.
     pub vector: Vector,
-    /// Keys whose last change is above this number are shipped.
+    /// Keys whose last change is above this number are shipped. Zero: every key, and what the receiver holds of others
+    /// counts as shipped without cells.
     pub above: u64,
+    /// The current incarnation of each region, as the sender knows it, and its opening number.
+    pub known: BTreeMap<RegionId, (Incarnation, u64)>,
+    /// The origins of which the sender has entries set aside: it does not ship all it holds of them.
+    pub aside: BTreeSet<Origin>,
 }
 
 /// How far a resync has come, kept at the receiver so that another driver can go on.
@@ -50,8 +58,14 @@ pub struct ResyncProgress {
 pub struct Slice {
     /// The keys, whole.
     pub deltas: Vec<Delta>,
-    /// The last key the walk looked at; `None` at the end.
+    /// The key behind which the walk looked.
+    pub after: Bytes,
+    /// The last key the walk looked at; `None` at the end, when there was none left.
     pub last: Option<Bytes>,
+    /// The highest version of each origin the sender has met.
+    pub seen: Vector,
+    /// Up to where the sender may have collected cells.
+    pub collected: Vector,
     /// How many keys it looked at.
     pub walked: u64,
 }
@@ -98,6 +112,8 @@ impl Partition {
             vector: self.vector(),
             above: remembered.filter(|(i, _)| *i == record.incarnation).map_or(0, |(_, n)| n),
             sender,
+            known: self.known.clone(),
+            aside: self.aside.keys().cloned().collect(),
         })
     }
 
@@ -115,8 +131,14 @@ impl Partition {
             key: (*key).clone(),
             fields: state.fields.iter().map(|(field, stamped)| (field.clone(), stamped.cells.clone())).collect(),
         });
+        let own = self.log.back().map_or(plan.id, |entry| entry.id.max(plan.id));
+        let mut seen = self.seen.clone();
+        raise(&mut seen, &Vector::from([(plan.sender.clone(), own)]));
         Ok(Slice {
             deltas: deltas.collect(),
+            after: after.clone(),
+            seen,
+            collected: self.collected.clone(),
             walked: looked_at.len() as u64,
             last: looked_at.last().map(|(entry, ..)| entry.clone()),
         })
@@ -153,6 +175,10 @@ impl Partition {
         if plan.above > 0 && !remembers {
             return Err(ResyncError::NotUnderWay);
         }
+        // Settled, and yet it lives: then it is held no further than what it ships now.
+        if self.applied.get(&plan.sender) == Some(&Version::MAX) {
+            self.applied.remove(&plan.sender);
+        }
         let progress = ResyncProgress { plan: plan.clone(), after: Bytes::new() };
         self.resyncs.insert(plan.sender.region.clone(), progress);
         Ok(())
@@ -160,20 +186,33 @@ impl Partition {
 
     /// Joins a slice at the receiver: shipped keys whole, and what the sender saw and no longer holds is retracted.
     ///
-    /// Slices go in the order of the walk, each after the answer to the one before: a slice left out is not noticed.
+    /// Slices go in the order of the walk, each after the answer to the one before: a slice left out is not noticed. The
+    /// last one, without keys, is joined like the others.
     ///
     /// # Errors
-    /// [`ResyncError`]; nothing was changed.
+    /// [`ResyncError`]; nothing was changed. [`ResyncError::NotUnderWay`] also when the sender has collected what this
+    /// region may have missed: only a walk of every key, begun after that, tells it.
     pub fn apply_slice(&mut self, history: &str, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncError> {
         self.check(history)?;
         self.check_plan(plan)?;
         self.check_under_way(plan)?;
-        for delta in &slice.deltas {
-            self.join_delta(delta);
-            self.retract_missing(delta, &plan.vector);
-            raise(&mut self.seen, &delta.seen());
+        self.check_collected(plan, slice)?;
+        let mut deltas: BTreeMap<Bytes, Delta> =
+            slice.deltas.iter().map(|delta| (delta.key.index_entry(), delta.clone())).collect();
+        if plan.above == 0 {
+            let here = self.index_after(&slice.after);
+            let within = here.take_while(|(entry, ..)| slice.last.as_ref().is_none_or(|last| entry <= last));
+            for (entry, key, _) in within {
+                deltas.entry(entry).or_insert_with(|| Delta::new(key.clone()));
+            }
         }
-        self.vector_due |= !slice.deltas.is_empty();
+        for (entry, delta) in &deltas {
+            let passed = self.passed(entry);
+            self.join_delta(delta, &passed);
+            self.retract_missing(delta, &plan.vector);
+        }
+        raise(&mut self.seen, &slice.seen);
+        self.vector_due |= !deltas.is_empty();
         if let (Some(progress), Some(last)) = (self.resyncs.get_mut(&plan.sender.region), &slice.last) {
             progress.after = last.clone();
         }
@@ -207,10 +246,63 @@ impl Partition {
             *cursor = reached;
         }
         self.resynced.insert(region.clone(), (incarnation, plan.number));
-        self.known.insert(region.clone(), (incarnation, plan.opening));
+        self.meet(plan);
         self.vectors.insert(region, plan.vector.clone());
+        self.count_shipped(plan);
         self.vector_due = true;
         Ok(())
+    }
+
+    /// Learns which incarnations are current. A log that is closed is not read any more, and its vectors count no more.
+    fn meet(&mut self, plan: &ResyncPlan) {
+        let sender = (plan.sender.region.clone(), (plan.sender.incarnation, plan.opening));
+        let mut told = plan.known.clone();
+        told.extend([sender]);
+        told.remove(&self.region);
+        for (region, (incarnation, opening)) in told {
+            let here = self.known.get(&region).copied();
+            if here.is_some_and(|(_, known)| known >= opening) {
+                continue;
+            }
+            self.known.insert(region.clone(), (incarnation, opening));
+            if here.is_none_or(|(known, _)| known != incarnation) {
+                if self.cursors.get(&region).is_some_and(|cursor| cursor.incarnation != incarnation) {
+                    self.cursors.remove(&region);
+                }
+                self.vectors.remove(&region);
+                // A region that lost data may have given some away before, to a member that was asked already.
+                self.settling.clear();
+            }
+        }
+    }
+
+    /// Notes of which closed incarnations the sender has now shipped all it holds, knowing that they are closed: it takes
+    /// no more of them but by a resync, like this one.
+    fn count_shipped(&mut self, plan: &ResyncPlan) {
+        let state = self.sync_state();
+        for origin in self.applied.keys().filter(|origin| state.is_closed(&self.region, origin)) {
+            if plan.knows_closed(origin, state.opening_of(&self.region, &origin.region)) {
+                self.settling.entry(origin.clone()).or_default().insert(plan.sender.region.clone());
+            }
+        }
+    }
+
+    /// Either this region holds all that the sender may have collected, and has it dead or gone itself. Or it is shipped
+    /// every key, and what it holds and the sender collected is below the plan's vector.
+    fn check_collected(&self, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncError> {
+        let within = |held: &dyn Fn(&Origin) -> Version| slice.collected.iter().all(|(o, version)| *version <= held(o));
+        let is_whole = plan.above == 0 && within(&|o| plan.vector.get(o).copied().unwrap_or_default());
+        if is_whole || within(&|o| self.applied_of(o)) { Ok(()) } else { Err(ResyncError::NotUnderWay) }
+    }
+
+    /// What is held of one key alone: a walk of every key that has passed it brought all that its sender held of it. What
+    /// another resync brings of it, read at a peer that had not heard of a removal, must not come back behind its back.
+    fn passed(&self, entry: &Bytes) -> Vector {
+        let mut passed = Vector::new();
+        for progress in self.resyncs.values().filter(|p| p.plan.above == 0 && *entry <= p.after) {
+            raise(&mut passed, &progress.plan.vector);
+        }
+        passed
     }
 
     fn check_plan(&self, plan: &ResyncPlan) -> Result<(), ResyncError> {
@@ -275,6 +367,20 @@ fn retract_covered(ours: &mut Cells, theirs: &Cells, vector: &Vector) -> bool {
         }
     }
     moved.iter().fold(false, |changed, (origin, news)| ours.join(origin, news).changed || changed)
+}
+
+impl ResyncPlan {
+    /// Whether the sender knew that an incarnation is closed, by an opening no lower than `opening`, and had nothing of it
+    /// set aside.
+    fn knows_closed(&self, origin: &Origin, opening: u64) -> bool {
+        let known = if origin.region == self.sender.region {
+            Some((self.sender.incarnation, self.opening))
+        } else {
+            self.known.get(&origin.region).copied()
+        };
+        known.is_some_and(|(current, known)| current != origin.incarnation && known >= opening)
+            && !self.aside.contains(origin)
+    }
 }
 
 impl Key {

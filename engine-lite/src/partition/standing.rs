@@ -49,7 +49,8 @@ impl Standing {
         let seen = self.seen.iter().filter(|(origin, _)| is_open(origin));
         raise(&mut visible, &seen.map(|(origin, version)| (origin.clone(), *version)).collect());
         visible.insert(self.origin.clone(), self.last);
-        visible.retain(|_, version| !version.is_zero());
+        // Of an incarnation that is settled everybody held what this region did, and nothing more can come.
+        visible.retain(|_, version| !version.is_zero() && *version != Version::MAX);
         visible
     }
 

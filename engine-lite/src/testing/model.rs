@@ -112,6 +112,13 @@ impl Model {
         claimed.map(|(id, _)| id).filter(|id| !held.contains(id)).collect()
     }
 
+    /// The operations of some origins among those held.
+    #[must_use]
+    pub fn made_by(&self, whose: impl Fn(&Origin) -> bool, held: &BTreeSet<OperationId>) -> BTreeSet<OperationId> {
+        let is_theirs = |id: &OperationId| self.operations.get(*id).is_some_and(|o| whose(&o.origin));
+        held.iter().copied().filter(is_theirs).collect()
+    }
+
     /// The fields of a key on which any held operation was made.
     #[must_use]
     pub fn fields(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeSet<Field> {

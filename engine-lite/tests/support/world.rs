@@ -5,8 +5,8 @@ mod push;
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipelago_engine::{
-    Batch, Body, Books, Cells, Cursor, Field, Incarnation, JoinReply, Key, Kind, Mutation, Origin, Outcome, Partition,
-    RegionId, ResyncError, ResyncPlan, Slice, StockChange, Version, codec,
+    Batch, Body, Books, Cells, Collection, Cursor, Field, Incarnation, JoinReply, Key, Kind, Mutation, Origin, Outcome,
+    Partition, RegionId, ResyncError, ResyncPlan, Slice, StockChange, Vector, Version, Wait, codec,
     testing::{Change, Model, OperationId},
 };
 use bytes::Bytes;
@@ -43,7 +43,7 @@ struct Resync {
     to: usize,
     plan: ResyncPlan,
     after: Bytes,
-    walked: Option<(Slice, Held)>,
+    walked: Option<(Slice, Vec<Key>, Held)>,
 }
 
 pub struct World {
@@ -75,6 +75,8 @@ pub struct World {
     pub gaps: u64,
     pub resynced: u64,
     pub openings: u64,
+    pub collected: u64,
+    pub settled: u64,
     pub aside: u64,
     pub pushed: u64,
 }
@@ -82,6 +84,30 @@ pub struct World {
 pub fn cells_of(partition: &Partition) -> BTreeMap<(Key, Field), Cells> {
     let keys = partition.keys();
     keys.flat_map(|(k, state)| state.fields.iter().map(|(f, s)| ((k.clone(), f.clone()), s.cells.clone()))).collect()
+}
+
+/// Every key that is ever written.
+fn all_keys() -> impl Iterator<Item = Key> {
+    Kind::ALL.into_iter().flat_map(|kind| ["k", "l"].map(|name| Key::new(kind, name)))
+}
+
+/// The cells that a reader sees anything of, without what is over in them: that may have been collected in one region
+/// and not yet in another.
+pub fn live_cells(partition: &Partition) -> BTreeMap<(Key, Field), Cells> {
+    let live = |cells: Cells| -> Cells {
+        let cells = cells.iter().filter(|(_, cell)| cell.is_live());
+        let cells = cells.map(|(origin, cell)| {
+            let mut cell = cell.clone();
+            cell.assign = cell.live().cloned();
+            cell.retracted = Version::ZERO;
+            cell.total = cell.total.filter(|_| cell.contribution().is_some());
+            cell.base = cell.base.filter(|base| cell.total.is_some_and(|total| base.version >= total.since));
+            (origin.clone(), cell)
+        });
+        cells.collect()
+    };
+    let cells = cells_of(partition).into_iter().map(|(place, cells)| (place, live(cells)));
+    cells.filter(|(_, cells)| !cells.is_empty()).collect()
 }
 
 impl World {
@@ -116,6 +142,8 @@ impl World {
             gaps: 0,
             resynced: 0,
             openings: 0,
+            collected: 0,
+            settled: 0,
             aside: 0,
             pushed: 0,
         };
@@ -178,14 +206,18 @@ impl World {
 
     fn check(&self, i: usize) {
         let (site, now) = (&self.sites[i], self.now(i));
-        let in_vain = self.model.claimed_in_vain(&site.partition.sync_state().applied, &site.held);
+        // What is settled anywhere claims nothing: what nobody held of it any more is lost.
+        let mut claims = site.partition.sync_state().applied;
+        claims.retain(|origin, _| !self.is_settled(origin));
+        let in_vain = self.model.claimed_in_vain(&claims, &site.held);
         assert!(in_vain.is_empty(), "region {i} claims operations {in_vain:?} and does not hold them");
-        for (key, _) in site.partition.keys().filter(|_| !self.torn) {
+        for key in all_keys().filter(|_| !self.torn) {
             if self.only_stock {
-                self.check_rights(i, key);
+                self.check_rights(i, &key);
             }
-            let expected = self.model.view(key, &site.held, now);
-            assert_eq!(site.partition.view(key, now), expected, "region {i}, {key:?}\n{:#?}", site.partition.key(key));
+            let expected = self.model.view(&key, &site.held, now);
+            let state = site.partition.key(&key);
+            assert_eq!(site.partition.view(&key, now), expected, "region {i}, {key:?}\n{state:#?}");
         }
     }
 
@@ -376,11 +408,17 @@ impl World {
     }
 
     fn begin(&mut self, from: usize, to: usize) -> Option<Resync> {
+        let remembers = self.rng.one_in(2);
+        self.begin_with(from, to, remembers)
+    }
+
+    fn begin_with(&mut self, from: usize, to: usize, remembers: bool) -> Option<Resync> {
         self.ensure_open(from);
         self.ensure_open(to);
         for _ in 0..3 {
             let now = self.now(from);
             let remembered = self.sites[to].partition.sync_state().resynced.get(&region(from)).copied();
+            let remembered = remembered.filter(|_| remembers);
             let sender = &mut self.sites[from];
             let plan = sender.partition.begin_resync(&sender.history, now, remembered).unwrap();
             let receiver = &mut self.sites[to];
@@ -401,20 +439,35 @@ impl World {
                 let limit = 1 + self.rng.below(4);
                 let site = &self.sites[from];
                 let slice = site.partition.walk(&site.history, &resync.plan, &resync.after, limit)?;
-                let keys = slice.deltas.iter().map(|delta| &delta.key);
-                let held = keys.flat_map(|key| self.model.on_key(key, &site.held)).collect();
-                resync.walked = Some((slice, held));
+                let shipped: Vec<Key> = if resync.plan.above == 0 {
+                    // A key in the range that the sender no longer has counts as shipped.
+                    let range = |key: &Key| {
+                        let entry = key.index_entry();
+                        entry > slice.after && slice.last.as_ref().is_none_or(|last| entry <= *last)
+                    };
+                    all_keys().filter(range).collect()
+                } else {
+                    slice.deltas.iter().map(|delta| delta.key.clone()).collect()
+                };
+                let held = shipped.iter().flat_map(|key| self.model.on_key(key, &site.held)).collect();
+                resync.walked = Some((slice, shipped, held));
                 Ok(None)
             }
-            Some((slice, held)) => {
+            Some((slice, shipped, held)) => {
                 let site = &mut self.sites[to];
+                site.partition.apply_slice(&site.history, &resync.plan, &slice)?;
+                // What a settled incarnation left behind nowhere but here came back too late.
+                let is_settled = |origin: &Origin| resync.plan.vector.get(origin) == Some(&Version::MAX);
+                let late = self.model.made_by(is_settled, &site.held);
+                let shipped: Held = shipped.iter().flat_map(|key| self.model.on_key(key, &late)).collect();
+                site.held.retain(|id| !shipped.contains(id) || held.contains(id));
+                site.held.extend(held);
                 let Some(last) = slice.last.clone() else {
                     site.partition.complete_resync(&site.history, &resync.plan)?;
                     self.resynced += 1;
+                    self.check(to);
                     return Ok(Some(()));
                 };
-                site.partition.apply_slice(&site.history, &resync.plan, &slice)?;
-                site.held.extend(held);
                 resync.after = last;
                 self.check(to);
                 Ok(None)
@@ -424,10 +477,19 @@ impl World {
 
     /// A whole resync, start to end.
     pub fn resync(&mut self, from: usize, to: usize) {
-        if let Some(mut resync) = self.begin(from, to) {
-            while self.step(&mut resync).unwrap().is_none() {}
-            self.check(to);
+        for attempt in 0..3 {
+            let Some(mut resync) = self.begin_with(from, to, attempt == 0) else { continue };
+            loop {
+                match self.step(&mut resync) {
+                    Ok(None) => {}
+                    Ok(Some(())) => return self.check(to),
+                    // The sender collected what the receiver may have missed: every key, then.
+                    Err(ResyncError::NotUnderWay) => break,
+                    Err(other) => panic!("{other}"),
+                }
+            }
         }
+        panic!("region {to} cannot be told by region {from}");
     }
 
     fn step_some_resync(&mut self) {
@@ -506,7 +568,12 @@ impl World {
                 }
             }
             27..=29 => self.deliver(),
-            30 | 31 => self.acknowledge(),
+            30 => self.acknowledge(),
+            31 => {
+                let i = self.any();
+                let limit = 1 + self.rng.below(20);
+                self.collect(i, limit);
+            }
             32..=35 => self.step_some_resync(),
             36 => {
                 let (from, to) = self.two();
@@ -561,6 +628,93 @@ impl World {
         }
     }
 
+    /// What the collector of a region does.
+    fn collect(&mut self, i: usize, limit: usize) -> Collection {
+        self.ensure_open(i);
+        let (now, members) = (self.now(i), self.members());
+        let site = &mut self.sites[i];
+        let before = site.partition.sync_state().applied;
+        let done = site.partition.collect(&site.history, now, &members, limit).unwrap();
+        self.collected += done.cells;
+        let settled = self.sites[i].partition.sync_state().applied.into_iter();
+        for (origin, _) in settled.filter(|(o, held)| *held == Version::MAX && before.get(o) != Some(held)) {
+            self.settled += 1;
+            self.check_settled(i, &origin);
+        }
+        self.check(i);
+        done
+    }
+
+    /// Nothing of a settled incarnation may stand anywhere but where it was settled; but for members that went back to
+    /// older data since they were asked.
+    fn check_settled(&self, i: usize, origin: &Origin) {
+        let known = self.sites[i].partition.sync_state().known;
+        for (p, site) in self.sites.iter().enumerate().filter(|(p, _)| *p != i) {
+            let record = site.partition.sync_state().record;
+            let is_as_asked = record.is_some_and(|record| {
+                record.history == site.history && known.get(&region(p)).is_some_and(|(i, _)| *i == record.incarnation)
+            });
+            let everything = Vector::from([(origin.clone(), Version::MAX)]);
+            let mut lacking = self.model.claimed_in_vain(&everything, &self.sites[i].held);
+            lacking.retain(|id| site.held.contains(id));
+            assert!(
+                !is_as_asked || lacking.is_empty(),
+                "region {i} settled {origin}, region {p} alone holds {lacking:?}"
+            );
+        }
+    }
+
+    fn is_settled(&self, origin: &Origin) -> bool {
+        let held = |site: &Site| site.partition.sync_state().applied.get(origin).copied();
+        self.sites.iter().any(|site| held(site) == Some(Version::MAX))
+    }
+
+    fn members(&self) -> Vec<RegionId> {
+        (0..self.sites.len()).map(region).collect()
+    }
+
+    /// A collection that waits asks those it waits for: to say what they hold, or to ship what they hold of a closed
+    /// incarnation.
+    fn ask(&mut self, i: usize, wait: &Wait) {
+        let Some(peer) = (0..self.sites.len()).find(|p| region(*p) == wait.member && *p != i) else { return };
+        let there = self.sites[peer].partition.sync_state();
+        if wait.is_closed && there.applied.get(&wait.origin).is_none_or(|held| *held < wait.needs) {
+            self.resync(i, peer);
+            self.resync(peer, i);
+        } else {
+            self.ensure_open(peer);
+            let now = self.now(peer);
+            let site = &mut self.sites[peer];
+            site.partition.republish_vector(&site.history, now).unwrap();
+        }
+    }
+
+    /// Collects until nothing dead is left anywhere: nothing may wait for ever once all is healed.
+    fn collect_all(&mut self) {
+        for _ in 0..30 {
+            let mut quiet = true;
+            for i in 0..self.sites.len() {
+                let done = self.collect(i, 1000);
+                quiet &= done.waits.is_empty() && self.sites[i].partition.sync_state().mark.is_none();
+                for wait in &done.waits {
+                    self.ask(i, wait);
+                }
+            }
+            let dead = |site: &Site| cells_of(&site.partition).values().any(Cells::has_dead);
+            for (from, to) in self.pairs() {
+                while self.link(from, to, false) {}
+            }
+            if quiet && !self.sites.iter().any(dead) {
+                return;
+            }
+        }
+        for i in 0..self.sites.len() {
+            let state = self.sites[i].partition.sync_state();
+            println!("region {i}: {:#?}\n{state:#?}", state.waits(&region(i), &self.members()));
+        }
+        panic!("dead cells stay for ever");
+    }
+
     fn publish(&mut self, i: usize) {
         self.ensure_open(i);
         let now = self.now(i);
@@ -605,6 +759,8 @@ impl World {
             }
         }
         self.settle();
+        self.collect_all();
+        self.compare();
     }
 
     fn compare(&self) {
@@ -614,12 +770,12 @@ impl World {
         let everything: Held = self.sites.iter().flat_map(|site| site.held.iter().copied()).collect();
         let first = &self.sites[0];
         for (i, site) in self.sites.iter().enumerate() {
-            assert_eq!(cells_of(&site.partition), cells_of(&first.partition), "region {i} has other cells");
+            assert_eq!(live_cells(&site.partition), live_cells(&first.partition), "region {i} has other cells");
             assert_eq!(site.partition.sync_state().conflicts, 0, "one version came with two contents at region {i}");
             assert!(site.partition.sync_state().aside.is_empty(), "region {i} keeps entries aside");
-            for (key, _) in site.partition.keys().filter(|_| !self.torn) {
-                let expected = self.model.view(key, &everything, now);
-                assert_eq!(site.partition.view(key, now), expected, "region {i} shows another {key:?}");
+            for key in all_keys().filter(|_| !self.torn) {
+                let expected = self.model.view(&key, &everything, now);
+                assert_eq!(site.partition.view(&key, now), expected, "region {i} shows another {key:?}");
             }
         }
     }

@@ -170,14 +170,20 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
     };
     bar.finish_and_clear();
     let missing = if result.is_err() { client.missing().await } else { Vec::new() };
+    let uncollected = if result.is_ok() { client.uncollected().await } else { Vec::new() };
     client.shut_down().await;
     let took = began.elapsed();
     if options.json {
         let idle = result.is_ok();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        output::json(&serde_json::json!({ "idle": idle, "took_ms": millis, "missing": missing }))?;
+        output::json(
+            &serde_json::json!({ "idle": idle, "took_ms": millis, "missing": missing, "uncollected": uncollected }),
+        )?;
     } else if result.is_ok() {
         writeln!(std::io::stdout(), "every region holds everything ({took:.1?})")?;
+        for what in uncollected {
+            writeln!(std::io::stdout(), "{what}")?;
+        }
     }
     match result {
         Ok(()) => Ok(ExitCode::SUCCESS),

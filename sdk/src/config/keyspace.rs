@@ -53,6 +53,12 @@ pub struct KeyspaceConfig {
     /// How rights to stock move between regions, in mode `active-active`.
     #[serde(default)]
     pub stock: StockConfig,
+    /// Milliseconds between two rounds in which a region forgets what removals left behind; default 5,000, and 0 switches
+    /// it off in this process. Only what every region is known to hold goes, so a region that is away holds it up, and
+    /// memory grows with what is removed meanwhile. Shorter rounds cost one cheap read for each partition. Off in every
+    /// process, removed members, fields and overwritten values of other regions keep their cells for ever.
+    #[serde(default = "default_collect_every", rename = "collect_every_ms", deserialize_with = "millis")]
+    pub collect_every: Duration,
     /// Which nodes serve what, in mode `routed`.
     #[serde(default)]
     pub routing: Option<RoutingConfig>,
@@ -100,6 +106,7 @@ impl Default for KeyspaceConfig {
             home: None,
             deadline: defaults::DEADLINE,
             stock: StockConfig::default(),
+            collect_every: defaults::COLLECT_EVERY,
             routing: None,
             session: None,
             near_cache: NearConfig::default(),
@@ -182,4 +189,7 @@ const fn default_deadline() -> Duration {
 }
 const fn default_sweep_grace() -> Duration {
     defaults::SWEEP_GRACE
+}
+const fn default_collect_every() -> Duration {
+    defaults::COLLECT_EVERY
 }

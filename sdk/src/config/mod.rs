@@ -71,6 +71,8 @@ pub mod defaults {
     pub const NEAR_TTL: Duration = Duration::from_secs(10);
     /// Between two looks whether rights to stock should move to where units are taken.
     pub const REBALANCE: Duration = Duration::from_secs(5);
+    /// How long a region waits between two rounds in which it forgets what removals left behind.
+    pub const COLLECT_EVERY: Duration = Duration::from_secs(5);
     /// How long a link's lease lasts without renewal: about how long a takeover takes.
     pub const LEASE: Duration = Duration::from_secs(5);
     /// Cells in one join. Larger batches block the server longer and are slower.

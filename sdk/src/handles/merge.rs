@@ -1,5 +1,7 @@
 //! One key's cells from several regions, joined in the client: what a region shows once it has all of them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use archipelago_engine::{Delta, Incarnation, Key, KeyState, Partition, ResyncPlan, Slice, Standing, Version};
 
 use crate::store::{Read, Reply, StoreError, embedded::answer};
@@ -33,10 +35,12 @@ impl Merge {
                 id: standing.last,
                 vector,
                 above: 0,
+                known: BTreeMap::new(),
+                aside: BTreeSet::new(),
             };
             let fields = state.fields.iter().map(|(field, stamped)| (field.clone(), stamped.cells.clone()));
             let delta = Delta { key: key.clone(), fields: fields.collect() };
-            let slice = Slice { deltas: vec![delta], last: None, walked: 1 };
+            let slice = Slice { deltas: vec![delta], walked: 1, ..Slice::default() };
             partition.start_resync(history, &plan).ok()?;
             partition.apply_slice(history, &plan, &slice).ok()?;
             partition.complete_resync(history, &plan).ok()?;

@@ -49,6 +49,9 @@ pub(super) struct Scripts {
     pub(super) start: Script,
     pub(super) slice: Script,
     pub(super) complete: Script,
+    pub(super) mark: Script,
+    pub(super) settle: Script,
+    pub(super) collect: Script,
     pub(super) acknowledge: Script,
     pub(super) standing: Script,
     pub(super) lease: Script,
@@ -59,12 +62,14 @@ pub(super) struct Scripts {
 const HISTORY: &str = include_str!("scripts/lib/history.lua");
 const RECORD: &str = include_str!("scripts/lib/record.lua");
 const APPEND: &str = include_str!("scripts/lib/append.lua");
-const CELLS: &str = include_str!("scripts/lib/cells.lua");
+const CELLS: &str = concat!(include_str!("scripts/lib/cells.lua"), include_str!("scripts/lib/dying.lua"));
 const WRITE: &str = include_str!("scripts/lib/write.lua");
 const POSITIONS: &str = include_str!("scripts/lib/positions.lua");
 const VECTOR: &str = include_str!("scripts/lib/vector.lua");
 const JOIN: &str = include_str!("scripts/lib/join.lua");
 const PLAN: &str = include_str!("scripts/lib/plan.lua");
+const PASSED: &str = include_str!("scripts/lib/passed.lua");
+const MEET: &str = include_str!("scripts/lib/meet.lua");
 const UNDER_WAY: &str = include_str!("scripts/lib/under_way.lua");
 
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
@@ -90,8 +95,11 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         begin: checked(&[CELLS, VECTOR, include_str!("scripts/begin.lua")]),
         walk: checked(&[include_str!("scripts/walk.lua")]),
         start: checked(&[PLAN, include_str!("scripts/start.lua")]),
-        slice: checked(&[PLAN, UNDER_WAY, CELLS, VECTOR, JOIN, include_str!("scripts/slice.lua")]),
-        complete: checked(&[PLAN, UNDER_WAY, include_str!("scripts/complete.lua")]),
+        slice: checked(&[PLAN, UNDER_WAY, CELLS, VECTOR, PASSED, JOIN, include_str!("scripts/slice.lua")]),
+        complete: checked(&[PLAN, UNDER_WAY, MEET, include_str!("scripts/complete.lua")]),
+        mark: checked(&[CELLS, VECTOR, include_str!("scripts/mark.lua")]),
+        settle: checked(&[include_str!("scripts/settle.lua")]),
+        collect: checked(&[CELLS, include_str!("scripts/collect.lua")]),
         acknowledge: checked(&[
             "local floor = math.floor\n\
              local function id_of(v) return string.format('%.0f-%.0f', floor(v / 1000), v % 1000) end\n",
@@ -128,6 +136,9 @@ impl Scripts {
             &self.start,
             &self.slice,
             &self.complete,
+            &self.mark,
+            &self.settle,
+            &self.collect,
             &self.acknowledge,
             &self.standing,
             &self.lease,

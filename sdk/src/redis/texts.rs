@@ -1,6 +1,8 @@
 //! The small texts of the meta hash, of stream ids and of fields set aside: written by the scripts or by this client.
 
-use archipelago_engine::{Cursor, Origin, Record, ResyncPlan, Vector, Version};
+use std::collections::BTreeMap;
+
+use archipelago_engine::{Cursor, Incarnation, Mark, Origin, Record, RegionId, ResyncPlan, Vector, Version};
 use bytes::Bytes;
 
 use crate::store::StoreError;
@@ -50,25 +52,49 @@ pub(super) fn encode_vector(vector: &Vector) -> String {
 
 /// Reads what [`encode_vector`] writes.
 pub(super) fn decode_vector(text: &str) -> Option<Vector> {
-    if text.is_empty() {
-        return Some(Vector::new());
-    }
     let entry = |entry: &str| {
         let (origin, version) = entry.split_once(' ')?;
         Some((origin.parse().ok()?, Version::from_micros(version.parse().ok()?)))
     };
-    text.split(',').map(entry).collect()
+    listed(text).map(entry).collect()
+}
+
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|entry| !entry.is_empty())
+}
+
+/// The current incarnations of regions: `REGION INCARNATION OPENING`, separated by commas.
+fn encode_known(known: &BTreeMap<RegionId, (Incarnation, u64)>) -> String {
+    let entries = known.iter().map(|(region, (incarnation, opening))| format!("{region} {incarnation} {opening}"));
+    entries.collect::<Vec<_>>().join(",")
+}
+
+fn decode_known(text: &str) -> Option<BTreeMap<RegionId, (Incarnation, u64)>> {
+    let entry = |entry: &str| {
+        let mut parts = entry.split(' ');
+        let region = parts.next()?.parse().ok()?;
+        Some((region, (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)))
+    };
+    listed(text).map(entry).collect()
+}
+
+/// Reads `NUMBER|VECTOR`, which the scripts write.
+pub(super) fn decode_mark(text: &str) -> Option<Mark> {
+    let (number, seen) = text.split_once('|')?;
+    Some(Mark { number: number.parse().ok()?, seen: decode_vector(seen)? })
 }
 
 /// A plan as one line of text.
 pub(super) fn encode_plan(plan: &ResyncPlan) -> String {
-    let ResyncPlan { sender, opening, epoch, number, id, vector, above } = plan;
-    format!("{sender}|{opening}|{epoch}|{number}|{id}|{above}|{}", encode_vector(vector))
+    let ResyncPlan { sender, opening, epoch, number, id, vector, above, known, aside } = plan;
+    let aside: Vec<String> = aside.iter().map(Origin::to_string).collect();
+    let (vector, known, aside) = (encode_vector(vector), encode_known(known), aside.join(","));
+    format!("{sender}|{opening}|{epoch}|{number}|{id}|{above}|{vector}|{known}|{aside}")
 }
 
 /// Reads what [`encode_plan`] writes.
 pub(super) fn decode_plan(text: &str) -> Option<ResyncPlan> {
-    let mut parts = text.splitn(7, '|');
+    let mut parts = text.splitn(9, '|');
     Some(ResyncPlan {
         sender: parts.next()?.parse().ok()?,
         opening: parts.next()?.parse().ok()?,
@@ -77,6 +103,8 @@ pub(super) fn decode_plan(text: &str) -> Option<ResyncPlan> {
         id: Version::from_micros(parts.next()?.parse().ok()?),
         above: parts.next()?.parse().ok()?,
         vector: decode_vector(parts.next()?)?,
+        known: decode_known(parts.next()?)?,
+        aside: listed(parts.next()?).map(|origin| origin.parse().ok()).collect::<Option<_>>()?,
     })
 }
 
@@ -94,7 +122,17 @@ mod tests {
         ]);
         for vector in [vector, Vector::new()] {
             let (number, id) = (5, Version::from_micros(6));
-            let plan = ResyncPlan { sender: sender.clone(), opening: 1, epoch: 2, number, id, vector, above: 3 };
+            let plan = ResyncPlan {
+                sender: sender.clone(),
+                opening: 1,
+                epoch: 2,
+                number,
+                id,
+                vector,
+                above: 3,
+                known: BTreeMap::from([("us".parse().unwrap(), (Incarnation::new(9), 10))]),
+                aside: [sender.clone()].into(),
+            };
             assert_eq!(decode_plan(&encode_plan(&plan)), Some(plan));
         }
     }

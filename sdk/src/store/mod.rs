@@ -7,8 +7,8 @@ mod excerpt;
 use std::{fmt::Debug, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, MutationError, Origin, Outcome,
-    Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, MutationError, Origin,
+    Outcome, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -322,6 +322,15 @@ pub trait Store: Debug + Send + Sync {
 
     /// Writes what this region holds into its log, if data arrived since it last did.
     async fn publish_vector(&self, partition: u16) -> Result<bool, StoreError>;
+
+    /// Writes what this region holds into its log, whether or not data arrived: a peer's collection waits to hear of it.
+    async fn republish_vector(&self, partition: u16) -> Result<(), StoreError>;
+
+    /// One step of the collection of dead cells: settles what can be settled, takes a mark if anything is dead and none is
+    /// pending, and forgets the dead cells of up to `limit` fields once the mark has been passed.
+    ///
+    /// `members` are all regions of the keyspace. Where nothing is dead it is one cheap read.
+    async fn collect(&self, partition: u16, members: &[RegionId], limit: usize) -> Result<Collection, StoreError>;
 
     /// How many keys expired at least `grace` ago and still have their cells.
     async fn expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError>;

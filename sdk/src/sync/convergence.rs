@@ -68,7 +68,10 @@ pub(super) fn entries_behind(from: &RegionId, to: &RegionId, here: &SyncState, t
     }
     let own = here.record.as_ref().map(|record| Origin::new(to.clone(), record.incarnation));
     let lacks = |(origin, version): (&Origin, &Version)| {
-        Some(origin) != own.as_ref() && here.applied.get(origin).copied().unwrap_or_default() < *version
+        // What one region has settled and another not yet is nothing that anybody lacks.
+        Some(origin) != own.as_ref()
+            && *version != Version::MAX
+            && here.applied.get(origin).copied().unwrap_or_default() < *version
     };
     u64::from(there.applied.iter().any(lacks))
 }

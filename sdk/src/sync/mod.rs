@@ -2,6 +2,7 @@
 
 mod batch;
 mod chores;
+mod collect;
 mod convergence;
 mod link;
 mod pump;
@@ -15,9 +16,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_engine::RegionId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::collect::uncollected;
 pub(crate) use self::convergence::{missing, wait_until};
-use self::link::{Drive, Link};
 pub use self::skew::{SkewReport, skew};
+use self::{
+    collect::Collector,
+    link::{Drive, Link},
+};
 use crate::{
     config::{StockConfig, defaults},
     store::Store,
@@ -30,6 +35,8 @@ pub(crate) struct Islands {
     pub(crate) stores: BTreeMap<RegionId, Arc<dyn Store>>,
     pub(crate) sweep_grace: Duration,
     pub(crate) stock: StockConfig,
+    /// Zero: dead cells are not collected by this process.
+    pub(crate) collect_every: Duration,
 }
 
 /// Links that run until they are shut down.
@@ -79,6 +86,16 @@ impl Sync {
                 {
                     let giver = rebalance::rebalance(origin.clone(), island.stores.clone(), every, holder);
                     tasks.spawn(stop.clone().run_until_cancelled_owned(giver));
+                }
+                if !island.collect_every.is_zero() {
+                    let collector = Collector {
+                        keyspace: island.keyspace.clone(),
+                        store: origin.clone(),
+                        stores: island.stores.clone(),
+                        every: island.collect_every,
+                        drive: drive(from),
+                    };
+                    tasks.spawn(stop.clone().run_until_cancelled_owned(collector.run()));
                 }
             }
         }

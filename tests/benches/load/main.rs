@@ -1,12 +1,13 @@
 //! Load, side by side in one run on one redis-server: raw commands against the client's, as ratios.
 //!
 //! `cargo bench -p archipelago-tests --bench load` runs all of it; a word behind `--` picks one part
-//! (`reads`, `writes`, `floor`, `pipelined`, `link`, `lag`). `LOAD_SECONDS` sets how long each measurement runs (default 2).
+//! (`reads`, `writes`, `floor`, `pipelined`, `link`, `lag`, `memory`). `LOAD_SECONDS` sets how long each measurement runs (default 2).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod lag;
 mod link;
 mod measure;
+mod memory;
 mod reads;
 mod server;
 mod writes;
@@ -32,5 +33,8 @@ async fn main() {
     }
     if wants("lag") {
         lag::run().await;
+    }
+    if wants("memory") {
+        memory::run().await;
     }
 }

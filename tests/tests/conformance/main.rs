@@ -7,6 +7,7 @@
     reason = "a failed test may panic"
 )]
 
+mod collections;
 mod expiry;
 mod joins;
 mod lists;
@@ -134,6 +135,15 @@ suite! {
         a_standing_covers_what_a_push_showed
         an_excerpt_has_the_fields_asked_for
         replicas_that_do_not_exist_confirm_nothing
+    }
+    collections {
+        where_nothing_is_dead_nothing_is_done
+        what_was_removed_goes_once_every_member_has_said_that_it_knows
+        a_step_takes_no_more_fields_than_it_is_asked_to
+        a_field_that_came_back_or_died_after_the_mark_stays
+        a_counter_begins_anew_where_its_cells_were_collected
+        a_walk_of_every_key_removes_what_was_collected_meanwhile
+        a_slice_of_a_sender_that_collected_what_was_missed_is_refused
     }
     standings {
         a_standing_names_the_last_own_entry_and_what_is_held_of_others

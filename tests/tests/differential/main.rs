@@ -87,19 +87,42 @@ async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) 
             }
             _ if rng.one_in(6) => {
                 let to = (at + 1 + rng.below(2)) % 3;
-                resync(&mut pairs, at, to, &place).await;
+                let remembers = rng.one_in(2);
+                resync(&mut pairs, at, to, remembers, &place).await;
             }
+            _ if rng.one_in(2) => drop(pairs[at].collect(&place).await),
             _ => pairs[at].publish(&place).await,
         }
         if step % 7 == 0 {
             pairs[at].compare(&place).await;
         }
     }
+    let place = format!("seed {seed} end");
     for (from, to) in world::pairs() {
-        link(&mut pairs, from, to, 100_000, &format!("seed {seed} end")).await;
+        link(&mut pairs, from, to, 100_000, &place).await;
     }
     for pair in &mut pairs {
-        pair.compare(&format!("seed {seed} end")).await;
+        pair.compare(&place).await;
+    }
+    collect_all(&mut pairs, &place).await;
+}
+
+/// Everything that is dead goes, once everybody has said what they hold.
+async fn collect_all(pairs: &mut [Pair], place: &str) {
+    for _ in 0..8 {
+        for pair in &mut *pairs {
+            pair.collect(place).await;
+            pair.republish(place).await;
+        }
+        for (from, to) in world::pairs() {
+            link(pairs, from, to, 100_000, place).await;
+        }
+    }
+    for pair in pairs {
+        pair.compare(place).await;
+        let dead = pair.partition.keys().flat_map(|(_, state)| state.fields.values()).filter(|f| f.cells.has_dead());
+        assert_eq!(dead.count(), 0, "{place}: dead cells stay");
+        pair.compare_index(place).await;
     }
 }
 

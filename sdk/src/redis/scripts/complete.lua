@@ -30,6 +30,7 @@ local incarnation, at = string.match(cursor or '', '^(%x+) (%d+) ')
 if incarnation ~= ARGV[4] or tonumber(at) < tonumber(ARGV[8]) then
   redis.call('HSET', KEYS[1], 'cursor:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[8] .. ' ' .. ARGV[9])
 end
-redis.call('HSET', KEYS[1], 'resynced:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[8], 'known:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[5],
-  'vector:' .. ARGV[3], ARGV[11], 'due', '1')
+meet()
+redis.call('HSET', KEYS[1], 'resynced:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[8], 'vector:' .. ARGV[3], ARGV[11], 'due', '1')
+count_shipped()
 return {'done'}

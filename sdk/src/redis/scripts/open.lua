@@ -43,7 +43,7 @@ else
 end
 -- Links resync, both ways.
 for field in pairs(meta) do
-  if string.find(field, '^cursor:') or string.find(field, '^resync:') or string.find(field, '^ack:') then
+  if string.find(field, '^cursor:') or string.find(field, '^resync:') or string.find(field, '^ack:') or string.find(field, '^closing:') then
     redis.call('HDEL', KEYS[1], field)
   end
 end

@@ -11,13 +11,14 @@ local function is_closed(region, incarnation)
   return current and string.sub(current, 1, 16) ~= incarnation
 end
 
-if not meta['applied:' .. ARGV[5] .. '/' .. ARGV[6]] then return {'unheard', false} end
+-- Zero is noted of what was met and never held.
+if tonumber(meta['applied:' .. ARGV[5] .. '/' .. ARGV[6]] or 0) == 0 then return {'unheard', false} end
 if is_closed(ARGV[5], ARGV[6]) then return {'closed', false} end
 -- Of a closed incarnation only what others hid is taken: what it wrote and lost comes from a resync or not at all.
 local known = {strict = true}
 for field, version in pairs(meta) do
   local region, incarnation = string.match(field, '^applied:(.*)/(%x+)$')
-  if region then
+  if region and version ~= '0' then
     known[origin_bytes(region .. '/' .. incarnation)] = is_closed(region, incarnation) and math.huge or tonumber(version)
   end
 end

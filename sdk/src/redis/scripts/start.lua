@@ -5,5 +5,8 @@ if tonumber(ARGV[8]) > 0 then
   local incarnation, number = string.match(remembered, '^(%x+) (%d+)$')
   if incarnation ~= ARGV[4] or tonumber(number) < tonumber(ARGV[8]) then return {'lost'} end
 end
+-- Settled, and yet it lives: then it is held no further than what it ships now.
+local applied = 'applied:' .. ARGV[3] .. '/' .. ARGV[4]
+if redis.call('HGET', KEYS[1], applied) == '9007199254740991' then redis.call('HDEL', KEYS[1], applied) end
 redis.call('HSET', KEYS[1], 'resync:' .. ARGV[3], ARGV[7] .. '\n')
 return {'done'}

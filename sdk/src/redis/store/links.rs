@@ -96,7 +96,8 @@ impl RedisStore {
         let max_skew = u64::try_from(config.max_clock_skew.as_micros()).unwrap_or(u64::MAX);
         let physical = self.keys(partition)?;
         let seen = batch.seen();
-        let vector = batch.vector.as_ref().map(encode_vector).unwrap_or_default();
+        // The comma tells an empty vector from none.
+        let vector = batch.vector.as_ref().map(|vector| encode_vector(vector) + ",").unwrap_or_default();
         let blocks: Vec<Vec<u8>> = batch.deltas.iter().map(codec::encode_delta).collect();
         let answer = self
             .call_checked(partition, |wire, slot| {

@@ -1,5 +1,6 @@
 //! The store of one keyspace in a Redis region.
 
+mod collect;
 mod inspect;
 mod links;
 mod lists;
@@ -15,8 +16,8 @@ mod writes;
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Push, PushReply, Record,
-    RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Push,
+    PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -294,6 +295,14 @@ impl Store for RedisStore {
             })
             .await?;
         Ok(parse::integer(&done)? == 1)
+    }
+
+    async fn republish_vector(&self, partition: u16) -> Result<(), StoreError> {
+        self.publish_at_once(partition).await
+    }
+
+    async fn collect(&self, partition: u16, members: &[RegionId], limit: usize) -> Result<Collection, StoreError> {
+        self.collect_dead(partition, members, limit).await
     }
 
     async fn expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError> {

@@ -1,6 +1,8 @@
 //! What resyncs need, at the sender and at the receiver.
 
-use archipelago_engine::{Cells, Delta, Field, Incarnation, Key, Origin, ResyncPlan, Slice, Vector, Version, codec};
+use std::collections::BTreeSet;
+
+use archipelago_engine::{Cells, Delta, Field, Incarnation, Key, Origin, ResyncPlan, Slice, Version, codec};
 use bytes::Bytes;
 use redis::Value;
 
@@ -8,11 +10,16 @@ use super::{
     super::{
         call::parse,
         scripts::{SCRIPTS, Script},
-        texts::{encode_plan, encode_vector, parse_record},
+        texts::{aside_field, encode_plan, encode_vector, version_of},
     },
     RedisStore,
+    links::pairs,
+    state::meta_state,
 };
 use crate::store::{ResyncFailure, StoreError};
+
+/// Keys of its own that a receiver looks at in one step of a walk of every key.
+const RANGE: usize = 500;
 
 impl RedisStore {
     pub(super) async fn begin(
@@ -20,32 +27,34 @@ impl RedisStore {
         partition: u16,
         remembered: Option<(Incarnation, u64)>,
     ) -> Result<ResyncPlan, StoreError> {
-        let meta = self.keys(partition)?.meta();
+        let physical = self.keys(partition)?;
+        let (meta, aside) = (physical.meta(), physical.aside());
         let answer = self
             .call_checked(partition, |wire, slot| {
-                let keys = [meta.clone(), slot.log.clone(), slot.number.clone()];
-                let mut cmd = self.checked_script(&SCRIPTS.begin, wire, slot, &keys)?;
-                cmd.arg(&slot.origin);
-                Ok(cmd)
+                let keys = [meta.clone(), slot.log.clone(), slot.number.clone(), aside.clone()];
+                self.checked_script(&SCRIPTS.begin, wire, slot, &keys)
             })
             .await?;
-        let [record, epoch, number, id, vector] = parse::tuple(answer)?;
-        let text = parse::text(record)?.unwrap_or_default();
-        let record = parse_record(&text).ok_or_else(|| StoreError::Protocol(format!("record {text:?}")))?;
-        let mut held = Vector::new();
-        let mut pairs = parse::array(vector)?.into_iter();
-        while let (Some(origin), Some(version)) = (pairs.next(), pairs.next()) {
-            let origin = parse::bytes(origin)?.unwrap_or_default();
-            let origin = Origin::from_bytes(&origin).map_err(|e| StoreError::Protocol(e.to_string()))?;
-            held.insert(origin, Version::from_micros(parse::unsigned(&version)?));
+        let [number, id, meta, aside] = parse::tuple(answer)?;
+        let state = meta_state(meta)?;
+        let record = state.record.ok_or_else(|| StoreError::Protocol("no record".to_owned()))?;
+        let sender = Origin::new(self.region.id.clone(), record.incarnation);
+        let id = Version::from_micros(parse::unsigned(&id)?);
+        let mut vector = state.applied;
+        vector.insert(sender.clone(), id);
+        let mut set_aside = BTreeSet::new();
+        for field in parse::array(aside)? {
+            set_aside.extend(parse::bytes(field)?.as_ref().and_then(aside_field).map(|(origin, _)| origin));
         }
         Ok(ResyncPlan {
-            sender: Origin::new(self.region.id.clone(), record.incarnation),
+            sender,
             opening: record.opening,
-            epoch: parse::unsigned(&epoch)?,
+            epoch: state.epoch,
             number: parse::unsigned(&number)?,
-            id: Version::from_micros(parse::unsigned(&id)?),
-            vector: held,
+            id,
+            vector,
+            known: state.known,
+            aside: set_aside,
             above: remembered.filter(|(i, _)| *i == record.incarnation).map_or(0, |(_, n)| n),
         })
     }
@@ -76,7 +85,7 @@ impl RedisStore {
                 if slot.record.incarnation != plan.sender.incarnation {
                     return Err(StoreError::Stale("the sender opened a new incarnation".to_owned()));
                 }
-                let mut names = vec![physical.meta()];
+                let mut names = vec![physical.meta(), slot.log.clone()];
                 names.extend(keys.iter().map(|key| physical.cells(key)));
                 let mut cmd = self.checked_script(&SCRIPTS.walk, wire, slot, &names)?;
                 cmd.arg(plan.above);
@@ -87,16 +96,25 @@ impl RedisStore {
             Err(StoreError::Stale(why)) => return Err(ResyncFailure::StartOver(why)),
             other => other?,
         };
-        let hashes = parse::array(answer)?;
+        let [hashes, meta, own] = parse::tuple(answer)?;
+        let mut slice = Slice { after: after.clone(), ..Slice::default() };
+        let own = parse::text(own)?.map(|id| version_of(&id)).transpose()?;
+        for (field, version) in pairs(meta)? {
+            read_seen(&mut slice, &field, &version);
+        }
+        let own = own.map_or(plan.id, |own| own.max(plan.id));
+        let seen = slice.seen.entry(plan.sender.clone()).or_insert(own);
+        *seen = own.max(*seen);
+        let hashes = parse::array(hashes)?;
         let walked = hashes.len();
-        let last = walked.checked_sub(1).and_then(|at| entries.get(at)).cloned();
-        let mut deltas = Vec::new();
+        slice.last = walked.checked_sub(1).and_then(|at| entries.get(at)).cloned();
+        slice.walked = walked as u64;
         for (key, hash) in keys.into_iter().zip(hashes) {
             if hash != Value::Nil {
-                deltas.push(whole_key(key, hash)?);
+                slice.deltas.push(whole_key(key, hash)?);
             }
         }
-        Ok(Slice { deltas, last, walked: walked as u64 })
+        Ok(slice)
     }
 
     pub(super) async fn start(&self, partition: u16, plan: &ResyncPlan) -> Result<(), ResyncFailure> {
@@ -107,33 +125,65 @@ impl RedisStore {
         .await
     }
 
+    /// With a plan that ships every key, what this region holds in the slice's range and the sender does not goes along as
+    /// shipped without cells: in pieces, for there may be many.
     pub(super) async fn apply(&self, partition: u16, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncFailure> {
+        if plan.above > 0 {
+            return self.apply_piece(partition, plan, slice).await;
+        }
+        let mut rest = slice.clone();
+        loop {
+            let held = self.held_behind(partition, &rest).await?;
+            let is_last = held.len() < RANGE;
+            let end = if is_last { slice.last.clone() } else { held.last().cloned() };
+            let within = |entry: &Bytes| end.as_ref().is_none_or(|end| entry <= end);
+            let (here, behind): (Vec<_>, _) =
+                rest.deltas.into_iter().partition(|delta| within(&delta.key.index_entry()));
+            let shipped: BTreeSet<Bytes> = here.iter().map(|delta| delta.key.index_entry()).collect();
+            let missing = held.into_iter().filter(|entry| !shipped.contains(entry));
+            let missing = missing.filter_map(|entry| Key::from_index_entry(&entry)).map(Delta::new);
+            let deltas = here.into_iter().chain(missing).collect();
+            rest = Slice { deltas, last: end.clone(), ..rest };
+            self.apply_piece(partition, plan, &rest).await?;
+            match end {
+                Some(end) if !is_last => rest = Slice { deltas: behind, after: end, ..rest },
+                Some(_) | None => return Ok(()),
+            }
+        }
+    }
+
+    /// Keys that this region holds in a slice's range, at most [`RANGE`] of them.
+    async fn held_behind(&self, partition: u16, slice: &Slice) -> Result<Vec<Bytes>, StoreError> {
+        let bound = |open: &[u8], entry: &Bytes| [open, entry.as_ref()].concat();
+        let from = if slice.after.is_empty() { b"-".to_vec() } else { bound(b"(", &slice.after) };
+        let to = slice.last.as_ref().map_or_else(|| b"+".to_vec(), |last| bound(b"[", last));
+        let mut cmd = redis::cmd("ZRANGEBYLEX");
+        cmd.arg(self.keys(partition)?.index()).arg(from).arg(to).arg("LIMIT").arg(0).arg(RANGE);
+        let entries = parse::array(self.call(&cmd).await?)?;
+        entries.into_iter().map(|entry| Ok(parse::bytes(entry)?.unwrap_or_default())).collect()
+    }
+
+    async fn apply_piece(&self, partition: u16, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncFailure> {
         let physical = self.keys(partition)?;
         let mut keys = vec![physical.meta(), physical.index(), physical.expiring()];
-        let mut tail = Vec::new();
-        for delta in &slice.deltas {
-            tail.push(physical.cells(&delta.key));
-            tail.push(physical.view(&delta.key));
-        }
         keys.push(Vec::new()); // the log and the numbers of the incarnation here, filled in below
         keys.push(Vec::new());
-        keys.extend(tail);
-        let mut seen = Vector::new();
         for delta in &slice.deltas {
-            for (origin, version) in delta.seen() {
-                let highest = seen.entry(origin).or_insert(Version::ZERO);
-                *highest = (*highest).max(version);
-            }
+            keys.push(physical.cells(&delta.key));
+            keys.push(physical.view(&delta.key));
         }
         let blocks: Vec<Vec<u8>> = slice.deltas.iter().map(codec::encode_delta).collect();
         self.resync_step(partition, &SCRIPTS.slice, &keys, plan, |cmd, own| {
             cmd.arg(slice.last.as_ref().map_or(&b""[..], |last| last.as_ref())).arg(own);
-            cmd.arg(plan.vector.len()).arg(seen.len()).arg(blocks.len());
-            for (origin, version) in &plan.vector {
+            cmd.arg(plan.vector.len()).arg(slice.seen.len()).arg(slice.collected.len()).arg(blocks.len());
+            for (origin, version) in plan.vector.iter() {
                 cmd.arg(origin.to_bytes()).arg(version.as_micros());
             }
-            for (origin, version) in &seen {
+            for (origin, version) in &slice.seen {
                 cmd.arg(origin.to_string()).arg(version.as_micros());
+            }
+            for (origin, version) in &slice.collected {
+                cmd.arg(origin.to_bytes()).arg(version.as_micros());
             }
             cmd.arg(&blocks);
         })
@@ -185,6 +235,16 @@ impl RedisStore {
             "epoch" => Err(ResyncFailure::StartOver(format!("membership epoch {number}"))),
             _ => Err(ResyncFailure::StartOver("another resync is under way".to_owned())),
         }
+    }
+}
+
+/// A field of the sender's meta hash that goes along with a slice.
+fn read_seen(slice: &mut Slice, field: &Bytes, version: &Bytes) {
+    let Some((what, of)) = std::str::from_utf8(field).ok().and_then(|field| field.split_once(':')) else { return };
+    let version = std::str::from_utf8(version).ok().and_then(|text| text.parse().ok()).map(Version::from_micros);
+    if let (Ok(origin), Some(version)) = (of.parse(), version) {
+        let vector = if what == "seen" { &mut slice.seen } else { &mut slice.collected };
+        vector.insert(origin, version);
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     super::{
         call::{CallError, parse},
         scripts::SCRIPTS,
-        texts::{aside_field, decode_plan, parse_cursor, parse_record, version_of},
+        texts::{aside_field, decode_mark, decode_plan, decode_vector, parse_cursor, parse_record, version_of},
         wire::script,
     },
     ATTEMPTS, RedisStore,
@@ -40,16 +40,22 @@ impl RedisStore {
 
 fn sync_state(answer: Value) -> Result<SyncState, StoreError> {
     let [meta, number, last, aside] = parse::tuple(answer)?;
-    let mut state = SyncState { epoch: 1, ..SyncState::default() };
-    for (field, value) in pairs(meta)? {
-        read_meta(&mut state, &field, &value);
-    }
+    let mut state = meta_state(meta)?;
     state.number = if number == Value::Nil { 0 } else { parse::unsigned(&number)? };
     state.clock = version_of(&parse::text(last)?.unwrap_or_default())?;
     for field in parse::array(aside)? {
         if let Some((origin, _)) = parse::bytes(field)?.as_ref().and_then(aside_field) {
             *state.aside.entry(origin).or_default() += 1;
         }
+    }
+    Ok(state)
+}
+
+/// What the meta hash says.
+pub(super) fn meta_state(meta: Value) -> Result<SyncState, StoreError> {
+    let mut state = SyncState { epoch: 1, ..SyncState::default() };
+    for (field, value) in pairs(meta)? {
+        read_meta(&mut state, &field, &value);
     }
     Ok(state)
 }
@@ -71,9 +77,22 @@ fn read_meta(state: &mut SyncState, field: &Bytes, value: &Bytes) {
         "due" => state.vector_due = true,
         "conflicts" => state.conflicts = count(),
         "inexact" => state.inexact = count(),
-        "applied" => {
+        "applied" | "collected" => {
             if let Ok(origin) = of.parse() {
-                state.applied.insert(origin, Version::from_micros(count()));
+                let vector = if what == "applied" { &mut state.applied } else { &mut state.collected };
+                vector.insert(origin, Version::from_micros(count()));
+            }
+        }
+        "vector" => {
+            if let (Ok(region), Some(vector)) = (of.parse(), decode_vector(text)) {
+                state.vectors.insert(region, vector);
+            }
+        }
+        "mark" => state.mark = decode_mark(text),
+        "closing" => {
+            if let Ok(origin) = of.parse() {
+                let regions = text.split(',').filter_map(|region| region.parse().ok());
+                state.settling.insert(origin, regions.collect());
             }
         }
         "cursor" | "ack" => {

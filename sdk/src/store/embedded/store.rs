@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, Kind, LogSlice, Mutation, Origin, Outcome,
-    Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, StockChange, SyncState,
-    Version, View,
+    Batch, Collection, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, Kind, LogSlice, Mutation,
+    Origin, Outcome, Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, StockChange,
+    SyncState, Version, View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -204,6 +204,14 @@ impl Store for EmbeddedStore {
 
     async fn publish_vector(&self, partition: u16) -> Result<bool, StoreError> {
         self.stale_step(partition, |partition, history, now| partition.publish_vector(history, now)).await
+    }
+
+    async fn republish_vector(&self, partition: u16) -> Result<(), StoreError> {
+        self.stale_step(partition, |partition, history, now| partition.republish_vector(history, now)).await
+    }
+
+    async fn collect(&self, partition: u16, members: &[RegionId], limit: usize) -> Result<Collection, StoreError> {
+        self.stale_step(partition, |partition, history, now| partition.collect(history, now, members, limit)).await
     }
 
     async fn expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError> {

@@ -50,18 +50,26 @@ local function retract_covered(cells, shipped, covered)
 end
 
 -- What can be written for all keys at once, at the end.
-local new_entries, strings = {}, {}
+local new_entries, strings, dying = {}, {}, {}
 
 local function flush()
   for i = 1, #strings, 2000 do redis.call('MSET', unpack(strings, i, math.min(i + 1999, #strings))) end
   for i = 1, #new_entries, 2000 do
     redis.call('ZADD', KEYS[2], unpack(new_entries, i, math.min(i + 1999, #new_entries)))
   end
+  bury(KEYS[3], dying)
 end
 
 local function enter(kind, name)
   new_entries[#new_entries + 1] = 0
   new_entries[#new_entries + 1] = WORDS[kind] .. ':' .. name
+end
+
+local function note_dead(kind, name, field, cells, number_now)
+  if has_dead(cells) then
+    dying[#dying + 1] = DYING + number_now + 1
+    dying[#dying + 1] = dying_member(WORDS[kind] .. ':' .. name, field)
+  end
 end
 
 local function count_inexact(kind, cells)
@@ -130,6 +138,7 @@ local function join_member(kind, name, block, pos, cells_key, view, number_now, 
     redis.call('HSET', cells_key, 's', number_now + 1, field, value)
   end
   if not (stored or got[1]) then enter(kind, name) end
+  note_dead(kind, name, field, cells, number_now)
   local shown = kind == 1 and text(cells)
   if shown then
     strings[#strings + 1] = view
@@ -193,6 +202,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     if covered and kind ~= 17 then retract_covered(cells, shipped, covered) end
     local records = render_all(cells, 0)
     if records ~= (before_it and string.sub(before_it, 8) or '') then
+      note_dead(kind, name, name_i, cells, number_now)
       args[#args + 1] = name_i
       args[#args + 1] = stamp .. records
       if name_i == 'x' then x_cells = cells else changed[#changed + 1] = {string.sub(name_i, 2), cells} end

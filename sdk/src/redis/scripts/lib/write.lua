@@ -147,9 +147,13 @@ local function commit(precise)
   -- The incarnation's log is gone: it was closed, or everything was lost.
   if not v then return STALE end
   first_version = v
-  local args, stamp = {}, put('>BI6', 1, n)
+  local args, stamp, dying = {}, put('>BI6', 1, n), {}
   for i = 1, #touched do
     local field = touched[i]
+    if has_dead(field.cells) then
+      dying[#dying + 1] = DYING + n
+      dying[#dying + 1] = dying_member(WORDS[kind] .. ':' .. name, field.name)
+    end
     args[#args + 1] = field.name
     args[#args + 1] = stamp .. render_all(field.cells, v)
     if #args >= 2000 then
@@ -162,6 +166,7 @@ local function commit(precise)
     args[#args + 1] = n
   end
   if #args > 0 then redis.call('HSET', KEYS[1], unpack(args)) end
+  bury(KEYS[6], dying)
   return nil
 end
 

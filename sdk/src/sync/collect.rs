@@ -1,0 +1,210 @@
+//! The collector: forgets the dead cells of a region once nobody can miss them, and asks those it waits for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use archipelago_engine::{Origin, RegionId, Wait};
+
+use super::{Islands, link::Drive, resync::resync};
+use crate::{
+    config::defaults,
+    store::{Store, StoreError},
+};
+
+/// Fields in one step: more would block the server.
+const FIELDS: usize = 500;
+
+/// Between two steps in one partition, for everybody else.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The rounds of one partition after which a wait is worth a warning.
+const LONG: u32 = 16;
+
+/// What a region's collector works on.
+pub(super) struct Collector {
+    pub(super) keyspace: String,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) stores: BTreeMap<RegionId, Arc<dyn Store>>,
+    pub(super) every: Duration,
+    pub(super) drive: Drive,
+}
+
+impl Collector {
+    /// Collects for ever, one process at a time where links are driven under leases. Several at once would be safe.
+    pub(super) async fn run(self) {
+        let members: Vec<RegionId> = self.stores.keys().cloned().collect();
+        let mut waited: BTreeMap<u16, u32> = BTreeMap::new();
+        loop {
+            tokio::time::sleep(self.every).await;
+            for partition in 0..self.store.partitions() {
+                if let Err(error) = self.round(partition, &members, &mut waited).await {
+                    let region = self.store.region();
+                    tracing::debug!(keyspace = %self.keyspace, %region, partition, %error, "collection interrupted");
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn round(
+        &self,
+        partition: u16,
+        members: &[RegionId],
+        waited: &mut BTreeMap<u16, u32>,
+    ) -> Result<(), StoreError> {
+        if let Drive::Leased { holder, .. } = &self.drive
+            && !self.store.take_lease("collect", holder, self.every + defaults::LEASE).await?
+        {
+            return Ok(());
+        }
+        loop {
+            let done = self.store.collect(partition, members, FIELDS).await?;
+            if !done.waits.is_empty() {
+                let rounds = waited.entry(partition).or_insert(0);
+                *rounds += 1;
+                // Less and less often: whoever is away cannot answer, and those who are not have been asked.
+                let is_turn = rounds.is_power_of_two();
+                if *rounds == LONG {
+                    self.warn(partition, &done.waits);
+                }
+                return if is_turn { self.ask(partition, &done.waits).await } else { Ok(()) };
+            }
+            waited.remove(&partition);
+            if !done.more {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks for what would end the waits. A peer that holds enough has perhaps not said so, since nothing was written that
+    /// would make it speak. And what a closed incarnation left behind has to be shipped by everybody.
+    async fn ask(&self, partition: u16, waits: &[Wait]) -> Result<(), StoreError> {
+        let is_closing = waits.iter().any(|wait| wait.is_closed);
+        for (region, peer) in self.stores.iter().filter(|(region, _)| *region != self.store.region()) {
+            let asked = waits.iter().filter(|wait| wait.member == *region);
+            let asked: Vec<_> = asked.map(|wait| (&wait.origin, wait.needs)).collect();
+            if !asked.is_empty() {
+                let there = peer.sync_state(partition).await?;
+                let own = there.record.map(|record| Origin::new(region.clone(), record.incarnation));
+                let held = |origin: &Origin| there.applied.get(origin).copied().unwrap_or_default();
+                if asked.iter().any(|(origin, needs)| own.as_ref() == Some(*origin) || held(origin) >= *needs) {
+                    peer.republish_vector(partition).await?;
+                }
+            }
+            if is_closing {
+                // First what is known here, so that the peer knows what is closed when it ships.
+                resync(&self.store, peer, partition).await?;
+                resync(peer, &self.store, partition).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn warn(&self, partition: u16, waits: &[Wait]) {
+        let (keyspace, region) = (&self.keyspace, self.store.region());
+        let members: BTreeSet<_> = waits.iter().map(|wait| wait.member.as_str()).collect();
+        tracing::warn!(%keyspace, %region, partition, ?members, "dead cells wait to be collected until these regions hold more");
+    }
+}
+
+/// What keeps dead cells from being collected, in words; empty where nothing waits.
+pub(crate) async fn uncollected(islands: &[Islands]) -> Vec<String> {
+    let mut out = Vec::new();
+    for island in islands {
+        let members: Vec<RegionId> = island.stores.keys().cloned().collect();
+        for (region, store) in &island.stores {
+            let mut waits: BTreeMap<(RegionId, RegionId, bool), u16> = BTreeMap::new();
+            for partition in 0..store.partitions() {
+                match store.sync_state(partition).await {
+                    Ok(state) => {
+                        let here = state.waits(region, &members).into_iter();
+                        let here: BTreeSet<_> = here.map(|w| (w.member, w.origin.region, w.is_closed)).collect();
+                        for wait in here {
+                            *waits.entry(wait).or_default() += 1;
+                        }
+                    }
+                    Err(error) => {
+                        out.push(format!("keyspace {}: region {region}: {error}", island.keyspace));
+                        break;
+                    }
+                }
+            }
+            for ((member, of, is_closed), partitions) in waits {
+                let what = if is_closed { "a closed incarnation of " } else { "" };
+                out.push(format!(
+                    "keyspace {}: {region} keeps dead cells in {partitions} partitions until {member} holds more of {what}{of}",
+                    island.keyspace
+                ));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+mod tests {
+    use std::time::SystemTime;
+
+    use archipelago_engine::{Key, Kind, Mutation};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Embedded, store::Write};
+
+    async fn count(store: &Arc<dyn Store>, key: &Key) -> usize {
+        store.inspect(key).await.unwrap().state.map_or(0, |state| state.fields.len())
+    }
+
+    #[tokio::test]
+    async fn a_region_that_is_away_holds_the_collection_until_it_is_back() {
+        let regions = Embedded::builder().region("a").region("b").partitions(1).manual_clock(SystemTime::now()).build();
+        let regions = regions.unwrap();
+        let [a, b] = ["a", "b"].map(|name| name.parse::<RegionId>().unwrap());
+        let stores: BTreeMap<_, _> =
+            [&a, &b].map(|region| (region.clone(), regions.store(&a, region, "default").unwrap())).into();
+        let (here, there) = (stores[&a].clone(), stores[&b].clone());
+        let key = Key::new(Kind::Set, "s");
+        let write = |mutation| Write { key: key.clone(), mutation, exclusive: false };
+        here.write(&write(Mutation::assign([("m".into(), Bytes::new())]))).await.unwrap();
+        resync(&here, &there, 0).await.unwrap();
+        resync(&there, &here, 0).await.unwrap();
+        here.write(&write(Mutation::Remove { members: vec!["m".into()] })).await.unwrap();
+
+        let collector = Collector {
+            keyspace: "default".to_owned(),
+            store: here.clone(),
+            stores: stores.clone(),
+            every: Duration::from_secs(5),
+            drive: Drive::Always,
+        };
+        let members = [a.clone(), b.clone()];
+        let mut waited = BTreeMap::new();
+        for _ in 0..20 {
+            // b has not heard of the removal: asking it changes nothing.
+            collector.round(0, &members, &mut waited).await.unwrap();
+        }
+        assert_eq!((count(&here, &key).await, waited[&0]), (1, 20));
+        let island = Islands {
+            keyspace: "default".to_owned(),
+            stores: stores.clone(),
+            sweep_grace: Duration::ZERO,
+            collect_every: Duration::from_secs(5),
+            stock: crate::config::StockConfig::default(),
+        };
+        let named = uncollected(&[island]).await;
+        assert_eq!(named, ["keyspace default: a keeps dead cells in 1 partitions until b holds more of a"]);
+
+        resync(&here, &there, 0).await.unwrap();
+        waited.clear();
+        collector.round(0, &members, &mut waited).await.unwrap();
+        resync(&there, &here, 0).await.unwrap();
+        collector.round(0, &members, &mut waited).await.unwrap();
+        assert_eq!(count(&here, &key).await, 0, "b has said that it holds the removal");
+        assert!(waited.is_empty());
+    }
+}
