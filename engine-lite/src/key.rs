@@ -19,11 +19,13 @@ pub enum Kind {
     SortedSet,
     /// Values in an order; members are [positions](crate::position).
     List,
+    /// Entries with an id and fields, in the order of their ids; members are [ids](crate::EntryId).
+    Stream,
 }
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 5] = [Self::String, Self::Set, Self::Hash, Self::SortedSet, Self::List];
+    pub const ALL: [Self; 6] = [Self::String, Self::Set, Self::Hash, Self::SortedSet, Self::List, Self::Stream];
 
     /// The word in physical keys, and what Redis's TYPE answers.
     #[must_use]
@@ -34,6 +36,7 @@ impl Kind {
             Self::Hash => "hash",
             Self::SortedSet => "zset",
             Self::List => "list",
+            Self::Stream => "stream",
         }
     }
 
@@ -46,6 +49,7 @@ impl Kind {
             Self::Hash => 3,
             Self::SortedSet => 4,
             Self::List => 13,
+            Self::Stream => 15,
         }
     }
 
@@ -60,6 +64,7 @@ impl Kind {
         match self {
             Self::String | Self::Set | Self::Hash | Self::SortedSet => true,
             Self::List => position::is_position(member),
+            Self::Stream => member.len() == 16,
         }
     }
 }
@@ -81,6 +86,7 @@ impl FromStr for Kind {
             "hash" | "map" => Ok(Self::Hash),
             "zset" | "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
             "list" => Ok(Self::List),
+            "stream" => Ok(Self::Stream),
             _ => Err(UnknownKind(text.chars().take(32).collect())),
         }
     }

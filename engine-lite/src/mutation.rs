@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::{key::Kind, list::ListEdit};
+use crate::{
+    entry::{Append, EntryId, Keep},
+    key::Kind,
+    list::ListEdit,
+};
 
 /// A write of one key, in the algebra's terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +35,10 @@ pub enum Mutation {
     Expire(Expiry),
     /// Write a list: LPUSH, LINSERT, LPOP and their kin.
     List(ListEdit),
+    /// Append an entry to a stream or feed: XADD.
+    Append(Append),
+    /// Remove what is too much of a stream or feed: XTRIM.
+    Evict(Keep),
     /// Clear the key if it expired at least `grace` milliseconds ago: what the sweeper does.
     Sweep {
         /// How long after the deadline.
@@ -140,6 +148,8 @@ pub enum Outcome {
     Length(Option<u64>),
     /// Of a pop: the values, in the order in which they were taken.
     Popped(Vec<Bytes>),
+    /// Of an appended entry: its id; `None` when there was nothing to append to.
+    Appended(Option<EntryId>),
 }
 
 /// Why a mutation was refused; nothing was changed. The texts are Redis's own.
@@ -178,6 +188,12 @@ pub enum MutationError {
     /// LSET past an end of the list.
     #[error("ERR index out of range")]
     IndexOutOfRange,
+    /// XADD with an id that is not above the last entry's, or no id is left above it.
+    #[error("ERR The ID specified in XADD is equal or smaller than the target stream top item")]
+    IdTooSmall,
+    /// XADD with the id 0-0.
+    #[error("ERR The ID specified in XADD must be greater than 0-0")]
+    IdZero,
     /// A name, member or value over its limit, or too many members in one write.
     #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
     TooLarge,
@@ -185,7 +201,7 @@ pub enum MutationError {
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -197,6 +213,8 @@ impl MutationError {
         Self::InvalidExpire,
         Self::NoSuchKey,
         Self::IndexOutOfRange,
+        Self::IdTooSmall,
+        Self::IdZero,
         Self::TooLarge,
     ];
 }
@@ -238,8 +256,9 @@ impl Mutation {
     /// [`MutationError::WrongType`].
     pub const fn check_kind(&self, kind: Kind) -> Result<(), MutationError> {
         let fits = match self {
-            Self::Assign(_) | Self::Add { .. } => !matches!(kind, Kind::List),
+            Self::Assign(_) | Self::Add { .. } => !matches!(kind, Kind::List | Kind::Stream),
             Self::List(_) => matches!(kind, Kind::List),
+            Self::Append(_) | Self::Evict(_) => matches!(kind, Kind::Stream),
             Self::Remove { .. } | Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => true,
         };
         if fits { Ok(()) } else { Err(MutationError::WrongType) }
@@ -270,7 +289,8 @@ impl Mutation {
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
             Self::Expire(expiry) => (true, Some(expiry)),
             Self::List(edit) => (edit.check_limits().is_ok(), None),
-            Self::Clear { .. } | Self::Sweep { .. } => (true, None),
+            Self::Append(append) => (append.check_limits().is_ok(), None),
+            Self::Evict(_) | Self::Clear { .. } | Self::Sweep { .. } => (true, None),
         };
         if !fits || name.len() > limits::NAME {
             return Err(MutationError::TooLarge);

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_engine::{Key, Kind, RegionId};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, future::join_all, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 
 use crate::{
     builder::Builder,
     config::names,
     error::{Error, ErrorKind},
     exec::Interpreter,
-    handles::{Batch, Counter, Handle, Home, List, Map, Register, Set, SortedSet},
+    handles::{Batch, Counter, Handle, Home, List, Map, Register, Set, SortedSet, Stream},
     homes::{HomeResolver, TrustedProxies},
     inspect::{Report, inspect},
     redis::RedisRegion,
@@ -288,7 +288,7 @@ impl Client {
 
     /// Every change on the routed plane from now on; empty without routed keyspaces. A listener that does not keep up
     /// loses the oldest and hears [`Event::Missed`].
-    pub fn events(&self) -> impl Stream<Item = Event> + Send + Unpin + use<> {
+    pub fn events(&self) -> impl futures_util::Stream<Item = Event> + Send + Unpin + use<> {
         match &self.inner.plane {
             Some(plane) => plane.core.events.listen().left_stream(),
             None => stream::empty().right_stream(),
@@ -353,6 +353,12 @@ impl Client {
     #[must_use]
     pub fn list<T>(&self, name: impl Into<Bytes>) -> List<T> {
         List::new(self.handle(Kind::List, name))
+    }
+
+    /// A stream in the default keyspace; see [`Stream`].
+    #[must_use]
+    pub fn stream(&self, name: impl Into<Bytes>) -> Stream {
+        Stream { handle: self.handle(Kind::Stream, name) }
     }
 
     /// A batch of writes in the default keyspace; see [`Batch`].
@@ -469,6 +475,12 @@ impl Keyspace {
     #[must_use]
     pub fn list<T>(&self, name: impl Into<Bytes>) -> List<T> {
         List::new(self.handle(Kind::List, name))
+    }
+
+    /// A stream; see [`Stream`].
+    #[must_use]
+    pub fn stream(&self, name: impl Into<Bytes>) -> Stream {
+        Stream { handle: self.handle(Kind::Stream, name) }
     }
 
     /// A batch of writes; see [`Batch`].

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Version, position};
+use archipelago_engine::{Cell, Cells, EntryId, Field, Key, KeyState, Kind, Version, decode_fields, position};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub struct Report {
 /// The cells of one field.
 #[derive(Clone, Debug, Serialize)]
 pub struct FieldReport {
-    /// `value`, the member or field name, a position in a list in hexadecimal digits, or `(expiry)`.
+    /// `value`, the member or field name, a position in a list in hexadecimal digits, the id of an entry, or `(expiry)`.
     pub field: String,
     /// Whether a reader sees the field.
     pub live: bool,
@@ -70,7 +70,7 @@ pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error
         Kind::Set => Query::Members,
         Kind::Hash => Query::All,
         Kind::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
-        Kind::List => Query::Range { start: 0, stop: -1 },
+        Kind::List | Kind::Stream => Query::Range { start: 0, stop: -1 },
     };
     let view = values(key.kind, store.read(&Read { key: key.clone(), query }).await.map_err(failed)?);
     let ttl = store.read(&Read { key: key.clone(), query: Query::TimeToLive }).await.map_err(failed)?;
@@ -95,7 +95,8 @@ fn text(bytes: &[u8]) -> String {
 fn values(kind: Kind, view: Reply) -> Reply {
     match (kind, view) {
         (Kind::List, Reply::Array(members)) => Reply::Array(members.into_iter().map(value).collect()),
-        (Kind::String | Kind::Set | Kind::Hash | Kind::SortedSet | Kind::List, view) => view,
+        (Kind::Stream, Reply::Array(members)) => Reply::Array(members.into_iter().map(entry).collect()),
+        (Kind::String | Kind::Set | Kind::Hash | Kind::SortedSet | Kind::List | Kind::Stream, view) => view,
     }
 }
 
@@ -104,6 +105,17 @@ fn value(member: Reply) -> Reply {
         Reply::Bytes(bytes) => Reply::Bytes(position::split(&bytes).map_or(bytes, |(_, value)| value)),
         other => other,
     }
+}
+
+/// The id and the fields of a stream's entry.
+fn entry(member: Reply) -> Reply {
+    let Reply::Bytes(bytes) = &member else { return member };
+    let Some((id, fields)) = EntryId::split(bytes).and_then(|(id, payload)| Some((id, decode_fields(&payload)?)))
+    else {
+        return member;
+    };
+    let texts = fields.into_iter().flat_map(|(field, value)| [field, value]);
+    Reply::Array(std::iter::once(id.to_string().into()).chain(texts).map(Reply::Bytes).collect())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -127,6 +139,9 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
             field: match field {
                 Field::Member(_) if kind == Kind::String => "value".to_owned(),
                 Field::Member(position) if kind == Kind::List => hexadecimal(position),
+                Field::Member(id) if kind == Kind::Stream => {
+                    EntryId::split(id).map_or_else(|| hexadecimal(id), |(id, _)| id.to_string())
+                }
                 Field::Member(member) => text(member),
                 Field::Expiry => "(expiry)".to_owned(),
             },
@@ -141,7 +156,7 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
 fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
     match (field, kind) {
         (Field::Expiry, _) => cells.deadline().map(|deadline| deadline.to_payload()),
-        (Field::Member(_), Kind::String | Kind::Hash | Kind::List) => cells.text(),
+        (Field::Member(_), Kind::String | Kind::Hash | Kind::List | Kind::Stream) => cells.text(),
         (Field::Member(_), Kind::SortedSet) => cells.score().map(|n| archipelago_engine::number::show(n).into()),
         (Field::Member(_), Kind::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
     }

@@ -9,7 +9,7 @@
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
 //! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`List`] (every insert is kept,
-//! runs stay together). Any
+//! runs stay together), [`Stream`] (every entry is kept). Any
 //! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
@@ -76,7 +76,9 @@ pub use client::{Client, Keyspace};
 pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
-pub use handles::{Batch, Codec, Counter, Json, List, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
+pub use handles::{
+    Batch, Codec, Counter, Json, List, Map, MessagePack, Register, ScoreRange, Set, SortedSet, Stream, StreamEntry,
+};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use routed::{

@@ -70,7 +70,7 @@ pub(super) struct Write {
     /// That of the write's log entry.
     pub(super) number: u64,
     pub(super) own: Origin,
-    now: Version,
+    pub(super) now: Version,
     next: Version,
     pub(super) state: KeyState,
     moved: BTreeMap<Field, BTreeSet<Origin>>,
@@ -87,6 +87,8 @@ impl Write {
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
             Mutation::List(edit) => self.edit_list(edit),
+            Mutation::Append(append) => self.append_entry(append),
+            Mutation::Evict(keep) => Ok(self.evict(*keep)),
         }
     }
 
@@ -202,10 +204,12 @@ impl Write {
             }
             (Kind::SortedSet, Amount::Float(n)) => self.check_score(member, n)?,
             (Kind::SortedSet, Amount::Integer(n)) => self.check_score(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set | Kind::List, Amount::Integer(n)) => {
+            (Kind::String | Kind::Hash | Kind::Set | Kind::List | Kind::Stream, Amount::Integer(n)) => {
                 self.check_integer(member, exact(n)?)?
             }
-            (Kind::String | Kind::Hash | Kind::Set | Kind::List, Amount::Float(n)) => self.check_float(member, n)?,
+            (Kind::String | Kind::Hash | Kind::Set | Kind::List | Kind::Stream, Amount::Float(n)) => {
+                self.check_float(member, n)?
+            }
         };
         self.clear_if_over();
         let version = self.version();
@@ -216,7 +220,7 @@ impl Write {
         let cells = self.state.member(member);
         let sum = match self.kind {
             Kind::SortedSet => cells.and_then(Cells::score).map(|score| number::show(score).into()),
-            Kind::String | Kind::Hash | Kind::Set | Kind::List => cells.and_then(Cells::text),
+            Kind::String | Kind::Hash | Kind::Set | Kind::List | Kind::Stream => cells.and_then(Cells::text),
         };
         Ok(Outcome::Sum(sum.unwrap_or_default()))
     }

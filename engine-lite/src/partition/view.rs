@@ -70,7 +70,7 @@ pub enum View {
     Hash(Vec<(Bytes, Bytes)>),
     /// A sorted set's members and scores, lowest score first, equal scores by member.
     SortedSet(Vec<(Bytes, f64)>),
-    /// The positions and values of a list, in order.
+    /// The positions and values of a list, or the ids and payloads of a stream, in order.
     Ordered(Vec<(Bytes, Bytes)>),
 }
 
@@ -90,7 +90,7 @@ pub(super) fn view(kind: Kind, state: &KeyState) -> View {
             scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
             (!scores.is_empty()).then_some(View::SortedSet(scores))
         }
-        Kind::List => {
+        Kind::List | Kind::Stream => {
             let elements: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.text()?))).collect();
             (!elements.is_empty()).then_some(View::Ordered(elements))
         }

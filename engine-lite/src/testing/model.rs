@@ -151,7 +151,9 @@ impl Model {
         match key.kind {
             Kind::String => members.filter_map(|(_, v)| text(v)).next().map_or(View::Absent, View::String),
             Kind::Set => View::Set(members.map(|(member, _)| member).collect()),
-            Kind::List => View::Ordered(members.filter_map(|(member, v)| Some((member, text(v)?))).collect()),
+            Kind::List | Kind::Stream => {
+                View::Ordered(members.filter_map(|(member, v)| Some((member, text(v)?))).collect())
+            }
             Kind::Hash => View::Hash(members.filter_map(|(member, v)| Some((member, text(v)?))).collect()),
             Kind::SortedSet => {
                 let mut scores: Vec<_> = members.filter_map(|(member, v)| Some((member, score(v)?))).collect();

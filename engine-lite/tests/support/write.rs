@@ -9,14 +9,15 @@ use archipelago_engine::{
 };
 use bytes::Bytes;
 
-use super::{Rng, lists};
+use super::{Rng, entries, lists};
 
 pub(super) fn b(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
 }
 
 pub fn random_key(rng: &mut Rng) -> Key {
-    let kind = *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet, Kind::List]);
+    let kind =
+        *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet, Kind::List, Kind::Stream]);
     Key::new(kind, b(rng.pick(&["k", "l"]).to_string()))
 }
 
@@ -28,8 +29,8 @@ fn random_payload(rng: &mut Rng, kind: Kind) -> Bytes {
     match kind {
         Kind::Set => Bytes::new(),
         Kind::SortedSet => b((rng.below(9) as i64 - 4).to_string()),
-        Kind::String | Kind::Hash | Kind::List if rng.one_in(6) => b("word"),
-        Kind::String | Kind::Hash | Kind::List => b(rng.below(50).to_string()),
+        Kind::String | Kind::Hash | Kind::List | Kind::Stream if rng.one_in(6) => b("word"),
+        Kind::String | Kind::Hash | Kind::List | Kind::Stream => b(rng.below(50).to_string()),
     }
 }
 
@@ -44,6 +45,7 @@ fn random_expiry(rng: &mut Rng) -> Expiry {
 pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     match rng.below(16) {
         0..=11 if kind == Kind::List => Mutation::List(lists::random_edit(rng)),
+        0..=11 if kind == Kind::Stream => entries::random_write(rng),
         0..=5 => {
             let count = if kind == Kind::String { 1 } else { 1 + rng.below(3) };
             let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();
@@ -87,6 +89,7 @@ pub fn unconditional_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     match rng.below(6) {
         0 => DEL,
         _ if kind == Kind::List => Mutation::List(lists::random_push(rng)),
+        _ if kind == Kind::Stream => Mutation::Append(entries::append(rng)),
         1 => Mutation::Remove { members: vec![member] },
         2 | 3 if kind == Kind::SortedSet => Mutation::Add { member, amount: Amount::Integer(rng.below(9) as i64) },
         _ => Mutation::assign([(member, random_payload(rng, kind))]),
@@ -221,7 +224,7 @@ impl Shadow<'_> {
                 self.note(&field, Change::Add(amount));
                 let sum = match self.key.kind {
                     Kind::SortedSet => self.score(&field).map(|score| b(number::show(score))),
-                    Kind::String | Kind::Hash | Kind::Set | Kind::List => self.text(&field),
+                    Kind::String | Kind::Hash | Kind::Set | Kind::List | Kind::Stream => self.text(&field),
                 };
                 Ok(Outcome::Sum(sum.unwrap()))
             }
@@ -261,6 +264,13 @@ impl Shadow<'_> {
                 Ok(Outcome::Expiry(true))
             }
             Mutation::List(edit) => self.edit_list(edit, over),
+            Mutation::Append(append) => self.append_entry(append, now, over),
+            Mutation::Evict(keep) => {
+                if over {
+                    self.clear();
+                }
+                Ok(self.evict(*keep, now, over))
+            }
             Mutation::Sweep { grace } => {
                 let swept = matches!(self.deadline(), Some(Deadline::At(at)) if now.as_millis() >= at + grace);
                 if swept {

@@ -74,7 +74,7 @@ struct SyncOptions {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// string, set, hash, zset or list.
+    /// string, set, hash, zset, list or stream.
     #[arg(value_name = "TYPE")]
     kind: archipelago::engine::Kind,
     /// The key's name.

@@ -5,7 +5,7 @@
 //! take part:
 //!
 //! - Two regions may create one name with two types at the same time. Then TYPE and TTL show the first in the order
-//!   string, set, hash, sorted set, list; reads of each type find theirs; writes answer `WRONGTYPE` until DEL or a plain SET
+//!   string, set, hash, sorted set, list, stream; reads of each type find theirs; writes answer `WRONGTYPE` until DEL or a plain SET
 //!   removes all of them.
 //! - INCRBY answers the overflow error past ±2^53, and INCRBYFLOAT, HINCRBYFLOAT and ZINCRBY compute in doubles (Redis
 //!   uses `long double` for the first two). Scores are shown with the fewest digits that read back the same, never with
@@ -17,6 +17,10 @@
 //!   members.
 //! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
 //!   each other: a pop is at least once.
+//! - A stream is gone with its last entry, and what was removed does not bound the next id; `MS-*` is no id, XREAD never
+//!   waits (no BLOCK), and there are no consumer groups. MAXLEN and MINID remove at most 10,000 entries at once, and all of
+//!   those, `~` or not. An entry of another region may arrive with an id below some that are here already: a reader that
+//!   goes on from the last id it has seen misses it.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region.
 
@@ -31,6 +35,7 @@ mod ranges;
 mod reply;
 mod sets;
 mod sorted_sets;
+mod streams;
 mod strings;
 mod table;
 

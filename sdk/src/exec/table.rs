@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, keys, lists, numbers, ranges, sets, sorted_sets, strings,
+    hashes, keys, lists, numbers, ranges, sets, sorted_sets, streams, strings,
 };
 
 /// A command.
@@ -88,6 +88,13 @@ const COMMANDS: &[Command] = commands! {
     "lset" 4 lists::lset;
     "lrem" 4 lists::lrem;
     "ltrim" 4 lists::ltrim;
+    "xadd" -5 streams::xadd;
+    "xrange" -4 streams::xrange, false;
+    "xrevrange" -4 streams::xrange, true;
+    "xlen" 2 streams::xlen;
+    "xread" -4 streams::xread;
+    "xdel" -3 streams::xdel;
+    "xtrim" -4 streams::xtrim;
 };
 
 /// The command of this name, in whatever letters.

@@ -51,6 +51,8 @@ fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
         (Mutation::Add { .. }, _) => true,
         (_, Outcome::Cleared { existed, .. }) => *existed,
         (_, Outcome::Expiry(applied)) => *applied,
+        (_, Outcome::Appended(id)) => id.is_some(),
+        (Mutation::Evict(_), Outcome::Removed(removed)) => *removed > 0,
         (Mutation::List(edit), outcome) => is_whole_edit(edit, outcome),
         (
             _,

@@ -11,6 +11,7 @@ mod register;
 mod seen;
 mod set;
 mod sorted_set;
+pub(crate) mod stream;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub use self::{
     register::Register,
     set::Set,
     sorted_set::{ScoreRange, SortedSet},
+    stream::{Stream, StreamEntry},
 };
 use crate::{
     client::Keyspace,

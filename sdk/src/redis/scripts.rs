@@ -34,6 +34,7 @@ pub(super) struct Scripts {
     pub(super) remove: Script,
     pub(super) clear: Script,
     pub(super) expire: Script,
+    pub(super) entries: Script,
     pub(super) list: Script,
     pub(super) open: Script,
     pub(super) read: Script,
@@ -57,6 +58,7 @@ const RECORD: &str = include_str!("scripts/lib/record.lua");
 const APPEND: &str = include_str!("scripts/lib/append.lua");
 const CELLS: &str = include_str!("scripts/lib/cells.lua");
 const WRITE: &str = include_str!("scripts/lib/write.lua");
+const ORDERED: &str = include_str!("scripts/lib/ordered.lua");
 const POSITIONS: &str = include_str!("scripts/lib/positions.lua");
 const VECTOR: &str = include_str!("scripts/lib/vector.lua");
 const JOIN: &str = include_str!("scripts/lib/join.lua");
@@ -73,7 +75,8 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         remove: write("", include_str!("scripts/remove.lua")),
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
-        list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, POSITIONS, include_str!("scripts/list.lua")]),
+        entries: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, include_str!("scripts/entries.lua")]),
+        list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, POSITIONS, include_str!("scripts/list.lua")]),
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
         state: Script::new(&[include_str!("scripts/state.lua")]),
@@ -98,13 +101,14 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 21] {
+    pub(super) fn all(&self) -> [&Script; 22] {
         [
             &self.assign,
             &self.add,
             &self.remove,
             &self.clear,
             &self.expire,
+            &self.entries,
             &self.list,
             &self.open,
             &self.read,

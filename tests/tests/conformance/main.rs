@@ -14,6 +14,7 @@ mod logs;
 mod operations;
 mod resyncs;
 mod standings;
+mod streams;
 mod writes;
 
 use std::{future::Future, sync::Arc};
@@ -120,6 +121,11 @@ suite! {
         a_clock_that_runs_ahead_is_not_taken_for_an_entry
         calls_say_where_their_partition_stood
         a_standing_of_a_closed_incarnation_is_never_given
+    }
+    streams {
+        ids_grow_and_no_two_regions_give_one
+        an_id_of_the_callers_own_has_to_be_above_what_is_there
+        the_oldest_entries_go_and_what_was_not_seen_stays
     }
     operations {
         opening_with_a_floor_gives_a_new_incarnation_above_it

@@ -4,7 +4,7 @@ use archipelago::engine::{Amount, Assignment, Expiry, Key, Kind, Mutation, Order
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
 
-use crate::lists;
+use crate::{entries, lists};
 
 const MEMBERS: [&[u8]; 6] = [b"", b"a", b"b", b"\0\xff", b"\n:{}", b"%d."];
 
@@ -57,8 +57,8 @@ fn payload(rng: &mut Rng, kind: Kind) -> Bytes {
     match kind {
         Kind::Set => Bytes::new(),
         Kind::SortedSet => Bytes::from_static(rng.pick(&SCORES).as_bytes()),
-        Kind::String | Kind::Hash | Kind::List if rng.one_in(8) => Bytes::from_static(b"\0\xff\n"),
-        Kind::String | Kind::Hash | Kind::List => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
+        Kind::String | Kind::Hash | Kind::List | Kind::Stream if rng.one_in(8) => Bytes::from_static(b"\0\xff\n"),
+        Kind::String | Kind::Hash | Kind::List | Kind::Stream => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
     }
 }
 
@@ -97,6 +97,7 @@ pub fn write(rng: &mut Rng) -> (Key, Mutation) {
     let kind = key.kind;
     let mutation = match rng.below(16) {
         0..=11 if kind == Kind::List => Mutation::List(lists::edit(rng)),
+        0..=11 if kind == Kind::Stream => entries::write(rng),
         0..=6 => Mutation::Assign(assignment(rng, kind)),
         7..=10 if kind != Kind::Set => {
             let amount =

@@ -1,5 +1,6 @@
 //! The store of one keyspace in a Redis region.
 
+mod entries;
 mod inspect;
 mod links;
 mod lists;

@@ -54,7 +54,9 @@ impl RedisStore {
                 archipelago_engine::Kind::String => "EXISTS",
                 archipelago_engine::Kind::Set => "SCARD",
                 archipelago_engine::Kind::Hash => "HLEN",
-                archipelago_engine::Kind::SortedSet | archipelago_engine::Kind::List => "ZCARD",
+                archipelago_engine::Kind::SortedSet
+                | archipelago_engine::Kind::List
+                | archipelago_engine::Kind::Stream => "ZCARD",
             }),
             Query::Field(field) => with(command("HGET"), &[field]),
             Query::Fields(fields) => with(command("HMGET"), &fields.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
@@ -70,6 +72,20 @@ impl RedisStore {
             Query::Range { start, stop } => {
                 let mut cmd = command("ZRANGE");
                 cmd.arg(start).arg(stop);
+                cmd
+            }
+            Query::Between { from, to, reverse, limit } => {
+                let low = if from.is_empty() { b"-".to_vec() } else { [b"[", from.as_ref()].concat() };
+                let high = to.as_ref().map_or_else(|| b"+".to_vec(), |to| [b"(", to.as_ref()].concat());
+                let mut cmd = command(if *reverse { "ZREVRANGEBYLEX" } else { "ZRANGEBYLEX" });
+                if *reverse {
+                    cmd.arg(high).arg(low)
+                } else {
+                    cmd.arg(low).arg(high)
+                };
+                if let Some(limit) = limit {
+                    cmd.arg("LIMIT").arg(0).arg(limit);
+                }
                 cmd
             }
             Query::RangeByScore { min, max, reverse, limit } => {

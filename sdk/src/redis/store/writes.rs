@@ -14,7 +14,7 @@ use super::{
         scripts::SCRIPTS,
         wire::{Joined, Slot, Wire, partition_keys, script},
     },
-    RedisStore, lists,
+    RedisStore, entries, lists,
 };
 use crate::{
     keyspace::partition_of,
@@ -133,6 +133,7 @@ impl RedisStore {
             Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
             Mutation::Expire(_) => &SCRIPTS.expire,
             Mutation::List(_) => &SCRIPTS.list,
+            Mutation::Append(_) | Mutation::Evict(_) => &SCRIPTS.entries,
         };
         let mut cmd = script(body, 6 + others().count());
         cmd.arg(Joined(keys.cells_parts(key)))
@@ -245,6 +246,8 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
             cmd.arg(mode).arg(millis);
         }
         Mutation::List(edit) => lists::arguments(cmd, edit),
+        Mutation::Append(append) => entries::append_arguments(cmd, append),
+        Mutation::Evict(keep) => entries::evict_arguments(cmd, *keep),
     }
     Ok(())
 }
@@ -276,5 +279,7 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
         }
         Mutation::Expire(_) => Outcome::Expiry(parse::integer(&answer)? == 1),
         Mutation::List(edit) => lists::outcome(edit, answer)?,
+        Mutation::Append(_) => entries::appended(answer)?,
+        Mutation::Evict(_) => Outcome::Removed(parse::unsigned(&answer)?),
     })
 }

@@ -201,13 +201,14 @@ local function to_view(command, view, ...)
 end
 
 -- Kinds, by their codes.
-local WORDS = {[1] = 'string', [2] = 'set', [3] = 'hash', [4] = 'zset', [13] = 'list'}
+local WORDS = {[1] = 'string', [2] = 'set', [3] = 'hash', [4] = 'zset', [13] = 'list', [15] = 'stream'}
 
--- The first bytes behind all that begin with these: the bound of a range in a view of positions.
+-- The bound behind all that begin with these bytes, for ranges of a view of positions.
 local function behind(prefix)
   local last = #prefix
   while string.byte(prefix, last) == 255 do last = last - 1 end
-  return string.sub(prefix, 1, last - 1) .. string.char(string.byte(prefix, last) + 1)
+  if last == 0 then return '+' end
+  return '(' .. string.sub(prefix, 1, last - 1) .. string.char(string.byte(prefix, last) + 1)
 end
 
 -- Shows one member in the native view.
@@ -226,7 +227,7 @@ local function show_member(kind, view, member, cells)
   else
     -- Ordered: the value stands behind the position, and no position begins another.
     local value = text(cells)
-    to_view('ZREMRANGEBYLEX', view, '[' .. member, '(' .. behind(member))
+    to_view('ZREMRANGEBYLEX', view, '[' .. member, behind(member))
     if value then to_view('ZADD', view, 0, member .. value) end
   end
 end
