@@ -17,17 +17,63 @@ pub enum Kind {
     Hash,
     /// Members with a score.
     SortedSet,
+    /// Members with a score, of which the highest ever submitted counts.
+    HighScores,
+    /// Members with a score, of which the lowest ever submitted counts.
+    LowScores,
+    /// One value: the first write wins.
+    First,
+    /// One number: the highest ever submitted.
+    Max,
+    /// One number: the lowest ever submitted.
+    Min,
+    /// One value, or several that were written concurrently and wait for the application's decision.
+    Siblings,
+    /// On or off; of concurrent writes, on wins.
+    EnableWins,
+    /// On or off; of concurrent writes, off wins.
+    DisableWins,
     /// Values in an order; members are [positions](crate::position).
     List,
     /// Entries with an id and fields, in the order of their ids; members are [ids](crate::EntryId).
     Stream,
 }
 
+/// The native structure that a kind's view is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Native {
+    /// A string.
+    String,
+    /// A set.
+    Set,
+    /// A hash.
+    Hash,
+    /// A sorted set.
+    SortedSet,
+    /// A sorted set of equal scores, whose members are positions with a value behind each: its order is theirs.
+    Ordered,
+}
+
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 6] = [Self::String, Self::Set, Self::Hash, Self::SortedSet, Self::List, Self::Stream];
+    pub const ALL: [Self; 14] = [
+        Self::String,
+        Self::Set,
+        Self::Hash,
+        Self::SortedSet,
+        Self::HighScores,
+        Self::LowScores,
+        Self::First,
+        Self::Max,
+        Self::Min,
+        Self::Siblings,
+        Self::EnableWins,
+        Self::DisableWins,
+        Self::List,
+        Self::Stream,
+    ];
 
-    /// The word in physical keys, and what Redis's TYPE answers.
+    /// The word in physical keys, and what TYPE answers.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -35,6 +81,14 @@ impl Kind {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::SortedSet => "zset",
+            Self::HighScores => "best-max",
+            Self::LowScores => "best-min",
+            Self::First => "first",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::Siblings => "siblings",
+            Self::EnableWins => "flag-on",
+            Self::DisableWins => "flag-off",
             Self::List => "list",
             Self::Stream => "stream",
         }
@@ -48,8 +102,34 @@ impl Kind {
             Self::Set => 2,
             Self::Hash => 3,
             Self::SortedSet => 4,
+            Self::HighScores => 5,
+            Self::LowScores => 6,
+            Self::First => 7,
+            Self::Max => 8,
+            Self::Min => 9,
+            Self::Siblings => 10,
+            Self::EnableWins => 11,
+            Self::DisableWins => 12,
             Self::List => 13,
             Self::Stream => 15,
+        }
+    }
+
+    /// What the view is, to plain commands.
+    #[must_use]
+    pub const fn native(self) -> Native {
+        match self {
+            Self::String
+            | Self::First
+            | Self::Max
+            | Self::Min
+            | Self::Siblings
+            | Self::EnableWins
+            | Self::DisableWins => Native::String,
+            Self::Set => Native::Set,
+            Self::Hash => Native::Hash,
+            Self::SortedSet | Self::HighScores | Self::LowScores => Native::SortedSet,
+            Self::List | Self::Stream => Native::Ordered,
         }
     }
 
@@ -62,9 +142,9 @@ impl Kind {
     /// Whether a key of this type can have such a member: a decoder refuses what no writer makes.
     pub(crate) fn admits(self, member: &[u8]) -> bool {
         match self {
-            Self::String | Self::Set | Self::Hash | Self::SortedSet => true,
             Self::List => position::is_position(member),
             Self::Stream => member.len() == 16,
+            _ => true,
         }
     }
 }
@@ -81,20 +161,24 @@ impl FromStr for Kind {
     /// Reads the word, and the names people use for it (`register`, `counter`, `map`, `sorted-set`).
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         match text {
-            "string" | "register" | "counter" => Ok(Self::String),
-            "set" => Ok(Self::Set),
-            "hash" | "map" => Ok(Self::Hash),
-            "zset" | "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
-            "list" => Ok(Self::List),
-            "stream" => Ok(Self::Stream),
-            _ => Err(UnknownKind(text.chars().take(32).collect())),
+            "register" | "counter" => Ok(Self::String),
+            "map" => Ok(Self::Hash),
+            "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
+            "high-scores" => Ok(Self::HighScores),
+            "low-scores" => Ok(Self::LowScores),
+            "enable-wins" => Ok(Self::EnableWins),
+            "disable-wins" => Ok(Self::DisableWins),
+            word => {
+                let known = Self::ALL.into_iter().find(|kind| kind.word() == word);
+                known.ok_or_else(|| UnknownKind(text.chars().take(32).collect()))
+            }
         }
     }
 }
 
 /// A word that names no kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown type {0:?}: use one of {words}", words = Kind::ALL.map(Kind::word).join(", "))]
+#[error("unknown type {0:?}: use one of {known}", known = Kind::ALL.map(Kind::word).join(", "))]
 pub struct UnknownKind(String);
 
 /// A typed name within a partition.

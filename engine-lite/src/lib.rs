@@ -35,6 +35,7 @@ pub mod number;
 mod origin;
 mod partition;
 pub mod position;
+mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod version;
@@ -43,7 +44,7 @@ pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
 pub use delta::{Body, Delta, Entry, Vector};
 pub use entry::{Append, EntryId, Keep, NotAnId, decode_fields, encode_fields};
-pub use key::{Field, Key, Kind, UnknownKind};
+pub use key::{Field, Key, Kind, Native, UnknownKind};
 pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};

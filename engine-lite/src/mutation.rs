@@ -5,8 +5,12 @@ use thiserror::Error;
 
 use crate::{
     entry::{Append, EntryId, Keep},
-    key::Kind,
+    key::{Key, Kind},
     list::ListEdit,
+    number,
+    origin::Origin,
+    rule::{OFF, ON},
+    version::Version,
 };
 
 /// A write of one key, in the algebra's terms.
@@ -20,6 +24,13 @@ pub enum Mutation {
         member: Bytes,
         /// By how much.
         amount: Amount,
+    },
+    /// Assign a decision about siblings, and retract no more than those it was about.
+    Resolve {
+        /// What was decided.
+        payload: Bytes,
+        /// The siblings that the decision has seen: [`Cells::context`](crate::Cells::context).
+        seen: Vec<(Origin, Version)>,
     },
     /// Remove members: SREM, HDEL, ZREM.
     Remove {
@@ -176,6 +187,12 @@ pub enum MutationError {
     /// ZADD or ZINCRBY with a score that is no number.
     #[error("ERR resulting score is not a number (NaN)")]
     NanScore,
+    /// An increment of a type whose rule is not a sum.
+    #[error("ERR this type takes no increments")]
+    NoIncrements,
+    /// A flag that is neither on nor off.
+    #[error("ERR a flag is 1 or 0")]
+    NotAFlag,
     /// The name is in use by another type.
     #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
     WrongType,
@@ -201,7 +218,7 @@ pub enum MutationError {
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -209,6 +226,8 @@ impl MutationError {
         Self::HashNotAFloat,
         Self::Infinite,
         Self::NanScore,
+        Self::NoIncrements,
+        Self::NotAFlag,
         Self::WrongType,
         Self::InvalidExpire,
         Self::NoSuchKey,
@@ -250,25 +269,30 @@ impl Mutation {
         Self::Assign(Assignment { entries: entries.into_iter().collect(), ..Assignment::default() })
     }
 
-    /// Checks that keys of a type can be written so.
+    /// Checks what needs no look at the data: the [`limits`], and whether the type takes such a write at all.
     ///
     /// # Errors
-    /// [`MutationError::WrongType`].
-    pub const fn check_kind(&self, kind: Kind) -> Result<(), MutationError> {
-        let fits = match self {
-            Self::Assign(_) | Self::Add { .. } => !matches!(kind, Kind::List | Kind::Stream),
-            Self::List(_) => matches!(kind, Kind::List),
-            Self::Append(_) | Self::Evict(_) => matches!(kind, Kind::Stream),
-            Self::Remove { .. } | Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => true,
-        };
-        if fits { Ok(()) } else { Err(MutationError::WrongType) }
+    /// [`MutationError::TooLarge`], [`MutationError::InvalidExpire`] for an expiry that cannot be represented, and what
+    /// the type refuses.
+    pub fn check(&self, key: &Key) -> Result<(), MutationError> {
+        self.check_limits(&key.name)?;
+        match self {
+            Self::List(_) if key.kind == Kind::List => Ok(()),
+            Self::Append(_) | Self::Evict(_) if key.kind == Kind::Stream => Ok(()),
+            Self::Assign(_) | Self::Resolve { .. } | Self::Add { .. } if !key.kind.assigns() => {
+                Err(MutationError::WrongType)
+            }
+            Self::List(_) | Self::Append(_) | Self::Evict(_) => Err(MutationError::WrongType),
+            Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
+            Self::Resolve { payload, .. } => fits(key.kind, payload),
+            Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
+            Self::Add { .. } | Self::Remove { .. } | Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => {
+                Ok(())
+            }
+        }
     }
 
-    /// Checks a write against the [`limits`].
-    ///
-    /// # Errors
-    /// [`MutationError::TooLarge`], and [`MutationError::InvalidExpire`] for an expiry that cannot be represented.
-    pub fn check_limits(&self, name: &[u8]) -> Result<(), MutationError> {
+    fn check_limits(&self, name: &[u8]) -> Result<(), MutationError> {
         let member_fits = |member: &Bytes| member.len() <= limits::MEMBER;
         let expiry_fits = |expiry: &Expiry| match expiry {
             Expiry::In(millis) | Expiry::At(millis) => millis.unsigned_abs() <= limits::EXPIRE_AT.unsigned_abs(),
@@ -285,6 +309,7 @@ impl Mutation {
                 };
                 (fit && entries.len() <= limits::MEMBERS && total <= 2 * limits::VALUE, expiry)
             }
+            Self::Resolve { payload, seen } => (payload.len() <= limits::VALUE && seen.len() <= limits::MEMBERS, None),
             Self::Add { member, .. } => (member_fits(member), None),
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
             Self::Expire(expiry) => (true, Some(expiry)),
@@ -299,5 +324,14 @@ impl Mutation {
             return Err(MutationError::InvalidExpire);
         }
         Ok(())
+    }
+}
+
+/// Whether a type can show what is assigned. Behind this a join has to take every payload.
+fn fits(kind: Kind, payload: &[u8]) -> Result<(), MutationError> {
+    match kind {
+        kind if kind.is_scored() && number::parse_score(payload).is_none() => Err(MutationError::NotAFloat),
+        Kind::EnableWins | Kind::DisableWins if payload != ON && payload != OFF => Err(MutationError::NotAFlag),
+        _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use archipelago_engine::{Cell, Cells, EntryId, Field, Key, KeyState, Kind, Version, decode_fields, position};
+use archipelago_engine::{Cell, Cells, EntryId, Field, Key, KeyState, Kind, Native, Version, decode_fields, position};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -65,12 +65,12 @@ pub struct CellReport {
 pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error> {
     let failed = |error| Error::of_read(error, store.region());
     let inspection = store.inspect(&key).await.map_err(failed)?;
-    let query = match key.kind {
-        Kind::String => Query::Value,
-        Kind::Set => Query::Members,
-        Kind::Hash => Query::All,
-        Kind::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
-        Kind::List | Kind::Stream => Query::Range { start: 0, stop: -1 },
+    let query = match key.kind.native() {
+        Native::String => Query::Value,
+        Native::Set => Query::Members,
+        Native::Hash => Query::All,
+        Native::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
+        Native::Ordered => Query::Range { start: 0, stop: -1 },
     };
     let view = values(key.kind, store.read(&Read { key: key.clone(), query }).await.map_err(failed)?);
     let ttl = store.read(&Read { key: key.clone(), query: Query::TimeToLive }).await.map_err(failed)?;
@@ -93,10 +93,12 @@ fn text(bytes: &[u8]) -> String {
 
 /// An ordered view without the positions.
 fn values(kind: Kind, view: Reply) -> Reply {
-    match (kind, view) {
-        (Kind::List, Reply::Array(members)) => Reply::Array(members.into_iter().map(value).collect()),
-        (Kind::Stream, Reply::Array(members)) => Reply::Array(members.into_iter().map(entry).collect()),
-        (Kind::String | Kind::Set | Kind::Hash | Kind::SortedSet | Kind::List | Kind::Stream, view) => view,
+    match (kind.native(), view) {
+        (Native::Ordered, Reply::Array(members)) => {
+            let shown = if kind == Kind::Stream { entry } else { value };
+            Reply::Array(members.into_iter().map(shown).collect())
+        }
+        (_, view) => view,
     }
 }
 
@@ -137,11 +139,11 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
         let cells = &stamped.cells;
         FieldReport {
             field: match field {
-                Field::Member(_) if kind == Kind::String => "value".to_owned(),
-                Field::Member(position) if kind == Kind::List => hexadecimal(position),
+                Field::Member(_) if kind.native() == Native::String => "value".to_owned(),
                 Field::Member(id) if kind == Kind::Stream => {
                     EntryId::split(id).map_or_else(|| hexadecimal(id), |(id, _)| id.to_string())
                 }
+                Field::Member(position) if kind.native() == Native::Ordered => hexadecimal(position),
                 Field::Member(member) => text(member),
                 Field::Expiry => "(expiry)".to_owned(),
             },
@@ -154,11 +156,11 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
 }
 
 fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
-    match (field, kind) {
+    match (field, kind.native()) {
         (Field::Expiry, _) => cells.deadline().map(|deadline| deadline.to_payload()),
-        (Field::Member(_), Kind::String | Kind::Hash | Kind::List | Kind::Stream) => cells.text(),
-        (Field::Member(_), Kind::SortedSet) => cells.score().map(|n| archipelago_engine::number::show(n).into()),
-        (Field::Member(_), Kind::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
+        (Field::Member(_), Native::String | Native::Hash | Native::Ordered) => cells.value(kind),
+        (Field::Member(_), Native::SortedSet) => cells.points(kind).map(|n| archipelago_engine::number::show(n).into()),
+        (Field::Member(_), Native::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
     }
 }
 

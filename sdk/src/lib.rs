@@ -8,9 +8,10 @@
 //! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
-//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`List`] (every insert is kept,
-//! runs stay together), [`Stream`] (every entry is kept). Any
-//! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`List`]
+//! (every insert is kept, runs stay together), [`BestScores`] and [`ExtremeRegister`] (the best ever submitted),
+//! [`FirstRegister`] (the first wins), [`Flag`] (on wins, or off), [`Siblings`] (the application decides). Any language
+//! reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -77,7 +78,8 @@ pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Batch, Codec, Counter, Json, List, Map, MessagePack, Register, ScoreRange, Set, SortedSet, Stream, StreamEntry,
+    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Json, List, Map, MessagePack, Register,
+    ScoreRange, Set, Siblings, SortedSet, Stream, StreamEntry,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

@@ -30,6 +30,7 @@ impl Script {
 /// All scripts. See `scripts/` for what each takes and answers.
 pub(super) struct Scripts {
     pub(super) assign: Script,
+    pub(super) resolve: Script,
     pub(super) add: Script,
     pub(super) remove: Script,
     pub(super) clear: Script,
@@ -71,6 +72,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
     let checked = |pieces: &[&str]| Script::new(&[&[HISTORY, RECORD], pieces].concat());
     Scripts {
         assign: write(include_str!("scripts/lib/fast_assign.lua"), include_str!("scripts/assign.lua")),
+        resolve: write("", include_str!("scripts/resolve.lua")),
         add: write(include_str!("scripts/lib/fast_add.lua"), include_str!("scripts/add.lua")),
         remove: write("", include_str!("scripts/remove.lua")),
         clear: write("", include_str!("scripts/clear.lua")),
@@ -101,9 +103,10 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 22] {
-        [
+    pub(super) fn all(&self) -> Vec<&Script> {
+        vec![
             &self.assign,
+            &self.resolve,
             &self.add,
             &self.remove,
             &self.clear,

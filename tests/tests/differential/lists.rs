@@ -19,7 +19,7 @@ fn index(rng: &mut Rng) -> i64 {
 }
 
 /// A random write of one list, which seldom loses much.
-pub fn write(rng: &mut Rng) -> (Key, Mutation) {
+pub fn write(rng: &mut Rng, _: &crate::pair::Pair) -> (Key, Mutation) {
     let mutation = loop {
         let edit = edit(rng);
         if !matches!(edit, ListEdit::Trim { .. } | ListEdit::Remove { .. }) || rng.one_in(8) {

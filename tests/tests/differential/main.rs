@@ -18,13 +18,17 @@ mod pair;
 mod values;
 
 use archipelago::config::KeyspaceConfig;
-use archipelago::engine::{Key, Mutation};
+use archipelago::engine::{Key, Kind, Mutation};
 use archipelago::testing::servers::{Options, Program};
 use archipelago_tests::{
     random::{Rng, seeds},
     world::{self, Ground, World},
 };
 use pair::{Pair, link, resync};
+
+/// The types whose values are what was assigned and added, and all others: mixed, each would be met too seldom.
+const PLAIN: &[Kind] = Kind::ALL.split_at(4).0;
+const RULED: &[Kind] = Kind::ALL.split_at(4).1;
 
 async fn world(program: Program) -> Option<World> {
     let settings = KeyspaceConfig { partitions: 1, ..world::settings() };
@@ -39,7 +43,15 @@ async fn pairs(world: &World) -> Vec<Pair> {
     pairs
 }
 
-type RandomWrite = fn(&mut Rng) -> (Key, Mutation);
+type RandomWrite = fn(&mut Rng, &Pair) -> (Key, Mutation);
+
+fn plain(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
+    values::write(rng, PLAIN, |key| at.context(key))
+}
+
+fn ruled(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
+    values::write(rng, RULED, |key| at.context(key))
+}
 
 async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) {
     let Some(world) = world(program).await else {
@@ -53,7 +65,7 @@ async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) 
         let at = rng.below(3);
         match rng.below(10) {
             0..=6 => {
-                let (key, mutation) = write(&mut rng);
+                let (key, mutation) = write(&mut rng, &pairs[at]);
                 pairs[at].write(&key, &mutation, &place).await;
             }
             7 | 8 => {
@@ -81,25 +93,39 @@ async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) 
 
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does() {
-    for seed in seeds(0..8) {
-        history(Program::Redis, seed, 300, values::write).await;
+    for seed in seeds(0..20) {
+        history(Program::Redis, seed, 300, plain).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does_on_valkey() {
-    for seed in seeds(100..103) {
-        history(Program::Valkey, seed, 300, values::write).await;
+    for seed in seeds(100..105) {
+        history(Program::Valkey, seed, 300, plain).await;
+    }
+}
+
+#[tokio::test]
+async fn the_scripts_have_the_rules_of_the_engine() {
+    for seed in seeds(200..220) {
+        history(Program::Redis, seed, 300, ruled).await;
+    }
+}
+
+#[tokio::test]
+async fn the_scripts_have_the_rules_of_the_engine_on_valkey() {
+    for seed in seeds(300..305) {
+        history(Program::Valkey, seed, 300, ruled).await;
     }
 }
 
 /// One list and nothing else, so that paths become deep and counters long.
 #[tokio::test]
 async fn the_scripts_make_the_positions_that_the_engine_makes() {
-    for seed in seeds(200..204) {
+    for seed in seeds(400..404) {
         history(Program::Redis, seed, 500, lists::write).await;
     }
-    for seed in seeds(300..301) {
+    for seed in seeds(500..501) {
         history(Program::Valkey, seed, 500, lists::write).await;
     }
 }
@@ -112,7 +138,7 @@ async fn one_altered_cell_is_found() {
     let mut pairs = pairs(&world).await;
     let mut rng = Rng::new(7);
     for step in 0..40 {
-        let (key, mutation) = values::write(&mut rng);
+        let (key, mutation) = values::write(&mut rng, &Kind::ALL, |key| pairs[0].context(key));
         pairs[0].write(&key, &mutation, &format!("before {step}")).await;
     }
     pairs[0].compare("before").await;

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
-        Batch, Entry, JoinReply, Key, Kind, Mutation, MutationError, Partition, Record, Refusal, Slice, Version, View,
-        codec, number, position,
+        Batch, Entry, Field, JoinReply, Key, Kind, Mutation, MutationError, Native, Origin, Partition, Record, Refusal,
+        Slice, Version, View, codec, number, position,
     },
     store::{Store, StoreError, Write},
 };
@@ -87,6 +87,12 @@ impl Pair {
         self.compare_key(key, place).await;
     }
 
+    /// The siblings of a key as they stand.
+    pub fn context(&self, key: &Key) -> Vec<(Origin, Version)> {
+        let field = self.partition.key(key).and_then(|state| state.fields.get(&Field::VALUE));
+        field.map(|stamped| stamped.cells.context()).unwrap_or_default()
+    }
+
     pub async fn publish(&mut self, place: &str) {
         let theirs = self.store.publish_vector(0).await.unwrap();
         let now = self.appended(place).await.unwrap_or_else(|| self.idle_now());
@@ -151,21 +157,21 @@ impl Pair {
             pairs.sort();
             pairs.into_iter().map(|(a, b)| (Bytes::from(a), Bytes::from(b))).collect::<Vec<_>>()
         };
-        let view = match key.kind {
-            Kind::String => {
+        let view = match key.kind.native() {
+            Native::String => {
                 let value: Option<Vec<u8>> = self.ask(&command("GET")).await;
                 value.map(|value| View::String(value.into()))
             }
-            Kind::Set => {
+            Native::Set => {
                 let mut members: Vec<Vec<u8>> = self.ask(&command("SMEMBERS")).await;
                 members.sort();
                 (!members.is_empty()).then(|| View::Set(members.into_iter().map(Bytes::from).collect()))
             }
-            Kind::Hash => {
+            Native::Hash => {
                 let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&command("HGETALL")).await;
                 (!pairs.is_empty()).then(|| View::Hash(sorted(pairs)))
             }
-            Kind::SortedSet => {
+            Native::SortedSet => {
                 let mut all = command("ZRANGE");
                 all.arg(0).arg(-1).arg("WITHSCORES");
                 let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&all).await;
@@ -173,7 +179,7 @@ impl Pair {
                 let scores = pairs.into_iter().map(|(m, s)| (Bytes::from(m), score(&s))).collect::<Vec<_>>();
                 (!scores.is_empty()).then_some(View::SortedSet(scores))
             }
-            Kind::List | Kind::Stream => {
+            Native::Ordered => {
                 let mut all = command("ZRANGE");
                 all.arg(0).arg(-1);
                 let members: Vec<Vec<u8>> = self.ask(&all).await;

@@ -1,5 +1,6 @@
 //! Reads: native commands on the view.
 
+use archipelago_engine::Native;
 use redis::{Cmd, Value};
 
 use super::{
@@ -50,13 +51,11 @@ impl RedisStore {
             Query::TimeToLive => command("PTTL"),
             Query::Members => command("SMEMBERS"),
             Query::Contains(member) => with(command("SISMEMBER"), &[member]),
-            Query::Count => command(match read.key.kind {
-                archipelago_engine::Kind::String => "EXISTS",
-                archipelago_engine::Kind::Set => "SCARD",
-                archipelago_engine::Kind::Hash => "HLEN",
-                archipelago_engine::Kind::SortedSet
-                | archipelago_engine::Kind::List
-                | archipelago_engine::Kind::Stream => "ZCARD",
+            Query::Count => command(match read.key.kind.native() {
+                Native::String => "EXISTS",
+                Native::Set => "SCARD",
+                Native::Hash => "HLEN",
+                Native::SortedSet | Native::Ordered => "ZCARD",
             }),
             Query::Field(field) => with(command("HGET"), &[field]),
             Query::Fields(fields) => with(command("HMGET"), &fields.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
@@ -84,7 +83,7 @@ impl RedisStore {
                     cmd.arg(low).arg(high)
                 };
                 if let Some(limit) = limit {
-                    cmd.arg("LIMIT").arg(0).arg(limit);
+                    cmd.arg("LIMIT").arg(0).arg(i64::try_from(*limit).unwrap_or(i64::MAX));
                 }
                 cmd
             }

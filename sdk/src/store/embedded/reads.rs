@@ -1,6 +1,8 @@
 //! Reads of a view, each with the semantics of its native command.
 
-use archipelago_engine::{Cells, Field, Key, KeyState, Kind, MutationError, Partition, Version, View, number, window};
+use archipelago_engine::{
+    Cells, Field, Key, KeyState, MutationError, Native, Partition, Version, View, number, window,
+};
 use bytes::Bytes;
 
 use crate::store::{Bound, Query, Reply, StoreError};
@@ -18,7 +20,7 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
         Query::Count => Reply::Int(length(looking.count())),
         Query::Field(field) => looking.value(field),
         Query::Fields(fields) => Reply::Array(fields.iter().map(|field| looking.value(field)).collect()),
-        Query::Score(member) => looking.cells(member).and_then(Cells::score).map_or(Reply::Nil, shown),
+        Query::Score(member) => looking.score(member),
         Query::Rank { member, reverse } => looking.rank(member, *reverse),
         Query::RangeByRank { start, stop, reverse } => {
             let scores = looking.scores(*reverse);
@@ -80,7 +82,11 @@ impl<'a> Looking<'a> {
     }
 
     fn value(&self, member: &Bytes) -> Reply {
-        self.cells(member).and_then(Cells::text).map_or(Reply::Nil, Reply::Bytes)
+        self.cells(member).and_then(|cells| cells.value(self.key.kind)).map_or(Reply::Nil, Reply::Bytes)
+    }
+
+    fn score(&self, member: &Bytes) -> Reply {
+        self.cells(member).and_then(|cells| cells.points(self.key.kind)).map_or(Reply::Nil, shown)
     }
 
     fn count(&self) -> usize {
@@ -132,18 +138,19 @@ impl<'a> Looking<'a> {
 
     /// A query for another type gets what the server answers; where there is nothing, every type is empty.
     fn check_kind(&self, query: &Query) -> Result<(), StoreError> {
+        let native = self.key.kind.native();
         let fits = match query {
             Query::Exists | Query::TimeToLive => true,
-            Query::Value => self.key.kind == Kind::String,
-            Query::Members | Query::Contains(_) => self.key.kind == Kind::Set,
-            Query::Count => self.key.kind != Kind::String,
-            Query::Field(_) | Query::Fields(_) | Query::All | Query::HasField(_) => self.key.kind == Kind::Hash,
+            Query::Value => native == Native::String,
+            Query::Members | Query::Contains(_) => native == Native::Set,
+            Query::Count => native != Native::String,
+            Query::Field(_) | Query::Fields(_) | Query::All | Query::HasField(_) => native == Native::Hash,
             Query::Score(_)
             | Query::Rank { .. }
             | Query::RangeByRank { .. }
             | Query::RangeByScore { .. }
-            | Query::CountByScore { .. } => self.key.kind == Kind::SortedSet,
-            Query::Range { .. } | Query::Between { .. } => matches!(self.key.kind, Kind::List | Kind::Stream),
+            | Query::CountByScore { .. } => native == Native::SortedSet,
+            Query::Range { .. } | Query::Between { .. } => native == Native::Ordered,
         };
         if fits || !self.exists() { Ok(()) } else { Err(StoreError::Refused(MutationError::WrongType)) }
     }

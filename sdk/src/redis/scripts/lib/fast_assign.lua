@@ -1,8 +1,9 @@
 -- The everyday assignment, before the general one pays for its functions: one member, no condition, no expiry, and
--- nothing of another region to retract. What does not fit goes on below.
+-- nothing of another region to retract, of a type whose rule sets no condition. What does not fit goes on below.
 -- Answers 1 for the assignment, plus 2 if the member was added, plus 4 if it changed.
-if #KEYS == 6 and #ARGV == 8 and #ARGV[6] == 1 then
-  local own, kind, member, payload = ARGV[2], tonumber(ARGV[5]), ARGV[7], ARGV[8]
+local kind = tonumber(ARGV[5])
+if kind <= 4 and #KEYS == 6 and #ARGV == 8 and #ARGV[6] == 1 then
+  local own, member, payload = ARGV[2], ARGV[7], ARGV[8]
   local name = 'm' .. member
   local got = kind == 1 and redis.call('HMGET', KEYS[1], 'x', name) or redis.call('HMGET', KEYS[1], 'x', name, 's')
   local stored, first, rest, rv, present, old = got[2], nil, nil, 0, false, nil

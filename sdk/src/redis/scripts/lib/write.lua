@@ -1,9 +1,7 @@
 -- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent.
 -- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
-for i = 7, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then
-    return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
-  end
+if #KEYS > 6 and redis.call('EXISTS', unpack(KEYS, 7)) > 0 then
+  return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
 end
 local own, kind = ARGV[2], tonumber(ARGV[5])
 local fields, touched, taken, now = {}, {}, 0, nil
