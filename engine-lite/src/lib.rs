@@ -49,7 +49,7 @@ pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
-    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, RawEntry, Record, Refusal, ResyncError, ResyncPlan,
-    ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View,
+    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, Push, PushReply, RawEntry, Record, Refusal, ResyncError,
+    ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View,
 };
 pub use version::Version;

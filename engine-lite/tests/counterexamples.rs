@@ -13,6 +13,8 @@ mod lists;
 mod log;
 #[path = "counterexamples/lost_state.rs"]
 mod lost_state;
+#[path = "counterexamples/pushes.rs"]
+mod pushes;
 #[path = "counterexamples/rules.rs"]
 mod rules;
 mod support;

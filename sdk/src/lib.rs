@@ -30,6 +30,8 @@
 //! # us.shut_down().await; eu.shut_down().await; Ok(()) }
 //! ```
 //!
+//! A keyspace or a call that needs more than the local region asks for it: see [`strength`].
+//!
 //! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
 //! spend the last unit at once), or that a region already shows what another has just written.
 //!
@@ -66,6 +68,7 @@ mod routed;
 pub mod routing;
 pub mod sessions;
 pub mod store;
+pub mod strength;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -87,4 +90,5 @@ pub use routed::{
     CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Served, Subscribe, Subscription,
 };
 pub use store::embedded::Embedded;
+pub use strength::{ReadStrength, WriteStrength};
 pub use sync::{SkewReport, skew};

@@ -143,14 +143,24 @@ impl Partition {
     }
 
     /// Joins one key's cells; from any path, what `applied` covers of an assignment or total is ignored.
+    pub(super) fn join_delta(&mut self, delta: &Delta) {
+        self.join_cells(delta, |partition, origin| Some(partition.applied_of(origin)));
+    }
+
+    /// Joins one key's cells but for assignments and totals up to what is `covered` of their origin; says how many cells
+    /// were left out, for which that is `None`.
     ///
     /// Unless it stands here at the very same version: then nothing can come back that was removed, and if lost state
     /// gave that version two contents, every region has to end on the same one.
-    pub(super) fn join_delta(&mut self, delta: &Delta) {
+    pub(super) fn join_cells(&mut self, delta: &Delta, covered: impl Fn(&Self, &Origin) -> Option<Version>) -> u64 {
         let stamp = self.number + 1;
+        let mut left_out = 0;
         for (field, cells) in &delta.fields {
             for (origin, cell) in cells.iter() {
-                let known = self.applied_of(origin);
+                let Some(known) = covered(self, origin) else {
+                    left_out += 1;
+                    continue;
+                };
                 let here = self.keys.get(&delta.key).and_then(|state| state.cells(field)?.get(origin));
                 let assigned = here.and_then(|cell| cell.assign.as_ref()).map(|assign| assign.version);
                 let summed = here.and_then(|cell| cell.total).map(|total| total.version);
@@ -166,6 +176,7 @@ impl Partition {
                 self.conflicts += u64::from(conflict);
             }
         }
+        left_out
     }
 
     /// Changes one field's cells; stamps it and its key if they moved.

@@ -10,6 +10,7 @@ mod join;
 mod lists;
 mod log;
 mod mutate;
+mod push;
 mod resync;
 mod standing;
 mod view;
@@ -24,6 +25,7 @@ pub use self::{
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
+    push::{Push, PushReply},
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},

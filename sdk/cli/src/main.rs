@@ -48,6 +48,12 @@ struct Exec {
     /// The keyspace.
     #[arg(long, default_value = "default")]
     keyspace: String,
+    /// How strong reads are, instead of what the configuration says: local, home, merged:K or majority.
+    #[arg(long, value_name = "STRENGTH")]
+    read: Option<archipelago::ReadStrength>,
+    /// How strong writes are: local, replicated:N, regions:K, majority or all.
+    #[arg(long, value_name = "STRENGTH")]
+    write: Option<archipelago::WriteStrength>,
     /// Answers as JSON: nil is null, errors are {"error": "..."}.
     #[arg(long)]
     json: bool,

@@ -28,7 +28,8 @@
 //!   those, `~` or not. An entry of another region may arrive with an id below some that are here already: a reader that
 //!   goes on from the last id it has seen misses it.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
-//!   no answer came) or `TIMEOUT` (a read was), and names the region.
+//!   no answer came) or `TIMEOUT` (a read was), and names the region. Where the keyspace asks for more than the local region
+//!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.
 
 mod call;
 mod hashes;
@@ -37,6 +38,7 @@ mod line;
 mod lists;
 mod numbers;
 mod parse;
+mod place;
 mod ranges;
 mod reply;
 mod rules;
@@ -50,12 +52,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::call::{Call, wrong_arity};
+use self::{
+    call::{Call, wrong_arity},
+    place::Place,
+};
 pub use self::{
     line::{UnbalancedQuotes, split_line},
     reply::ExecReply,
 };
-use crate::store::Store;
+use crate::{client::Keyspace, store::Store};
 
 /// The most words a command may have: enough for the largest write a store takes.
 const MAX_WORDS: usize = 32 * 1024;
@@ -87,14 +92,19 @@ const MAX_WORDS: usize = 32 * 1024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Interpreter {
-    store: Arc<dyn Store>,
+    place: Place,
 }
 
 impl Interpreter {
     /// An interpreter of commands on this store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { place: Place::Store(store) }
+    }
+
+    /// An interpreter of commands on this keyspace, with the strengths it has.
+    pub(crate) fn of_keyspace(keyspace: Keyspace) -> Self {
+        Self { place: Place::Keyspace(Box::new(keyspace)) }
     }
 
     /// Executes one command: its name and arguments, as [`split_line`] yields them.
@@ -106,7 +116,7 @@ impl Interpreter {
             Ok(found) => found,
             Err(text) => return ExecReply::Error(text),
         };
-        let call = Call::new(self.store.as_ref(), command.name, rest);
+        let call = Call::new(&self.place, command.name, rest);
         (command.run)(call).await.unwrap_or_else(|failure| ExecReply::Error(failure.into_text()))
     }
 

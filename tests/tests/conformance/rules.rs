@@ -2,7 +2,7 @@
 
 use archipelago::{
     engine::{Amount, Field, Key, Kind, Mutation, MutationError, Origin, Outcome, Version},
-    store::{Query, Read, Reply, Store, StoreError, Write},
+    store::{Excerpt, Query, Read, Reply, Store, StoreError, Write},
 };
 use archipelago_tests::world::settle;
 use bytes::Bytes;
@@ -112,7 +112,7 @@ pub async fn a_flag_is_on_or_off_and_the_type_says_who_wins(case: Case) {
 }
 
 async fn siblings(store: &dyn Store) -> (Vec<String>, Vec<(Origin, Version)>) {
-    let (state, _) = store.cells_and_stand(&Key::new(Kind::Siblings, "k")).await.unwrap();
+    let (state, _) = store.cells_and_stand(&Excerpt::whole(Key::new(Kind::Siblings, "k"))).await.unwrap();
     let cells = &state.fields[&Field::VALUE].cells;
     let text = |payload: &&Bytes| String::from_utf8(payload.to_vec()).unwrap();
     (cells.siblings().iter().map(text).collect(), cells.context())

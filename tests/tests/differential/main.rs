@@ -24,7 +24,7 @@ use archipelago_tests::{
     random::{Rng, seeds},
     world::{self, Ground, World},
 };
-use pair::{Pair, link, resync};
+use pair::{Pair, link, push, read_push, resync};
 
 /// The types whose values are what was assigned and added, and all others: mixed, each would be met too seldom.
 const PLAIN: &[Kind] = Kind::ALL.split_at(4).0;
@@ -60,10 +60,11 @@ async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) 
     };
     let mut pairs = pairs(&world).await;
     let mut rng = Rng::new(seed);
+    let mut late = Vec::new();
     for step in 0..steps {
         let place = format!("seed {seed} step {step}");
         let at = rng.below(3);
-        match rng.below(10) {
+        match rng.below(12) {
             0..=6 => {
                 let (key, mutation) = write(&mut rng, &pairs[at]);
                 pairs[at].write(&key, &mutation, &place).await;
@@ -72,6 +73,12 @@ async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) 
                 let to = (at + 1 + rng.below(2)) % 3;
                 let limit = 1 + rng.below(20);
                 link(&mut pairs, at, to, limit, &place).await;
+            }
+            9 => late.extend(read_push(&mut pairs, at, &mut rng, &place).await),
+            // Whatever its age; also back to where it was read.
+            10 if !late.is_empty() => {
+                let pushed = rng.pick(&late).clone();
+                push(&mut pairs, at, &pushed, &place).await;
             }
             _ if rng.one_in(6) => {
                 let to = (at + 1 + rng.below(2)) % 3;

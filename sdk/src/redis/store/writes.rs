@@ -35,7 +35,7 @@ impl RedisStore {
 
     /// Pipelined on one connection, in order. A write that was refused as stale changed nothing, and so was every later
     /// one of its partition: they are repeated in order.
-    pub(super) async fn write_pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
+    pub(in crate::redis) async fn write_pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
         let mut results = Vec::with_capacity(writes.len());
         for chunk in writes.chunks(CHUNK) {
             match self.write_chunk(chunk).await {
