@@ -103,7 +103,7 @@ suite! {
     }
     lists {
         elements_are_pushed_inserted_changed_and_taken
-        ten_thousand_values_are_one_push_and_stand_in_order
+        many_values_are_one_push_and_stand_in_order
         the_last_element_takes_the_expiry_of_a_list_with_it
         what_two_regions_do_to_a_list_at_once_ends_alike
         a_view_of_a_list_that_somebody_overwrote_is_shown_again
