@@ -35,6 +35,8 @@ pub enum Kind {
     DisableWins,
     /// Values in an order; members are [positions](crate::position).
     List,
+    /// Entries with an id and fields, in the order of their ids; members are [ids](crate::EntryId).
+    Stream,
     /// Units that cannot be sold twice.
     Stock,
 }
@@ -56,7 +58,7 @@ pub enum Native {
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::String,
         Self::Set,
         Self::Hash,
@@ -70,6 +72,7 @@ impl Kind {
         Self::EnableWins,
         Self::DisableWins,
         Self::List,
+        Self::Stream,
         Self::Stock,
     ];
 
@@ -90,6 +93,7 @@ impl Kind {
             Self::EnableWins => "flag-on",
             Self::DisableWins => "flag-off",
             Self::List => "list",
+            Self::Stream => "stream",
             Self::Stock => "stock",
         }
     }
@@ -111,6 +115,7 @@ impl Kind {
             Self::EnableWins => 11,
             Self::DisableWins => 12,
             Self::List => 13,
+            Self::Stream => 15,
             Self::Stock => 17,
         }
     }
@@ -130,7 +135,7 @@ impl Kind {
             Self::Set => Native::Set,
             Self::Hash => Native::Hash,
             Self::SortedSet | Self::HighScores | Self::LowScores => Native::SortedSet,
-            Self::List => Native::Ordered,
+            Self::List | Self::Stream => Native::Ordered,
         }
     }
 
@@ -142,9 +147,10 @@ impl Kind {
 
     /// Whether a key of this type can have such a member: a decoder refuses what no writer makes.
     pub(crate) fn admits(self, member: &[u8]) -> bool {
-        match self.native() {
-            Native::String | Native::Set | Native::Hash | Native::SortedSet => true,
-            Native::Ordered => position::is_position(member),
+        match self {
+            Self::List => position::is_position(member),
+            Self::Stream => member.len() == 16,
+            _ => true,
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{
+    entry::{Append, EntryId, Keep},
     key::{Key, Kind},
     list::ListEdit,
     number,
@@ -46,6 +47,10 @@ pub enum Mutation {
     Expire(Expiry),
     /// Write a list: LPUSH, LINSERT, LPOP and their kin.
     List(ListEdit),
+    /// Append an entry to a stream or feed: XADD.
+    Append(Append),
+    /// Remove what is too much of a stream or feed: XTRIM.
+    Evict(Keep),
     /// Clear the key if it expired at least `grace` milliseconds ago: what the sweeper does.
     Sweep {
         /// How long after the deadline.
@@ -159,6 +164,8 @@ pub enum Outcome {
     Popped(Vec<Bytes>),
     /// Of a change of stock.
     Stock(StockOutcome),
+    /// Of an appended entry: its id; `None` when there was nothing to append to.
+    Appended(Option<EntryId>),
 }
 
 /// Why a mutation was refused; nothing was changed. The texts are Redis's own.
@@ -203,6 +210,12 @@ pub enum MutationError {
     /// LSET past an end of the list.
     #[error("ERR index out of range")]
     IndexOutOfRange,
+    /// XADD with an id that is not above the last entry's, or no id is left above it.
+    #[error("ERR The ID specified in XADD is equal or smaller than the target stream top item")]
+    IdTooSmall,
+    /// XADD with the id 0-0.
+    #[error("ERR The ID specified in XADD must be greater than 0-0")]
+    IdZero,
     /// A name, member or value over its limit, or too many members in one write.
     #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
     TooLarge,
@@ -219,7 +232,7 @@ pub enum MutationError {
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -233,6 +246,8 @@ impl MutationError {
         Self::InvalidExpire,
         Self::NoSuchKey,
         Self::IndexOutOfRange,
+        Self::IdTooSmall,
+        Self::IdZero,
         Self::TooLarge,
         Self::NotForStock,
         Self::Units,
@@ -285,6 +300,7 @@ impl Mutation {
         self.check_limits(&key.name)?;
         match self {
             Self::List(_) if key.kind == Kind::List => Ok(()),
+            Self::Append(_) | Self::Evict(_) if key.kind == Kind::Stream => Ok(()),
             Self::Stock(_) if key.kind == Kind::Stock => Ok(()),
             // DEL and EXPIRE of a name go to every type that it may have.
             Self::Clear { .. } | Self::Expire(_) if key.kind == Kind::Stock => Ok(()),
@@ -294,7 +310,7 @@ impl Mutation {
             Self::Assign(_) | Self::Resolve { .. } | Self::Add { .. } if !key.kind.assigns() => {
                 Err(MutationError::WrongType)
             }
-            Self::List(_) => Err(MutationError::WrongType),
+            Self::List(_) | Self::Append(_) | Self::Evict(_) => Err(MutationError::WrongType),
             Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
             Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
             Self::Resolve { payload, .. } => fits(key.kind, payload),
@@ -326,7 +342,8 @@ impl Mutation {
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
             Self::Expire(expiry) => (true, Some(expiry)),
             Self::List(edit) => (edit.check_limits().is_ok(), None),
-            Self::Clear { .. } | Self::Sweep { .. } => (true, None),
+            Self::Append(append) => (append.check_limits().is_ok(), None),
+            Self::Evict(_) | Self::Clear { .. } | Self::Sweep { .. } => (true, None),
             Self::Stock(change) => {
                 change.check()?;
                 (true, None)

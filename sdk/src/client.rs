@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_engine::{Key, Kind, RegionId};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, future::join_all, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 
 #[cfg(feature = "homes")]
 use crate::homes::{Homes, Registry};
@@ -325,7 +325,7 @@ impl Client {
 
     /// Every change on the routed plane from now on; empty without routed keyspaces. A listener that does not keep up
     /// loses the oldest and hears [`Event::Missed`].
-    pub fn events(&self) -> impl Stream<Item = Event> + Send + Unpin + use<> {
+    pub fn events(&self) -> impl futures_util::Stream<Item = Event> + Send + Unpin + use<> {
         match &self.inner.plane {
             Some(plane) => plane.core.events.listen().left_stream(),
             None => stream::empty().right_stream(),

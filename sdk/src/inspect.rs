@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Native, Version, position};
+use archipelago_engine::{Cell, Cells, EntryId, Field, Key, KeyState, Kind, Native, Version, decode_fields, position};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub struct Report {
 /// The cells of one field.
 #[derive(Clone, Debug, Serialize)]
 pub struct FieldReport {
-    /// `value`, the member or field name, a position in a list in hexadecimal digits, or `(expiry)`.
+    /// `value`, the member or field name, a position in a list in hexadecimal digits, the id of an entry, or `(expiry)`.
     pub field: String,
     /// Whether a reader sees the field.
     pub live: bool,
@@ -94,7 +94,10 @@ fn text(bytes: &[u8]) -> String {
 /// An ordered view without the positions.
 fn values(kind: Kind, view: Reply) -> Reply {
     match (kind.native(), view) {
-        (Native::Ordered, Reply::Array(members)) => Reply::Array(members.into_iter().map(value).collect()),
+        (Native::Ordered, Reply::Array(members)) => {
+            let shown = if kind == Kind::Stream { entry } else { value };
+            Reply::Array(members.into_iter().map(shown).collect())
+        }
         (_, view) => view,
     }
 }
@@ -104,6 +107,17 @@ fn value(member: Reply) -> Reply {
         Reply::Bytes(bytes) => Reply::Bytes(position::split(&bytes).map_or(bytes, |(_, value)| value)),
         other => other,
     }
+}
+
+/// The id and the fields of a stream's entry.
+fn entry(member: Reply) -> Reply {
+    let Reply::Bytes(bytes) = &member else { return member };
+    let Some((id, fields)) = EntryId::split(bytes).and_then(|(id, payload)| Some((id, decode_fields(&payload)?)))
+    else {
+        return member;
+    };
+    let texts = fields.into_iter().flat_map(|(field, value)| [field, value]);
+    Reply::Array(std::iter::once(id.to_string().into()).chain(texts).map(Reply::Bytes).collect())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -126,6 +140,9 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
         FieldReport {
             field: match field {
                 Field::Member(_) if kind.native() == Native::String => "value".to_owned(),
+                Field::Member(id) if kind == Kind::Stream => {
+                    EntryId::split(id).map_or_else(|| hexadecimal(id), |(id, _)| id.to_string())
+                }
                 Field::Member(position) if kind.native() == Native::Ordered => hexadecimal(position),
                 Field::Member(member) => text(member),
                 Field::Expiry => "(expiry)".to_owned(),

@@ -87,7 +87,7 @@ pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
     Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Json, List, Map, MessagePack, Register,
-    Reservation, ScoreRange, Set, Siblings, SortedSet, Stock,
+    Reservation, ScoreRange, Set, Siblings, SortedSet, Stock, Stream, StreamEntry,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

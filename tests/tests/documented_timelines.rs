@@ -16,20 +16,24 @@ use archipelago::testing::{
 };
 use archipelago::{
     Client,
+    engine::EntryId,
     exec::{Interpreter, split_line},
     store::Store,
 };
 use archipelago_tests::world::{self, Ground, World, settle};
 use serde_json::Value;
 
-/// The types this library has; HyperLogLogs and streams it has not.
-const TYPES: [&str; 7] = ["string", "counter", "set", "hash", "zset", "expire", "list"];
+/// The types this library has; HyperLogLogs it has not.
+const TYPES: [&str; 8] = ["string", "counter", "set", "hash", "zset", "expire", "list", "stream"];
 
 fn cases() -> Vec<Value> {
     let all: Value = serde_json::from_str(include_str!("data/active-active.json")).unwrap();
     let known = |case: &&Value| TYPES.contains(&case["type"].as_str().unwrap());
     all["cases"].as_array().unwrap().iter().filter(known).cloned().collect()
 }
+
+/// The ids that the file gives as samples, and those that the entries got here.
+type Ids = BTreeMap<String, String>;
 
 async fn run(case: &Value, world: &World) {
     let clients = world.idle_clients().await;
@@ -44,8 +48,9 @@ async fn run(case: &Value, world: &World) {
         let reply = interpreter.execute(&split_line(step["cmd"].as_str().unwrap()).unwrap()).await;
         serde_json::from_str::<Value>(&reply.to_json()).unwrap()
     };
+    let mut ids = Ids::new();
     for step in case["setup"].as_array().into_iter().flatten() {
-        apply(step, &execute, &clients[0]).await;
+        apply(step, &execute, &clients[0], &mut ids).await;
     }
     let (steps, reads) = (case["steps"].as_array().unwrap(), case["reads"].as_array().unwrap());
     let times = steps.iter().chain(reads).map(|step| step["t"].as_u64().unwrap());
@@ -55,12 +60,16 @@ async fn run(case: &Value, world: &World) {
     for time in times {
         let now = |step: &&Value| step["t"].as_u64() == Some(time);
         for step in steps.iter().filter(now) {
-            apply(step, &execute, &clients[0]).await;
+            apply(step, &execute, &clients[0], &mut ids).await;
         }
         for read in reads.iter().filter(now) {
             let found = execute(read).await;
             let compare = read["compare"].as_str().unwrap();
-            assert!(matches(compare, &read["expect"], &found), "{}: {read}: found {found}", case["id"]);
+            assert!(
+                matches(compare, &here(&read["expect"], compare, &ids), &found),
+                "{}: {read}: found {found}",
+                case["id"]
+            );
         }
         // The next time is a later one on every clock: versions of Redis count in milliseconds.
         let clocks = clocks_of(&stores).await;
@@ -72,12 +81,25 @@ async fn run(case: &Value, world: &World) {
     }
 }
 
-async fn apply(step: &Value, execute: &impl AsyncFn(&Value) -> Value, client: &Client) {
+/// What is expected, with the ids that entries got here instead of the samples, in the order of ids.
+fn here(expected: &Value, compare: &str, ids: &Ids) -> Value {
+    if compare != "ids" {
+        return expected.clone();
+    }
+    let mut given: Vec<&String> = expected.as_array().unwrap().iter().map(|id| &ids[id.as_str().unwrap()]).collect();
+    given.sort_by_key(|id| id.parse::<EntryId>().unwrap());
+    Value::from_iter(given.into_iter().cloned())
+}
+
+async fn apply(step: &Value, execute: &impl AsyncFn(&Value) -> Value, client: &Client, ids: &mut Ids) {
     if step["sync"].as_bool() == Some(true) {
         settle(client).await;
     } else {
         let reply = execute(step).await;
         assert!(reply.get("error").is_none(), "{step}: {reply}");
+        if let Some(sample) = step["returns_id"].as_str() {
+            ids.insert(sample.to_owned(), reply.as_str().unwrap().to_owned());
+        }
     }
 }
 
@@ -94,6 +116,10 @@ fn matches(compare: &str, expected: &Value, found: &Value) -> bool {
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
     match compare {
         "exact" | "ordered" => expected == found,
+        "ids" => {
+            let ids = found.as_array().into_iter().flatten().map(|entry| entry[0].clone());
+            *expected == Value::from_iter(ids)
+        }
         "nil" => found.is_null(),
         "number" => number(expected) == number(found),
         "unordered" => {
@@ -122,7 +148,7 @@ fn matches(compare: &str, expected: &Value, found: &Value) -> bool {
 
 async fn run_all(ground: Ground) {
     let cases = cases();
-    assert_eq!(cases.len(), 8, "a case of each type, and two of sorted sets");
+    assert_eq!(cases.len(), 9, "a case of each type, and two of sorted sets");
     for case in cases {
         let Some(world) = World::with(ground, Options::default(), world::settings()).await else {
             println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
@@ -158,6 +184,7 @@ fn the_comparison_finds_what_differs() {
         ("ordered", "[\"a\",\"b\"]", "[\"b\",\"a\"]"),
         ("map", "{\"f\":\"a\"}", "[\"f\",\"b\"]"),
         ("map", "{\"f\":\"a\"}", "[\"f\",\"a\",\"g\",\"b\"]"),
+        ("ids", "[\"1-1\"]", "[[\"1-2\",[\"f\",\"v\"]]]"),
         ("ttl_at_most", "50", "-1"),
         ("ttl_at_most", "50", "10"),
     ] {

@@ -5,6 +5,7 @@
 //! hash slot and do the same steps; a differential test holds the two equal.
 
 mod collect;
+mod entries;
 mod history;
 mod join;
 mod lists;

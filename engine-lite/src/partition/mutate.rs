@@ -101,6 +101,8 @@ impl Write<'_> {
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
             Mutation::List(edit) => self.edit_list(edit),
             Mutation::Stock(_) => Err(MutationError::NotForStock),
+            Mutation::Append(append) => self.append_entry(append),
+            Mutation::Evict(keep) => Ok(self.evict(*keep)),
         }
     }
 

@@ -125,7 +125,9 @@ impl Write<'_> {
             | Mutation::Clear { .. }
             | Mutation::Expire(_)
             | Mutation::Sweep { .. }
-            | Mutation::List(_) => Err(MutationError::NotForStock),
+            | Mutation::List(_)
+            | Mutation::Append(_)
+            | Mutation::Evict(_) => Err(MutationError::NotForStock),
         }
     }
 

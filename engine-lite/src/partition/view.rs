@@ -71,7 +71,7 @@ pub enum View {
     Hash(Vec<(Bytes, Bytes)>),
     /// A sorted set's members and scores, lowest score first, equal scores by member.
     SortedSet(Vec<(Bytes, f64)>),
-    /// The positions and values of a list, in order.
+    /// The positions and values of a list, or the ids and payloads of a stream, in order.
     Ordered(Vec<(Bytes, Bytes)>),
 }
 

@@ -8,7 +8,7 @@ use super::{
     write::{Shadow, b},
 };
 
-fn random_value(rng: &mut Rng) -> Bytes {
+pub(super) fn random_value(rng: &mut Rng) -> Bytes {
     b(rng.pick(&["a", "b", "c", ""]).to_string())
 }
 
@@ -40,13 +40,13 @@ pub fn random_edit(rng: &mut Rng) -> ListEdit {
 
 impl Shadow<'_> {
     /// What is visible, in order.
-    fn elements(&self) -> Vec<(Field, Bytes)> {
+    pub(super) fn elements(&self) -> Vec<(Field, Bytes)> {
         let fields = self.model.fields(self.key, self.held).into_iter().filter(|field| *field != Field::Expiry);
         fields.filter_map(|field| Some((field.clone(), self.text(&field)?))).collect()
     }
 
     /// The positions that the write under test made: the model has no opinion on them, but where they stand.
-    fn made(&self) -> Vec<Field> {
+    pub(super) fn made(&self) -> Vec<Field> {
         let fields = |state: Option<&KeyState>| state.map(|state| state.fields.clone()).unwrap_or_default();
         let before = fields(self.partition.key(self.key));
         let after = fields(self.after.key(self.key)).into_keys();
@@ -67,7 +67,7 @@ impl Shadow<'_> {
         Outcome::Length(Some((elements.len() + values.len()) as u64))
     }
 
-    fn take(&mut self, elements: &[(Field, Bytes)]) -> u64 {
+    pub(super) fn take(&mut self, elements: &[(Field, Bytes)]) -> u64 {
         elements.iter().for_each(|(field, _)| self.note(field, Change::Retract));
         if !self.has_data() {
             self.note(&Field::Expiry, Change::Retract);

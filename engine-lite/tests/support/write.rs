@@ -9,7 +9,7 @@ use archipelago_engine::{
 };
 use bytes::Bytes;
 
-use super::{Rng, lists};
+use super::{Rng, entries, lists};
 
 pub(super) fn b(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
@@ -63,6 +63,7 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind, mut seen: Vec<(Origin, Version
             Mutation::Resolve { payload: random_payload(rng, kind), seen }
         }
         0..=11 if kind == Kind::List => Mutation::List(lists::random_edit(rng)),
+        0..=11 if kind == Kind::Stream => entries::random_write(rng),
         0..=5 => {
             let count = if is_string(kind) { 1 } else { 1 + rng.below(3) };
             let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();
@@ -106,6 +107,7 @@ pub fn unconditional_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     match rng.below(6) {
         0 => DEL,
         _ if kind == Kind::List => Mutation::List(lists::random_push(rng)),
+        _ if kind == Kind::Stream => Mutation::Append(entries::append(rng)),
         1 => Mutation::Remove { members: vec![member] },
         2 | 3 if kind == Kind::SortedSet => Mutation::Add { member, amount: Amount::Integer(rng.below(9) as i64) },
         _ => Mutation::assign([(member, random_payload(rng, kind))]),
@@ -296,6 +298,13 @@ impl Shadow<'_> {
                 Ok(Outcome::Expiry(true))
             }
             Mutation::List(edit) => self.edit_list(edit, over),
+            Mutation::Append(append) => self.append_entry(append, now, over),
+            Mutation::Evict(keep) => {
+                if over {
+                    self.clear();
+                }
+                Ok(self.evict(*keep, now, over))
+            }
             Mutation::Sweep { grace } => {
                 let swept = matches!(self.deadline(), Some(Deadline::At(at)) if now.as_millis() >= at + grace);
                 if swept {

@@ -28,6 +28,10 @@
 //!   `STOCK.RELEASE key reservation`, `STOCK.TRANSFER key REGION/INCARNATION units [UPTO]`, `STOCK.LEFT key` and
 //!   `STOCK.RIGHTS key`. They act on this region's rights alone: `NORIGHTS` says that these do not suffice. DEL, SET and
 //!   EXPIRE are refused where there is one.
+//! - A stream is gone with its last entry, and what was removed does not bound the next id; `MS-*` is no id, XREAD never
+//!   waits (no BLOCK), and there are no consumer groups. MAXLEN and MINID remove at most 10,000 entries at once, and all of
+//!   those, `~` or not. An entry of another region may arrive with an id below some that are here already: a reader that
+//!   goes on from the last id it has seen misses it.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region. Where the keyspace asks for more than the local region
 //!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.
@@ -46,6 +50,7 @@ mod rules;
 mod sets;
 mod sorted_sets;
 mod stocks;
+mod streams;
 mod strings;
 mod table;
 

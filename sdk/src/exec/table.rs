@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, keys, lists, numbers, ranges, rules, sets, sorted_sets, stocks, strings,
+    hashes, keys, lists, numbers, ranges, rules, sets, sorted_sets, stocks, streams, strings,
 };
 
 /// A command.
@@ -88,6 +88,13 @@ const COMMANDS: &[Command] = commands! {
     "lset" 4 lists::lset;
     "lrem" 4 lists::lrem;
     "ltrim" 4 lists::ltrim;
+    "xadd" -5 streams::xadd;
+    "xrange" -4 streams::xrange, false;
+    "xrevrange" -4 streams::xrange, true;
+    "xlen" 2 streams::xlen;
+    "xread" -4 streams::xread;
+    "xdel" -3 streams::xdel;
+    "xtrim" -4 streams::xtrim;
     "first.set" 3 rules::set_first;
     "first.get" 2 rules::get, Kind::First;
     "max.set" 3 rules::set_extreme, Kind::Max;

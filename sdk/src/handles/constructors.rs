@@ -52,6 +52,12 @@ macro_rules! constructors {
                 crate::BestScores { handle: self.handle(Kind::LowScores, name) }
             }
 
+            /// Entries of fields, in the order of their ids; see [`Stream`](crate::Stream).
+            #[must_use]
+            pub fn stream(&self, name: impl Into<Bytes>) -> crate::Stream {
+                crate::Stream { handle: self.handle(Kind::Stream, name) }
+            }
+
             /// One value, the first write wins; see [`FirstRegister`](crate::FirstRegister).
             #[must_use]
             pub fn first_register<T>(&self, name: impl Into<Bytes>) -> crate::FirstRegister<T> {

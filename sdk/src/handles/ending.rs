@@ -57,6 +57,8 @@ fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
                 false
             }
         },
+        (_, Outcome::Appended(id)) => id.is_some(),
+        (Mutation::Evict(_), Outcome::Removed(removed)) => *removed > 0,
         (Mutation::List(edit), outcome) => is_whole_edit(edit, outcome),
         (
             _,

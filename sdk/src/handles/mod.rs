@@ -18,6 +18,7 @@ mod set;
 mod siblings;
 mod sorted_set;
 mod stock;
+pub(crate) mod stream;
 mod strong;
 
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub use self::{
     siblings::Siblings,
     sorted_set::{ScoreRange, SortedSet},
     stock::{Reservation, Stock},
+    stream::{Stream, StreamEntry},
 };
 pub(crate) use self::{constructors::constructors, counter::integer_from, flag::on_or_off};
 use crate::{

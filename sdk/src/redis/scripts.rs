@@ -35,6 +35,7 @@ pub(super) struct Scripts {
     pub(super) remove: Script,
     pub(super) clear: Script,
     pub(super) expire: Script,
+    pub(super) entries: Script,
     pub(super) list: Script,
     pub(super) stock: Script,
     pub(super) open: Script,
@@ -64,6 +65,7 @@ const RECORD: &str = include_str!("scripts/lib/record.lua");
 const APPEND: &str = include_str!("scripts/lib/append.lua");
 const CELLS: &str = concat!(include_str!("scripts/lib/cells.lua"), include_str!("scripts/lib/dying.lua"));
 const WRITE: &str = include_str!("scripts/lib/write.lua");
+const ORDERED: &str = include_str!("scripts/lib/ordered.lua");
 const POSITIONS: &str = include_str!("scripts/lib/positions.lua");
 const VECTOR: &str = include_str!("scripts/lib/vector.lua");
 const JOIN: &str = include_str!("scripts/lib/join.lua");
@@ -83,7 +85,8 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         remove: write("", include_str!("scripts/remove.lua")),
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
-        list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, POSITIONS, include_str!("scripts/list.lua")]),
+        entries: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, include_str!("scripts/entries.lua")]),
+        list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, POSITIONS, include_str!("scripts/list.lua")]),
         stock: write("extra_keys = 4\n", include_str!("scripts/stock.lua")),
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
@@ -122,6 +125,7 @@ impl Scripts {
             &self.remove,
             &self.clear,
             &self.expire,
+            &self.entries,
             &self.list,
             &self.stock,
             &self.open,

@@ -42,7 +42,8 @@ impl Excerpt {
             | Query::RangeByRank { .. }
             | Query::RangeByScore { .. }
             | Query::CountByScore { .. }
-            | Query::Range { .. } => None,
+            | Query::Range { .. }
+            | Query::Between { .. } => None,
         };
         Self { key: read.key.clone(), fields: members.map(with_expiry) }
     }
@@ -63,6 +64,8 @@ impl Excerpt {
             | Mutation::Sweep { .. }
             | Mutation::Resolve { .. }
             | Mutation::List(_)
+            | Mutation::Append(_)
+            | Mutation::Evict(_)
             | Mutation::Stock(_) => None,
         };
         Self { key: write.key.clone(), fields: members.map(with_expiry) }

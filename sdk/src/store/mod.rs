@@ -85,6 +85,17 @@ pub enum Query {
         /// Last index, included.
         stop: i64,
     },
+    /// ZRANGEBYLEX or ZREVRANGEBYLEX, of an ordered view: positions with the value behind each.
+    Between {
+        /// The lowest position, included; empty for the first.
+        from: Bytes,
+        /// The lowest position above; `None` for no bound.
+        to: Option<Bytes>,
+        /// From the last to the first.
+        reverse: bool,
+        /// How many at most.
+        limit: Option<u64>,
+    },
     /// ZRANGEBYSCORE or ZREVRANGEBYSCORE with scores: members and scores, flat.
     RangeByScore {
         /// The lower bound.

@@ -18,6 +18,7 @@ mod resyncs;
 mod rules;
 mod standings;
 mod stocks;
+mod streams;
 mod writes;
 
 use std::{future::Future, sync::Arc};
@@ -104,7 +105,7 @@ suite! {
     }
     lists {
         elements_are_pushed_inserted_changed_and_taken
-        ten_thousand_values_are_one_push_and_stand_in_order
+        many_values_are_one_push_and_stand_in_order
         the_last_element_takes_the_expiry_of_a_list_with_it
         what_two_regions_do_to_a_list_at_once_ends_alike
         a_view_of_a_list_that_somebody_overwrote_is_shown_again
@@ -161,6 +162,11 @@ suite! {
         rights_that_were_given_are_spent_where_they_arrive
         rights_of_an_ended_incarnation_are_frozen_until_they_are_reclaimed
         a_resync_brings_a_stock_whole
+    }
+    streams {
+        ids_grow_and_no_two_regions_give_one
+        an_id_of_the_callers_own_has_to_be_above_what_is_there
+        the_oldest_entries_go_and_what_was_not_seen_stays
     }
     operations {
         opening_with_a_floor_gives_a_new_incarnation_above_it

@@ -12,6 +12,7 @@
     reason = "a failed test may panic"
 )]
 
+mod entries;
 mod lists;
 mod pair;
 mod stock;

@@ -18,6 +18,8 @@ use archipelago_tests::{
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, aio::MultiplexedConnection};
 
+use crate::entries;
+
 /// The limit of the configuration's default.
 const MAX_SKEW: u64 = 60_000_000;
 
@@ -83,6 +85,7 @@ impl Pair {
         let appended = self.appended(place).await;
         let before = self.partition.sync_state().number;
         let now = appended.unwrap_or_else(|| self.idle_now());
+        let mutation = &entries::as_given(mutation, theirs.as_ref().ok(), now);
         let ours = match self.partition.mutate(&self.record.history, now, key, mutation) {
             Ok(outcome) => Ok(outcome),
             Err(Refusal::Mutation(error)) => Err(error),
@@ -167,8 +170,8 @@ impl Pair {
         assert_eq!(theirs.settling, ours.settling, "{place}: settling");
         // `inexact` is not compared: it is a count for people, and the engine counts large scores, too.
         assert_eq!(theirs.vector_due, ours.vector_due, "{place}: whether a vector is due");
-        let theirs = entries(&carry::log(&*self.store, 0).await.unwrap());
-        let ours = entries(&self.partition.log_after(&self.record.history, Version::ZERO, usize::MAX).unwrap());
+        let theirs = log_entries(&carry::log(&*self.store, 0).await.unwrap());
+        let ours = log_entries(&self.partition.log_after(&self.record.history, Version::ZERO, usize::MAX).unwrap());
         for (theirs, ours) in theirs.iter().zip(&ours) {
             assert_eq!(theirs, ours, "{place}: log");
         }
@@ -226,7 +229,10 @@ impl Pair {
                 let mut all = command("ZRANGE");
                 all.arg(0).arg(-1);
                 let members: Vec<Vec<u8>> = self.ask(&all).await;
-                let split = |member: Vec<u8>| position::split(&member.into()).expect("a position");
+                let split = |member: Vec<u8>| match key.kind {
+                    Kind::List => position::split(&member.into()).expect("a position"),
+                    _ => (Bytes::copy_from_slice(&member[..16]), Bytes::copy_from_slice(&member[16..])),
+                };
                 let elements: Vec<_> = members.into_iter().map(split).collect();
                 (!elements.is_empty()).then_some(View::Ordered(elements))
             }
@@ -246,7 +252,7 @@ impl Pair {
     }
 }
 
-fn entries(slice: &archipelago::engine::LogSlice) -> Vec<Entry> {
+fn log_entries(slice: &archipelago::engine::LogSlice) -> Vec<Entry> {
     let decode = |raw: &archipelago::engine::RawEntry| codec::decode_entry(&slice.origin, raw.id, &raw.bytes).unwrap();
     slice.entries.iter().map(decode).collect()
 }

@@ -6,7 +6,7 @@ use archipelago::engine::{
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
 
-use crate::lists;
+use crate::{entries, lists};
 
 const MEMBERS: [&[u8]; 6] = [b"", b"a", b"b", b"\0\xff", b"\n:{}", b"%d."];
 
@@ -110,6 +110,7 @@ pub fn write(rng: &mut Rng, kinds: &[Kind], context: impl FnOnce(&Key) -> Vec<(O
             Mutation::Resolve { payload: payload(rng, kind), seen }
         }
         0..=11 if kind == Kind::List => Mutation::List(lists::edit(rng)),
+        0..=11 if kind == Kind::Stream => entries::write(rng),
         0..=6 => Mutation::Assign(assignment(rng, kind)),
         7..=10 if kind.adds() || rng.one_in(8) => {
             let amount =

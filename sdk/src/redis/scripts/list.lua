@@ -1,28 +1,4 @@
--- Lists. ARGV from 6: which write, then its own arguments. The view is a sorted set of equal scores, each member a
--- position and the value behind it, so that its order is the list's.
-load({})
-clear_if_over()
-
--- The view is read here, so it must be there: the server may have dropped it by a clock that has been corrected since,
--- or somebody wrote another type there by hand.
-local function restore_view()
-  show_all(kind, KEYS[1], KEYS[2])
-  show_expiry(KEYS[2], KEYS[6], nil, deadline(fields.x.cells), false)
-  hidden = false
-end
-if hidden then restore_view() end
-
-local function members(first, last)
-  local found = redis.pcall('ZRANGE', KEYS[2], first, last)
-  if found.err then
-    restore_view()
-    found = redis.call('ZRANGE', KEYS[2], first, last)
-  end
-  return found
-end
-
-local function length() return redis.call('ZCARD', KEYS[2]) end
-
+-- Lists. ARGV from 6: which write, then its own arguments.
 -- Assigns values, in list order, to new positions between two members.
 local function place(left, right, values)
   local number = tonumber(redis.call('GET', KEYS[4]) or 0) + 1
@@ -38,21 +14,10 @@ local function place(left, right, values)
   end
 end
 
-local function load_fields(names)
-  for first = 1, #names, 1000 do
-    local last = math.min(first + 999, #names)
-    local got = redis.call('HMGET', KEYS[1], unpack(names, first, last))
-    for i = first, last do put_field(names[i], got[i - first + 1]) end
-  end
-end
-
--- Removes these members. Redis drops the key with its last element, and its expiry with it.
-local function take_out(found)
-  local names = {}
-  for i = 1, #found do names[i] = 'm' .. position_of(found[i]) end
-  load_fields(names)
-  for i = 1, #names do retract(fields[names[i]]) end
-  if #names > 0 and #names == length() then retract(fields.x) end
+local function take_members(found)
+  local positions = {}
+  for i = 1, #found do positions[i] = position_of(found[i]) end
+  take_out(positions, length())
 end
 
 local function push()
@@ -104,7 +69,7 @@ local function pop()
     end
   end
   for i = 1, #found do values[i] = value_of(found[i]) end
-  take_out(found)
+  take_members(found)
   return nil, values
 end
 
@@ -116,7 +81,7 @@ local function remove_value()
   for i = first, last, step do
     if #found < limit and value_of(all[i]) == ARGV[7] then found[#found + 1] = all[i] end
   end
-  take_out(found)
+  take_members(found)
   return nil, #found
 end
 
@@ -130,7 +95,7 @@ local function trim()
     local behind = members(stop + 1, -1)
     for i = 1, #behind do found[#found + 1] = behind[i] end
   end
-  take_out(found)
+  take_members(found)
   return nil, #found
 end
 

@@ -1,6 +1,7 @@
 //! The store of one keyspace in a Redis region.
 
 mod collect;
+mod entries;
 mod inspect;
 mod links;
 mod lists;

@@ -79,6 +79,20 @@ impl RedisStore {
                 cmd.arg(start).arg(stop);
                 cmd
             }
+            Query::Between { from, to, reverse, limit } => {
+                let low = if from.is_empty() { b"-".to_vec() } else { [b"[", from.as_ref()].concat() };
+                let high = to.as_ref().map_or_else(|| b"+".to_vec(), |to| [b"(", to.as_ref()].concat());
+                let mut cmd = command(if *reverse { "ZREVRANGEBYLEX" } else { "ZRANGEBYLEX" });
+                if *reverse {
+                    cmd.arg(high).arg(low)
+                } else {
+                    cmd.arg(low).arg(high)
+                };
+                if let Some(limit) = limit {
+                    cmd.arg("LIMIT").arg(0).arg(i64::try_from(*limit).unwrap_or(i64::MAX));
+                }
+                cmd
+            }
             Query::RangeByScore { min, max, reverse, limit } => {
                 let (name, first, second) =
                     if *reverse { ("ZREVRANGEBYSCORE", max, min) } else { ("ZRANGEBYSCORE", min, max) };

@@ -39,6 +39,8 @@ impl RedisStore {
             | Mutation::Add { .. }
             | Mutation::Remove { .. }
             | Mutation::List(_)
+            | Mutation::Append(_)
+            | Mutation::Evict(_)
             | Mutation::Sweep { .. } => {
                 return Err(MutationError::NotForStock.into());
             }
@@ -68,6 +70,8 @@ impl RedisStore {
             Mutation::Expire(_)
             | Mutation::Assign(_)
             | Mutation::List(_)
+            | Mutation::Append(_)
+            | Mutation::Evict(_)
             | Mutation::Resolve { .. }
             | Mutation::Add { .. }
             | Mutation::Remove { .. }

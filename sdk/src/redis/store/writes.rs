@@ -14,7 +14,7 @@ use super::{
         scripts::SCRIPTS,
         wire::{Joined, Slot, Wire, partition_keys, script},
     },
-    RedisStore, lists,
+    RedisStore, entries, lists,
     stock::stock_outcome,
 };
 use crate::{
@@ -131,6 +131,7 @@ impl RedisStore {
             Mutation::Expire(_) => &SCRIPTS.expire,
             Mutation::List(_) => &SCRIPTS.list,
             Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
+            Mutation::Append(_) | Mutation::Evict(_) => &SCRIPTS.entries,
         };
         let mut cmd = script(body, 6 + others().count());
         cmd.arg(Joined(keys.cells_parts(key)))
@@ -250,6 +251,8 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
         }
         Mutation::List(edit) => lists::arguments(cmd, edit),
         Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
+        Mutation::Append(append) => entries::append_arguments(cmd, append),
+        Mutation::Evict(keep) => entries::evict_arguments(cmd, *keep),
     }
     Ok(())
 }
@@ -282,5 +285,7 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
         Mutation::Expire(_) => Outcome::Expiry(parse::integer(&answer)? == 1),
         Mutation::List(edit) => lists::outcome(edit, answer)?,
         Mutation::Stock(_) => Outcome::Stock(stock_outcome(answer)?),
+        Mutation::Append(_) => entries::appended(answer)?,
+        Mutation::Evict(_) => Outcome::Removed(parse::unsigned(&answer)?),
     })
 }

@@ -32,6 +32,15 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
             let (skip, take) = window(*start, *stop, elements.len());
             Reply::Array(elements.into_iter().skip(skip).take(take).map(Reply::Bytes).collect())
         }
+        Query::Between { from, to, reverse, limit } => {
+            let within = |member: &Bytes| member >= from && to.as_ref().is_none_or(|to| member < to);
+            let mut elements: Vec<Bytes> = looking.elements().into_iter().filter(within).collect();
+            if *reverse {
+                elements.reverse();
+            }
+            let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+            Reply::Array(elements.into_iter().take(limit).map(Reply::Bytes).collect())
+        }
         Query::RangeByScore { min, max, reverse, limit } => {
             let within = looking.scores(*reverse).into_iter().filter(|(_, score)| is_within(*score, *min, *max));
             let (skip, take) = page(*limit);
@@ -147,7 +156,7 @@ impl<'a> Looking<'a> {
             | Query::RangeByRank { .. }
             | Query::RangeByScore { .. }
             | Query::CountByScore { .. } => native == Native::SortedSet,
-            Query::Range { .. } => native == Native::Ordered,
+            Query::Range { .. } | Query::Between { .. } => native == Native::Ordered,
         };
         if fits || !self.exists() { Ok(()) } else { Err(StoreError::Refused(MutationError::WrongType)) }
     }

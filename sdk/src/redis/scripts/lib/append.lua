@@ -1,7 +1,8 @@
 -- Appends a write to the log: number, entry, clock. KEYS: cells, view, log, number. ARGV[3]: log cap.
 -- The id that XADD gives is the write's version, in milliseconds and the rest of the microseconds, so that no separate
 -- clock has to be read and kept. An automatic id counts in whole milliseconds; for an assignment, whose version decides
--- which of two regions wrote later, `precise` reads the clock for the rest.
+-- which of two regions wrote later, `precise` reads the clock for the rest,
+-- or is what the write has read there already.
 local take, put = struct.unpack, struct.pack
 -- How many keys of its own an operation names behind those of every write.
 local extra_keys = 0
@@ -24,8 +25,11 @@ end
 local function append(n, span, entry, precise)
   local id, v = '*', nil
   if precise then
-    local time = redis.call('TIME')
-    v = time[1] * 1000000 + time[2]
+    v = precise
+    if v == true then
+      local time = redis.call('TIME')
+      v = time[1] * 1000000 + time[2]
+    end
     id = string.format('%.0f-%.0f', (v - v % 1000) / 1000, v % 1000)
   end
   local given = add_entry(redis.pcall, n, id, entry)

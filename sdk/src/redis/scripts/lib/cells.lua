@@ -177,8 +177,8 @@ end
 
 -- Kinds by their codes: the word in keys, and the native structure of the view (1 string, 2 set, 3 hash, 4 sorted set,
 -- 5 ordered: a sorted set of equal scores).
-local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off', 'list', [17] = 'stock'}
-local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, [17] = 1}
+local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off', 'list', [15] = 'stream', [17] = 'stock'}
+local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, [15] = 5, [17] = 1}
 -- Whose writes are none unless they improve on what is visible, or find nothing there.
 local ORDERS = {[5] = 'GT', [6] = 'LT', [8] = 'GT', [9] = 'LT'}
 local FIRST = 7
@@ -257,11 +257,12 @@ local function to_view(command, view, ...)
   end
 end
 
--- The first bytes behind all that begin with these: the bound of a range in a view of positions.
+-- The bound behind all that begin with these bytes, for ranges of a view of positions.
 local function behind(prefix)
   local last = #prefix
   while string.byte(prefix, last) == 255 do last = last - 1 end
-  return string.sub(prefix, 1, last - 1) .. string.char(string.byte(prefix, last) + 1)
+  if last == 0 then return '+' end
+  return '(' .. string.sub(prefix, 1, last - 1) .. string.char(string.byte(prefix, last) + 1)
 end
 
 -- Shows one member in the native view.
@@ -284,7 +285,7 @@ local function show_member(kind, view, member, cells)
   else
     -- Ordered: the value stands behind the position, and no position begins another.
     local shown = value(kind, cells)
-    to_view('ZREMRANGEBYLEX', view, '[' .. member, '(' .. behind(member))
+    to_view('ZREMRANGEBYLEX', view, '[' .. member, behind(member))
     if shown then to_view('ZADD', view, 0, member .. shown) end
   end
 end

@@ -1,0 +1,179 @@
+//! The stream: entries of fields, in the order of their ids.
+
+use archipelago_engine::{Append, EntryId, Keep, Mutation, Outcome, decode_fields, encode_fields};
+use bytes::Bytes;
+
+use super::{Handle, common_methods, unexpected};
+use crate::{
+    error::Error,
+    store::{Query, Reply},
+};
+
+/// An entry of a [`Stream`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamEntry {
+    /// Its id.
+    pub id: EntryId,
+    /// Its fields, as they were given.
+    pub fields: Vec<(Bytes, Bytes)>,
+}
+
+/// Entries of fields, in the order of their [ids](EntryId). What regions append at the same time is all kept; no two of
+/// them give one id. A delete or trim removes what its region has seen.
+///
+/// **An entry of another region may arrive late, with an id below some that are here already.** Who reads on from the
+/// last id it has seen misses that one. There are no consumer groups: each region would hand an entry to a consumer of
+/// its own. Where every entry must be handled, append and read in one region (a consumer per region, each with a stream of
+/// its own name), or read again from some time back and let handling be idempotent by the id.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+/// let regions = archipelago::Embedded::builder().region("eu").build()?;
+/// let client = archipelago::Client::builder().embedded(&regions).local_region("eu").build().await?;
+/// let log = client.stream("log");
+/// let first = log.append([("level", "info"), ("text", "up")]).await?;
+/// let second = log.append([("level", "warn"), ("text", "hot")]).await?;
+/// assert!(first < second);
+/// let after = log.after(first, 10).await?;
+/// assert_eq!((after[0].id, after[0].fields[1].1.as_ref()), (second, b"hot".as_ref()));
+/// # client.shut_down().await; Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stream {
+    pub(crate) handle: Handle,
+}
+
+impl Stream {
+    /// Appends an entry; answers the id that the local region gives it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::MaybeApplied`] when no answer came: appended again, it may be there twice. Else see
+    /// [`crate::ErrorKind`].
+    pub async fn append<F, V>(&self, fields: impl IntoIterator<Item = (F, V)>) -> Result<EntryId, Error>
+    where
+        F: Into<Bytes>,
+        V: Into<Bytes>,
+    {
+        self.add(fields, None).await
+    }
+
+    /// Appends an entry and removes the oldest beyond so many; at most 10,000 of them in one call.
+    ///
+    /// # Errors
+    /// As [`Stream::append`].
+    pub async fn append_capped<F, V>(
+        &self,
+        fields: impl IntoIterator<Item = (F, V)>,
+        newest: u64,
+    ) -> Result<EntryId, Error>
+    where
+        F: Into<Bytes>,
+        V: Into<Bytes>,
+    {
+        self.add(fields, Some(Keep::Newest(newest))).await
+    }
+
+    async fn add<F: Into<Bytes>, V: Into<Bytes>>(
+        &self,
+        fields: impl IntoIterator<Item = (F, V)>,
+        keep: Option<Keep>,
+    ) -> Result<EntryId, Error> {
+        let fields: Vec<(Bytes, Bytes)> =
+            fields.into_iter().map(|(field, value)| (field.into(), value.into())).collect();
+        let append = Append { id: None, payload: encode_fields(&fields), existing: false, keep };
+        match self.handle.write(Mutation::Append(append)).await? {
+            Outcome::Appended(Some(id)) => Ok(id),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The entries from one id to another, both included; at most so many.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn range(&self, from: EntryId, to: EntryId, limit: u64) -> Result<Vec<StreamEntry>, Error> {
+        self.read(from, to, false, limit).await
+    }
+
+    /// The last entries, the newest first; at most so many.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn newest(&self, limit: u64) -> Result<Vec<StreamEntry>, Error> {
+        self.read(EntryId::ZERO, EntryId::MAX, true, limit).await
+    }
+
+    /// The entries behind an id; at most so many. It misses what arrives late, see [`Stream`].
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn after(&self, id: EntryId, limit: u64) -> Result<Vec<StreamEntry>, Error> {
+        match id.next() {
+            Some(first) => self.read(first, EntryId::MAX, false, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn read(&self, from: EntryId, to: EntryId, reverse: bool, limit: u64) -> Result<Vec<StreamEntry>, Error> {
+        let reply = self.handle.read(between(from, to, reverse, Some(limit))).await?;
+        entries_of(reply).ok_or_else(|| unexpected(&"no entry of a stream"))
+    }
+
+    /// Removes entries; says how many were there.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::MaybeApplied`] when no answer came; else see [`crate::ErrorKind`].
+    pub async fn remove(&self, ids: impl IntoIterator<Item = EntryId>) -> Result<u64, Error> {
+        self.handle.remove(ids.into_iter().map(EntryId::to_bytes).collect()).await
+    }
+
+    /// Removes the oldest entries but for what is to stay; says how many, at most 10,000.
+    ///
+    /// # Errors
+    /// As [`Stream::remove`].
+    pub async fn trim(&self, keep: Keep) -> Result<u64, Error> {
+        match self.handle.write(Mutation::Evict(keep)).await? {
+            Outcome::Removed(removed) => Ok(removed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How many entries there are.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn len(&self) -> Result<u64, Error> {
+        self.handle.count().await
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.len().await? == 0)
+    }
+}
+
+/// The query for the entries from one id to another, both included.
+pub(crate) fn between(from: EntryId, to: EntryId, reverse: bool, limit: Option<u64>) -> Query {
+    Query::Between { from: from.to_bytes(), to: to.next().map(EntryId::to_bytes), reverse, limit }
+}
+
+/// The entry of a view's member.
+fn entry_of(member: &Bytes) -> Option<StreamEntry> {
+    let (id, payload) = EntryId::split(member)?;
+    Some(StreamEntry { id, fields: decode_fields(&payload)? })
+}
+
+/// The entries of what a query answers; `None` when it is no such answer.
+pub(crate) fn entries_of(reply: Reply) -> Option<Vec<StreamEntry>> {
+    let Reply::Array(members) = reply else { return None };
+    let entry = |member| match member {
+        Reply::Bytes(bytes) => entry_of(&bytes),
+        Reply::Nil | Reply::Int(_) | Reply::Array(_) => None,
+    };
+    members.into_iter().map(entry).collect()
+}
+
+common_methods!(Stream);
