@@ -15,13 +15,15 @@ pub enum Kind {
     Hash,
     /// Members with a score.
     SortedSet,
+    /// How many distinct elements were seen.
+    HyperLogLog,
 }
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 4] = [Self::String, Self::Set, Self::Hash, Self::SortedSet];
+    pub const ALL: [Self; 5] = [Self::String, Self::Set, Self::Hash, Self::SortedSet, Self::HyperLogLog];
 
-    /// The word in physical keys, and what Redis's TYPE answers.
+    /// The word in physical keys.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -29,6 +31,16 @@ impl Kind {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::SortedSet => "zset",
+            Self::HyperLogLog => "hyperloglog",
+        }
+    }
+
+    /// What Redis's TYPE answers: the native type of the view.
+    #[must_use]
+    pub const fn native(self) -> &'static str {
+        match self {
+            Self::HyperLogLog => "string",
+            Self::String | Self::Set | Self::Hash | Self::SortedSet => self.word(),
         }
     }
 
@@ -40,6 +52,7 @@ impl Kind {
             Self::Set => 2,
             Self::Hash => 3,
             Self::SortedSet => 4,
+            Self::HyperLogLog => 14,
         }
     }
 
@@ -66,6 +79,7 @@ impl FromStr for Kind {
             "set" => Ok(Self::Set),
             "hash" | "map" => Ok(Self::Hash),
             "zset" | "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
+            "hyperloglog" | "hll" => Ok(Self::HyperLogLog),
             _ => Err(UnknownKind(text.chars().take(32).collect())),
         }
     }
@@ -73,7 +87,7 @@ impl FromStr for Kind {
 
 /// A word that names no kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown type {0:?}: use string, set, hash or zset")]
+#[error("unknown type {0:?}: use string, set, hash, zset or hyperloglog")]
 pub struct UnknownKind(String);
 
 /// A typed name within a partition.
@@ -96,14 +110,14 @@ impl Key {
 /// Whose cells: a member's (a string's single member is the empty one), or those of the key's expiry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// A member of a set or sorted set, a field of a hash, or a string's value.
+    /// A member of a set or sorted set, a field of a hash, or the value of a string or HyperLogLog.
     Member(Bytes),
     /// When the key expires.
     Expiry,
 }
 
 impl Field {
-    /// The field of a string's value.
+    /// The field of the value of a string or HyperLogLog.
     pub const VALUE: Self = Self::Member(Bytes::new());
 
     /// The name of the field in the Redis hash of cells: `m` and the member, or `x`.

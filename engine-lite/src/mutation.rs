@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::{hyperloglog::Registers, key::Kind};
+
 /// A write of one key, in the algebra's terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mutation {
@@ -19,6 +21,13 @@ pub enum Mutation {
     Remove {
         /// Which.
         members: Vec<Bytes>,
+    },
+    /// Note elements, and what another HyperLogLog has noted: PFADD, PFMERGE.
+    Observe {
+        /// The elements.
+        elements: Vec<Bytes>,
+        /// What to take in besides.
+        union: Option<Registers>,
     },
     /// Remove everything: DEL, GETDEL.
     Clear {
@@ -130,6 +139,8 @@ pub enum Outcome {
         /// What a string held before, if asked for.
         previous: Option<Bytes>,
     },
+    /// Of an observation: whether it changed a register, or made the key.
+    Observed(bool),
     /// Of a change of expiry: whether it applied.
     Expiry(bool),
 }
@@ -216,6 +227,19 @@ impl Mutation {
         Self::Assign(Assignment { entries: entries.into_iter().collect(), ..Assignment::default() })
     }
 
+    /// Checks that keys of this type take such a write.
+    ///
+    /// # Errors
+    /// [`MutationError::WrongType`].
+    pub const fn check_kind(&self, kind: Kind) -> Result<(), MutationError> {
+        let fits = match self {
+            Self::Assign(_) | Self::Add { .. } | Self::Remove { .. } => !matches!(kind, Kind::HyperLogLog),
+            Self::Observe { .. } => matches!(kind, Kind::HyperLogLog),
+            Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => true,
+        };
+        if fits { Ok(()) } else { Err(MutationError::WrongType) }
+    }
+
     /// Checks a write against the [`limits`].
     ///
     /// # Errors
@@ -239,6 +263,9 @@ impl Mutation {
             }
             Self::Add { member, .. } => (member_fits(member), None),
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
+            Self::Observe { elements, .. } => {
+                (elements.iter().all(member_fits) && elements.len() <= limits::MEMBERS, None)
+            }
             Self::Expire(expiry) => (true, Some(expiry)),
             Self::Clear { .. } | Self::Sweep { .. } => (true, None),
         };

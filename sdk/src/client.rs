@@ -11,7 +11,7 @@ use crate::{
     config::names,
     error::{Error, ErrorKind},
     exec::Interpreter,
-    handles::{Batch, Counter, Handle, Home, Map, Register, Set, SortedSet},
+    handles::{Batch, Counter, Handle, Home, HyperLogLog, Map, Register, Set, SortedSet},
     homes::{HomeResolver, TrustedProxies},
     inspect::{Report, inspect},
     redis::RedisRegion,
@@ -349,6 +349,12 @@ impl Client {
         SortedSet { handle: self.handle(Kind::SortedSet, name) }
     }
 
+    /// A HyperLogLog in the default keyspace; see [`HyperLogLog`].
+    #[must_use]
+    pub fn hyperloglog(&self, name: impl Into<Bytes>) -> HyperLogLog {
+        HyperLogLog { handle: self.handle(Kind::HyperLogLog, name) }
+    }
+
     /// A batch of writes in the default keyspace; see [`Batch`].
     pub fn batch(&self) -> Batch {
         Batch::new(self.home())
@@ -457,6 +463,12 @@ impl Keyspace {
     #[must_use]
     pub fn sorted_set(&self, name: impl Into<Bytes>) -> SortedSet {
         SortedSet { handle: self.handle(Kind::SortedSet, name) }
+    }
+
+    /// A HyperLogLog; see [`HyperLogLog`].
+    #[must_use]
+    pub fn hyperloglog(&self, name: impl Into<Bytes>) -> HyperLogLog {
+        HyperLogLog { handle: self.handle(Kind::HyperLogLog, name) }
     }
 
     /// A batch of writes; see [`Batch`].

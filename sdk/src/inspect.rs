@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Version};
+use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Version, hyperloglog::Payload};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -70,6 +70,7 @@ pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error
         Kind::Set => Query::Members,
         Kind::Hash => Query::All,
         Kind::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
+        Kind::HyperLogLog => Query::Cardinality,
     };
     let view = store.read(&Read { key: key.clone(), query }).await.map_err(failed)?;
     let ttl = store.read(&Read { key: key.clone(), query: Query::TimeToLive }).await.map_err(failed)?;
@@ -105,13 +106,18 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
         let cells = &stamped.cells;
         FieldReport {
             field: match field {
-                Field::Member(_) if kind == Kind::String => "value".to_owned(),
+                Field::Member(_) if matches!(kind, Kind::String | Kind::HyperLogLog) => "value".to_owned(),
                 Field::Member(member) => text(member),
                 Field::Expiry => "(expiry)".to_owned(),
             },
-            live: cells.is_live(),
+            live: if *field == Field::Expiry { cells.is_live() } else { cells.shows(kind) },
             shows: shows(kind, field, cells).map(|shown| text(&shown)),
-            cells: cells.iter().map(|(origin, cell)| cell_report(origin.to_string(), cell)).collect(),
+            cells: cells
+                .iter()
+                .map(|(origin, cell)| {
+                    cell_report(if *field == Field::Expiry { Kind::String } else { kind }, origin.to_string(), cell)
+                })
+                .collect(),
         }
     };
     state.fields.iter().map(report).collect()
@@ -122,16 +128,29 @@ fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
         (Field::Expiry, _) => cells.deadline().map(|deadline| deadline.to_payload()),
         (Field::Member(_), Kind::String | Kind::Hash) => cells.text(),
         (Field::Member(_), Kind::SortedSet) => cells.score().map(|n| archipelago_engine::number::show(n).into()),
+        (Field::Member(_), Kind::HyperLogLog) => {
+            cells.registers().map(|r| format!("about {} elements", r.count()).into())
+        }
         (Field::Member(_), Kind::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
     }
 }
 
-fn cell_report(origin: String, cell: &Cell) -> CellReport {
+/// What an assignment says, as people can read it.
+fn payload(kind: Kind, payload: &Bytes) -> String {
+    if kind != Kind::HyperLogLog || payload.is_empty() {
+        return text(payload);
+    }
+    let Payload { epoch, registers } = Payload::from_bytes(payload);
+    let what = registers.map_or("no registers".to_owned(), |r| format!("about {} elements", r.count()));
+    format!("epoch {epoch}, {what}")
+}
+
+fn cell_report(kind: Kind, origin: String, cell: &Cell) -> CellReport {
     let number = archipelago_engine::number::show;
     CellReport {
         origin,
         live: cell.is_live(),
-        assigned: cell.assign.as_ref().map(|a| (time(a.version), text(&a.payload))),
+        assigned: cell.assign.as_ref().map(|a| (time(a.version), payload(kind, &a.payload))),
         retracted: (!cell.retracted.is_zero()).then(|| time(cell.retracted)),
         total: cell.total.map(|t| (time(t.version), number(t.number), time(t.since))),
         base: cell.base.map(|b| (time(b.version), number(b.number))),

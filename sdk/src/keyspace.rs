@@ -51,6 +51,7 @@ const CRC16: [u16; 256] = {
 /// | `{ks:p}:index` | sorted set of `TYPE:NAME`, for resyncs |
 /// | `{ks:p}:expiring` | sorted set of `TYPE:NAME` by expire-at |
 /// | `{ks:p}:aside` | hash of log entries that could not be decoded |
+/// | `{ks:p}:scratch` | registers of a HyperLogLog while a script merges them |
 /// | `{ks:0}:lease:NAME` | who drives a link |
 #[derive(Clone, Debug)]
 pub struct PhysicalKeys {
@@ -127,6 +128,12 @@ impl PhysicalKeys {
     #[must_use]
     pub fn aside(&self) -> Vec<u8> {
         self.with(&[b"aside"])
+    }
+
+    /// Where a script puts registers that it merges; gone when the script ends.
+    #[must_use]
+    pub fn scratch(&self) -> Vec<u8> {
+        self.with(&[b"scratch"])
     }
 
     /// A lease.

@@ -8,7 +8,7 @@
 //! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
-//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up). Any
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`HyperLogLog`] (about how many were seen). Any
 //! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
@@ -75,7 +75,7 @@ pub use client::{Client, Keyspace};
 pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
-pub use handles::{Batch, Codec, Counter, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
+pub use handles::{Batch, Codec, Counter, HyperLogLog, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use routed::{

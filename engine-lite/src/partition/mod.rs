@@ -172,7 +172,7 @@ impl Partition {
     /// When a key with data expires, past or not; `None` when it has no data or never expires.
     #[must_use]
     pub fn expires_at(&self, key: &Key) -> Option<u64> {
-        match self.keys.get(key).filter(|state| state.has_data())?.deadline()? {
+        match self.keys.get(key).filter(|state| state.has_data(key.kind))?.deadline()? {
             Deadline::At(millis) => Some(millis),
             Deadline::Never => None,
         }

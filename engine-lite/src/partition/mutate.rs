@@ -1,5 +1,7 @@
 //! Mutations: a local write, from its conditions to its log entry.
 
+mod observe;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -24,6 +26,7 @@ impl Partition {
     /// [`Refusal`]; nothing was changed.
     pub fn mutate(&mut self, history: &str, now: Version, key: &Key, mutation: &Mutation) -> Result<Outcome, Refusal> {
         self.check(history)?;
+        mutation.check_kind(key.kind)?;
         mutation.check_limits(&key.name)?;
         let own = self.origin().ok_or(super::Stale)?;
         let version = self.next_version(now);
@@ -79,6 +82,7 @@ impl Write {
             Mutation::Assign(assignment) => self.assign(assignment),
             Mutation::Add { member, amount } => self.add(member, *amount),
             Mutation::Remove { members } => Ok(self.remove(members)),
+            Mutation::Observe { elements, union } => Ok(self.observe(elements, union.as_ref())),
             Mutation::Clear { previous } => Ok(self.delete(*previous)),
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
@@ -87,12 +91,12 @@ impl Write {
 
     /// Whether what is stored is past its expiry, or only an expiry is left of it.
     fn is_over(&self) -> bool {
-        self.state.deadline().is_some_and(|deadline| deadline.is_past(self.now) || !self.state.has_data())
+        self.state.deadline().is_some_and(|deadline| deadline.is_past(self.now) || !self.state.has_data(self.kind))
     }
 
     /// What a reader sees of a member before the write.
     fn visible(&self, member: &Bytes) -> Option<&Cells> {
-        if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.is_live()) }
+        if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.shows(self.kind)) }
     }
 
     fn version(&mut self) -> Version {
@@ -125,7 +129,11 @@ impl Write {
     fn clear(&mut self) {
         let fields: Vec<Field> = self.state.fields.keys().cloned().collect();
         for field in fields {
-            self.retract_field(field);
+            if self.kind == Kind::HyperLogLog && field == Field::VALUE {
+                self.begin_epoch();
+            } else {
+                self.retract_field(field);
+            }
         }
     }
 
@@ -197,8 +205,12 @@ impl Write {
             }
             (Kind::SortedSet, Amount::Float(n)) => self.check_score(member, n)?,
             (Kind::SortedSet, Amount::Integer(n)) => self.check_score(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set, Amount::Integer(n)) => self.check_integer(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set, Amount::Float(n)) => self.check_float(member, n)?,
+            (Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog, Amount::Integer(n)) => {
+                self.check_integer(member, exact(n)?)?
+            }
+            (Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog, Amount::Float(n)) => {
+                self.check_float(member, n)?
+            }
         };
         self.clear_if_over();
         let version = self.version();
@@ -209,7 +221,7 @@ impl Write {
         let cells = self.state.member(member);
         let sum = match self.kind {
             Kind::SortedSet => cells.and_then(Cells::score).map(|score| number::show(score).into()),
-            Kind::String | Kind::Hash | Kind::Set => cells.and_then(Cells::text),
+            Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog => cells.and_then(Cells::text),
         };
         Ok(Outcome::Sum(sum.unwrap_or_default()))
     }
@@ -264,7 +276,7 @@ impl Write {
             removed += u64::from(self.visible(member).is_some());
             self.retract_field(Field::Member(member.clone()));
         }
-        if removed > 0 && !self.state.has_data() {
+        if removed > 0 && !self.state.has_data(self.kind) {
             // Redis drops the key with its last member, and its expiry with it.
             self.retract_field(Field::Expiry);
         }
@@ -272,7 +284,7 @@ impl Write {
     }
 
     fn delete(&mut self, previous: bool) -> Outcome {
-        let existed = !self.is_over() && self.state.has_data();
+        let existed = !self.is_over() && self.state.has_data(self.kind);
         let previous = if previous { self.visible(&Bytes::new()).and_then(Cells::text) } else { None };
         self.clear();
         Outcome::Cleared { existed, previous }
@@ -281,7 +293,7 @@ impl Write {
     fn expire(&mut self, expiry: Expiry) -> Result<Outcome, MutationError> {
         let deadline = self.deadline_of(expiry)?;
         self.clear_if_over();
-        if !self.state.has_data() {
+        if !self.state.has_data(self.kind) {
             return Ok(Outcome::Expiry(false));
         }
         if deadline.is_past(self.now) {

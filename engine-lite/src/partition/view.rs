@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     cells::{Cells, Deadline},
+    hyperloglog::Registers,
     key::{Field, Kind},
     number,
 };
@@ -50,10 +51,10 @@ impl KeyState {
         self.cells(&Field::Expiry).and_then(Cells::deadline)
     }
 
-    /// Whether any member is live, whatever the clock says.
+    /// Whether a reader of a key of this type sees anything, whatever the clock says.
     #[must_use]
-    pub fn has_data(&self) -> bool {
-        self.members().any(|(_, cells)| cells.is_live())
+    pub fn has_data(&self, kind: Kind) -> bool {
+        self.members().any(|(_, cells)| cells.shows(kind))
     }
 }
 
@@ -70,6 +71,8 @@ pub enum View {
     Hash(Vec<(Bytes, Bytes)>),
     /// A sorted set's members and scores, lowest score first, equal scores by member.
     SortedSet(Vec<(Bytes, f64)>),
+    /// The registers of a HyperLogLog.
+    HyperLogLog(Registers),
 }
 
 pub(super) fn view(kind: Kind, state: &KeyState) -> View {
@@ -88,6 +91,7 @@ pub(super) fn view(kind: Kind, state: &KeyState) -> View {
             scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
             (!scores.is_empty()).then_some(View::SortedSet(scores))
         }
+        Kind::HyperLogLog => state.member(&Bytes::new()).and_then(Cells::registers).map(View::HyperLogLog),
     };
     view.unwrap_or(View::Absent)
 }

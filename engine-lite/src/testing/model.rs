@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{Deadline, Field, Key, Kind, Origin, Vector, Version, View, number};
+use crate::{Deadline, Field, Key, Kind, Origin, Registers, Vector, Version, View, number};
 
 /// An operation, by the order in which the model heard of it.
 pub type OperationId = usize;
@@ -21,6 +21,10 @@ pub enum Change {
     Add(f64),
     /// Hides what its region saw there.
     Retract,
+    /// Notes what a HyperLogLog holds from now on.
+    Observe(Registers),
+    /// Begins a new epoch of a HyperLogLog, if anything is visible there.
+    Reset,
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ struct Operation {
     version: Version,
     change: Change,
     hides: BTreeSet<OperationId>,
+    /// How many resets lie behind it, its own included.
+    epoch: u64,
 }
 
 /// Every operation of a history, whoever holds it.
@@ -58,7 +64,10 @@ impl Model {
         let hidden = self.hidden(key, held);
         let visible = here.iter().filter(|(id, _)| !hidden.contains(id));
         let observed: BTreeSet<&Origin> = visible.map(|(_, o)| &o.origin).collect();
+        let epoch = here.iter().map(|(_, o)| o.epoch).max().unwrap_or(0);
         let hides: BTreeSet<OperationId> = match &change {
+            Change::Reset if !self.is_present(key, field, held) => return None,
+            Change::Observe(_) | Change::Reset => BTreeSet::new(),
             Change::Retract if observed.is_empty() => return None,
             // What it overwrites or removes is what it saw. A region's word on one origin is its last word: it repeats
             // what was hidden of that origin before.
@@ -74,7 +83,8 @@ impl Model {
             }
         };
         let id = self.operations.len();
-        self.operations.push(Operation { origin: origin.clone(), field: field.clone(), version, change, hides });
+        let epoch = epoch + u64::from(change == Change::Reset);
+        self.operations.push(Operation { origin: origin.clone(), field: field.clone(), version, change, hides, epoch });
         self.by_key.entry(key.clone()).or_default().push(id);
         held.insert(id);
         Some(id)
@@ -112,6 +122,12 @@ impl Model {
     #[must_use]
     pub fn score(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Option<f64> {
         score(&self.visible(key, held).remove(field)?)
+    }
+
+    /// What a HyperLogLog holds.
+    #[must_use]
+    pub fn registers(&self, key: &Key, held: &BTreeSet<OperationId>) -> Option<Registers> {
+        registers(&self.visible(key, held).remove(&Field::VALUE)?)
     }
 
     /// Whether anything of a field is visible.
@@ -157,6 +173,9 @@ impl Model {
                 scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
                 View::SortedSet(scores)
             }
+            Kind::HyperLogLog => {
+                members.filter_map(|(_, v)| registers(v)).next().map_or(View::Absent, View::HyperLogLog)
+            }
         }
     }
 
@@ -171,7 +190,7 @@ impl Model {
         ids.filter_map(|id| self.operations.get(*id)).flat_map(|o| &o.hides).copied().collect()
     }
 
-    /// The operations that no held one hides, by field.
+    /// The operations that no held one hides, by field; of a HyperLogLog the observations of the latest epoch.
     fn visible(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeMap<Field, Vec<&Operation>> {
         let hidden = self.hidden(key, held);
         let mut visible: BTreeMap<Field, Vec<&Operation>> = BTreeMap::new();
@@ -180,8 +199,27 @@ impl Model {
                 visible.entry(operation.field.clone()).or_default().push(operation);
             }
         }
+        if key.kind == Kind::HyperLogLog {
+            for operations in visible.values_mut() {
+                let latest = operations.iter().map(|o| o.epoch).max();
+                operations.retain(|o| Some(o.epoch) == latest && o.change != Change::Reset);
+            }
+            visible.retain(|_, operations| !operations.is_empty());
+        }
         visible
     }
+}
+
+/// All that any of the operations holds.
+fn registers(visible: &[&Operation]) -> Option<Registers> {
+    visible.iter().fold(None, |union, o| match &o.change {
+        Change::Observe(registers) => {
+            let mut union = union.unwrap_or_default();
+            union.union(registers);
+            Some(union)
+        }
+        Change::Assign(_) | Change::Add(_) | Change::Retract | Change::Reset => union,
+    })
 }
 
 fn text(visible: &[&Operation]) -> Option<Bytes> {
@@ -207,7 +245,7 @@ fn score(visible: &[&Operation]) -> Option<f64> {
 fn deadline(visible: &[&Operation]) -> Option<Deadline> {
     let payloads = visible.iter().filter_map(|o| match &o.change {
         Change::Assign(payload) => Some(payload),
-        Change::Add(_) | Change::Retract => None,
+        Change::Add(_) | Change::Retract | Change::Observe(_) | Change::Reset => None,
     });
     payloads.map(|payload| Deadline::from_payload(payload)).max()
 }
@@ -216,7 +254,7 @@ fn deadline(visible: &[&Operation]) -> Option<Deadline> {
 fn winner(visible: &[&Operation]) -> Option<Bytes> {
     let assigned = visible.iter().filter_map(|o| match &o.change {
         Change::Assign(payload) => Some((o.version, std::cmp::Reverse(&o.origin), payload)),
-        Change::Add(_) | Change::Retract => None,
+        Change::Add(_) | Change::Retract | Change::Observe(_) | Change::Reset => None,
     });
     assigned.max().map(|(.., payload)| payload.clone())
 }
@@ -225,7 +263,7 @@ fn winner(visible: &[&Operation]) -> Option<Bytes> {
 fn sum(visible: &[&Operation]) -> Option<f64> {
     let added = visible.iter().filter_map(|o| match o.change {
         Change::Add(amount) => Some(amount),
-        Change::Assign(_) | Change::Retract => None,
+        Change::Assign(_) | Change::Retract | Change::Observe(_) | Change::Reset => None,
     });
     // An empty sum of doubles is -0 to Rust, and a missing one is no sum at all.
     added.reduce(|a, b| a + b).map(|sum| sum + 0.0)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use archipelago_engine::{
     Amount, Assignment, Deadline, Expiry, Field, Key, Kind, Mutation, MutationError, Order, Outcome, Partition,
-    Presence, Refusal, Retention, Version, number,
+    Presence, Refusal, Registers, Retention, Version, number,
     testing::{Change, Model, OperationId},
 };
 use bytes::Bytes;
@@ -16,12 +16,16 @@ fn b(text: impl Into<String>) -> Bytes {
 }
 
 pub fn random_key(rng: &mut Rng) -> Key {
-    let kind = *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet]);
+    let kind = *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet, Kind::HyperLogLog]);
     Key::new(kind, b(rng.pick(&["k", "l"]).to_string()))
 }
 
 fn random_member(rng: &mut Rng, kind: Kind) -> Bytes {
-    if kind == Kind::String { Bytes::new() } else { b(rng.pick(&["a", "b", "c"]).to_string()) }
+    if matches!(kind, Kind::String | Kind::HyperLogLog) {
+        Bytes::new()
+    } else {
+        b(rng.pick(&["a", "b", "c"]).to_string())
+    }
 }
 
 fn random_payload(rng: &mut Rng, kind: Kind) -> Bytes {
@@ -29,7 +33,7 @@ fn random_payload(rng: &mut Rng, kind: Kind) -> Bytes {
         Kind::Set => Bytes::new(),
         Kind::SortedSet => b((rng.below(9) as i64 - 4).to_string()),
         Kind::String | Kind::Hash if rng.one_in(6) => b("word"),
-        Kind::String | Kind::Hash => b(rng.below(50).to_string()),
+        Kind::String | Kind::Hash | Kind::HyperLogLog => b(rng.below(50).to_string()),
     }
 }
 
@@ -41,8 +45,22 @@ fn random_expiry(rng: &mut Rng) -> Expiry {
     }
 }
 
+fn random_observation(rng: &mut Rng) -> Mutation {
+    let elements = |rng: &mut Rng| (0..rng.below(3)).map(|_| b(rng.below(9).to_string())).collect::<Vec<_>>();
+    let union = rng.one_in(3).then(|| {
+        let mut registers = Registers::default();
+        for element in elements(rng) {
+            registers.observe(&element);
+        }
+        registers
+    });
+    Mutation::Observe { elements: elements(rng), union }
+}
+
 pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     match rng.below(16) {
+        0..=8 if kind == Kind::HyperLogLog => random_observation(rng),
+        9..=12 if kind == Kind::HyperLogLog => DEL,
         0..=5 => {
             let count = if kind == Kind::String { 1 } else { 1 + rng.below(3) };
             let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();
@@ -84,6 +102,9 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
 pub fn unconditional_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     let member = random_member(rng, kind);
     match rng.below(6) {
+        _ if kind == Kind::HyperLogLog => {
+            Mutation::Observe { elements: vec![b(rng.below(1000).to_string())], union: None }
+        }
         0 => DEL,
         1 => Mutation::Remove { members: vec![member] },
         2 | 3 if kind == Kind::SortedSet => Mutation::Add { member, amount: Amount::Integer(rng.below(9) as i64) },
@@ -106,16 +127,19 @@ struct Shadow<'a> {
 impl Shadow<'_> {
     fn note(&mut self, field: &Field, change: Change) {
         let takes_one = change != Change::Retract;
+        let is_reset = change == Change::Reset;
         let origin = self.partition.origin().unwrap();
-        self.made.extend(self.model.record(self.held, &origin, self.next, (self.key, field), change));
-        if takes_one {
+        let made = self.model.record(self.held, &origin, self.next, (self.key, field), change);
+        self.made.extend(made);
+        if takes_one && (!is_reset || made.is_some()) {
             self.next = self.next.next();
         }
     }
 
     fn clear(&mut self) {
         for field in self.model.fields(self.key, self.held) {
-            self.note(&field, Change::Retract);
+            let is_union = self.key.kind == Kind::HyperLogLog && field == Field::VALUE;
+            self.note(&field, if is_union { Change::Reset } else { Change::Retract });
         }
     }
 
@@ -217,7 +241,7 @@ impl Shadow<'_> {
                 self.note(&field, Change::Add(amount));
                 let sum = match self.key.kind {
                     Kind::SortedSet => self.score(&field).map(|score| b(number::show(score))),
-                    Kind::String | Kind::Hash | Kind::Set => self.text(&field),
+                    Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog => self.text(&field),
                 };
                 Ok(Outcome::Sum(sum.unwrap()))
             }
@@ -235,6 +259,24 @@ impl Shadow<'_> {
                     self.note(&Field::Expiry, Change::Retract);
                 }
                 Ok(Outcome::Removed(removed))
+            }
+            Mutation::Observe { elements, union } => {
+                if over {
+                    self.clear();
+                }
+                let seen = self.model.registers(self.key, self.held);
+                let mut registers = seen.clone().unwrap_or_default();
+                for element in elements {
+                    registers.observe(element);
+                }
+                if let Some(other) = union {
+                    registers.union(other);
+                }
+                let changed = seen.as_ref() != Some(&registers);
+                if changed {
+                    self.note(&Field::VALUE, Change::Observe(registers));
+                }
+                Ok(Outcome::Observed(changed))
             }
             Mutation::Clear { previous: asked } => {
                 let previous = previous(self, *asked);

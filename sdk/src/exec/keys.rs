@@ -24,7 +24,7 @@ pub(super) async fn exists(call: Call<'_>) -> Answer {
 pub(super) async fn kind(call: Call<'_>) -> Answer {
     let names = call.read_kinds(call.args, Query::Exists).await?;
     let mut kinds = Kind::ALL.into_iter().zip(names.into_iter().flatten());
-    Ok(ExecReply::Status(kinds.find(|(_, reply)| *reply == Reply::Int(1)).map_or("none", |(kind, _)| kind.word())))
+    Ok(ExecReply::Status(kinds.find(|(_, reply)| *reply == Reply::Int(1)).map_or("none", |(kind, _)| kind.native())))
 }
 
 /// How a command of the EXPIRE family says when.

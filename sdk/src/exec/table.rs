@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, keys, numbers, ranges, sets, sorted_sets, strings,
+    hashes, hyperloglogs, keys, numbers, ranges, sets, sorted_sets, strings,
 };
 
 /// A command.
@@ -74,6 +74,9 @@ const COMMANDS: &[Command] = commands! {
     "zrank" 3 ranges::rank, false;
     "zrevrank" 3 ranges::rank, true;
     "zcount" 4 ranges::zcount;
+    "pfadd" -2 hyperloglogs::pfadd;
+    "pfcount" -2 hyperloglogs::pfcount;
+    "pfmerge" -2 hyperloglogs::pfmerge;
 };
 
 /// The command of this name, in whatever letters.

@@ -4,6 +4,7 @@ mod batch;
 mod codec;
 mod counter;
 mod ending;
+mod hyperloglog;
 mod map;
 mod merge;
 mod register;
@@ -20,6 +21,7 @@ pub use self::{
     batch::Batch,
     codec::{Codec, Json, MessagePack},
     counter::Counter,
+    hyperloglog::HyperLogLog,
     map::Map,
     register::Register,
     set::Set,

@@ -34,6 +34,7 @@ pub(super) struct Scripts {
     pub(super) remove: Script,
     pub(super) clear: Script,
     pub(super) expire: Script,
+    pub(super) observe: Script,
     pub(super) open: Script,
     pub(super) read: Script,
     pub(super) state: Script,
@@ -51,10 +52,11 @@ pub(super) struct Scripts {
     pub(super) release: Script,
 }
 
+const KINDS: &str = include_str!("scripts/lib/kinds.lua");
 const HISTORY: &str = include_str!("scripts/lib/history.lua");
 const RECORD: &str = include_str!("scripts/lib/record.lua");
 const APPEND: &str = include_str!("scripts/lib/append.lua");
-const CELLS: &str = include_str!("scripts/lib/cells.lua");
+const CELLS: &str = concat!(include_str!("scripts/lib/hyperloglog.lua"), include_str!("scripts/lib/cells.lua"));
 const WRITE: &str = include_str!("scripts/lib/write.lua");
 const VECTOR: &str = include_str!("scripts/lib/vector.lua");
 const JOIN: &str = include_str!("scripts/lib/join.lua");
@@ -63,7 +65,7 @@ const UNDER_WAY: &str = include_str!("scripts/lib/under_way.lua");
 
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
     // `fast` is the everyday case of a write, `body` every case: a differential test holds both equal to the engine.
-    let write = |fast, body| Script::new(&[HISTORY, APPEND, fast, CELLS, WRITE, body]);
+    let write = |fast, body| Script::new(&[HISTORY, KINDS, APPEND, fast, CELLS, WRITE, body]);
     let checked = |pieces: &[&str]| Script::new(&[&[HISTORY, RECORD], pieces].concat());
     Scripts {
         assign: write(include_str!("scripts/lib/fast_assign.lua"), include_str!("scripts/assign.lua")),
@@ -71,16 +73,17 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         remove: write("", include_str!("scripts/remove.lua")),
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
-        open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
+        observe: write("", include_str!("scripts/observe.lua")),
+        open: Script::new(&[KINDS, CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
         state: Script::new(&[include_str!("scripts/state.lua")]),
-        join: checked(&[CELLS, JOIN, include_str!("scripts/join.lua")]),
-        recover: checked(&[CELLS, JOIN, include_str!("scripts/recover.lua")]),
-        publish: checked(&[CELLS, VECTOR, include_str!("scripts/publish.lua")]),
-        begin: checked(&[CELLS, VECTOR, include_str!("scripts/begin.lua")]),
+        join: checked(&[KINDS, CELLS, JOIN, include_str!("scripts/join.lua")]),
+        recover: checked(&[KINDS, CELLS, JOIN, include_str!("scripts/recover.lua")]),
+        publish: checked(&[KINDS, CELLS, VECTOR, include_str!("scripts/publish.lua")]),
+        begin: checked(&[KINDS, CELLS, VECTOR, include_str!("scripts/begin.lua")]),
         walk: checked(&[include_str!("scripts/walk.lua")]),
         start: checked(&[PLAN, include_str!("scripts/start.lua")]),
-        slice: checked(&[PLAN, UNDER_WAY, CELLS, VECTOR, JOIN, include_str!("scripts/slice.lua")]),
+        slice: checked(&[PLAN, UNDER_WAY, KINDS, CELLS, VECTOR, JOIN, include_str!("scripts/slice.lua")]),
         complete: checked(&[PLAN, UNDER_WAY, include_str!("scripts/complete.lua")]),
         acknowledge: checked(&[
             "local floor = math.floor\n\
@@ -95,13 +98,14 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 20] {
+    pub(super) fn all(&self) -> [&Script; 21] {
         [
             &self.assign,
             &self.add,
             &self.remove,
             &self.clear,
             &self.expire,
+            &self.observe,
             &self.open,
             &self.read,
             &self.state,

@@ -49,6 +49,10 @@ pub enum Query {
     Contains(Bytes),
     /// SCARD, HLEN, ZCARD.
     Count,
+    /// PFCOUNT of one key.
+    Cardinality,
+    /// GET of a HyperLogLog's view: Redis's bytes of its registers, or nil.
+    Registers,
     /// HGET.
     Field(Bytes),
     /// HMGET.

@@ -1,6 +1,6 @@
 //! Random writes: few names, many odd values.
 
-use archipelago::engine::{Amount, Assignment, Expiry, Key, Kind, Mutation, Order, Presence, Retention};
+use archipelago::engine::{Amount, Assignment, Expiry, Key, Kind, Mutation, Order, Presence, Registers, Retention};
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
 
@@ -48,12 +48,16 @@ fn key(rng: &mut Rng) -> Key {
 }
 
 fn member(rng: &mut Rng, kind: Kind) -> Bytes {
-    if kind == Kind::String { Bytes::new() } else { Bytes::from_static(rng.pick::<&[u8]>(&MEMBERS)) }
+    if matches!(kind, Kind::String | Kind::HyperLogLog) {
+        Bytes::new()
+    } else {
+        Bytes::from_static(rng.pick::<&[u8]>(&MEMBERS))
+    }
 }
 
 fn payload(rng: &mut Rng, kind: Kind) -> Bytes {
     match kind {
-        Kind::Set => Bytes::new(),
+        Kind::Set | Kind::HyperLogLog => Bytes::new(),
         Kind::SortedSet => Bytes::from_static(rng.pick(&SCORES).as_bytes()),
         Kind::String | Kind::Hash if rng.one_in(8) => Bytes::from_static(b"\0\xff\n"),
         Kind::String | Kind::Hash => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
@@ -89,11 +93,28 @@ fn assignment(rng: &mut Rng, kind: Kind) -> Assignment {
     }
 }
 
+/// Few elements, so that many are known; or many, so that the sparse form is left.
+fn observation(rng: &mut Rng) -> Mutation {
+    let few = |rng: &mut Rng| (0..rng.below(4)).map(|_| Bytes::from(rng.below(12).to_string())).collect::<Vec<_>>();
+    let many = |rng: &mut Rng| (0..1500).map(|_| Bytes::from(rng.below(100_000).to_string())).collect::<Vec<_>>();
+    let some = |rng: &mut Rng| if rng.one_in(40) { many(rng) } else { few(rng) };
+    let union = rng.one_in(4).then(|| {
+        let mut registers = Registers::default();
+        for element in some(rng) {
+            registers.observe(&element);
+        }
+        registers
+    });
+    Mutation::Observe { elements: some(rng), union }
+}
+
 /// A random write of a random key.
 pub fn write(rng: &mut Rng) -> (Key, Mutation) {
     let key = key(rng);
     let kind = key.kind;
     let mutation = match rng.below(16) {
+        0..=10 if kind == Kind::HyperLogLog => observation(rng),
+        11 if kind == Kind::HyperLogLog => Mutation::Clear { previous: false },
         0..=6 => Mutation::Assign(assignment(rng, kind)),
         7..=10 if kind != Kind::Set => {
             let amount =

@@ -11,6 +11,7 @@ use super::{
         texts::{encode_plan, encode_vector, parse_record},
     },
     RedisStore,
+    links::joined_keys,
 };
 use crate::store::{ResyncFailure, StoreError};
 
@@ -110,14 +111,9 @@ impl RedisStore {
     pub(super) async fn apply(&self, partition: u16, plan: &ResyncPlan, slice: &Slice) -> Result<(), ResyncFailure> {
         let physical = self.keys(partition)?;
         let mut keys = vec![physical.meta(), physical.index(), physical.expiring()];
-        let mut tail = Vec::new();
-        for delta in &slice.deltas {
-            tail.push(physical.cells(&delta.key));
-            tail.push(physical.view(&delta.key));
-        }
         keys.push(Vec::new()); // the log and the numbers of the incarnation here, filled in below
         keys.push(Vec::new());
-        keys.extend(tail);
+        keys.extend(joined_keys(physical, &slice.deltas));
         let mut seen = Vector::new();
         for delta in &slice.deltas {
             for (origin, version) in delta.seen() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipelago_engine::{
-    Amount, Expiry, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, Retention, number,
+    Amount, Expiry, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, Registers, Retention, number,
 };
 use bytes::Bytes;
 use redis::{Cmd, Value};
@@ -117,6 +117,7 @@ impl RedisStore {
         let keyspace = self.keyspace()?;
         let keys = partition_keys(keyspace, partition)?;
         let key = &write.key;
+        write.mutation.check_kind(key.kind)?;
         // Behind the limits and before the wire: ZADD would fail in the script after the log entry was written.
         if let Mutation::Assign(assignment) = &write.mutation
             && key.kind == Kind::SortedSet
@@ -129,10 +130,12 @@ impl RedisStore {
             Mutation::Assign(_) => &SCRIPTS.assign,
             Mutation::Add { .. } => &SCRIPTS.add,
             Mutation::Remove { .. } => &SCRIPTS.remove,
+            Mutation::Observe { .. } => &SCRIPTS.observe,
             Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
             Mutation::Expire(_) => &SCRIPTS.expire,
         };
-        let mut cmd = script(body, 6 + others().count());
+        let scratch = (key.kind == Kind::HyperLogLog).then(|| keys.scratch());
+        let mut cmd = script(body, 6 + others().count() + usize::from(scratch.is_some()));
         cmd.arg(Joined(keys.cells_parts(key)))
             .arg(Joined(keys.view_parts(key)))
             .arg(&slot.log)
@@ -141,6 +144,9 @@ impl RedisStore {
             .arg(keys.expiring());
         for kind in others() {
             cmd.arg(keys.view(&Key::new(kind, key.name.clone())));
+        }
+        if let Some(scratch) = scratch {
+            cmd.arg(scratch);
         }
         cmd.arg(wire.history_argument(&keyspace.config)).arg(&slot.origin).arg(keyspace.config.log_cap);
         cmd.arg(key.name.as_ref()).arg(key.kind.code());
@@ -232,6 +238,12 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
                 cmd.arg(member.as_ref());
             }
         }
+        Mutation::Observe { elements, union } => {
+            cmd.arg(union.as_ref().map(Registers::encode).unwrap_or_default());
+            for element in elements {
+                cmd.arg(element.as_ref());
+            }
+        }
         Mutation::Clear { previous } => {
             cmd.arg(u8::from(*previous)).arg("");
         }
@@ -264,6 +276,7 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
         }
         Mutation::Add { .. } => Outcome::Sum(parse::bytes(answer)?.unwrap_or_else(Bytes::new)),
         Mutation::Remove { .. } => Outcome::Removed(parse::unsigned(&answer)?),
+        Mutation::Observe { .. } => Outcome::Observed(parse::integer(&answer)? == 1),
         Mutation::Clear { .. } | Mutation::Sweep { .. } => {
             let [existed, previous] = parse::tuple(answer)?;
             Outcome::Cleared { existed: parse::integer(&existed)? == 1, previous: parse::bytes(previous)? }

@@ -1,6 +1,8 @@
 //! Reads of a view, each with the semantics of its native command.
 
-use archipelago_engine::{Cells, Field, Key, KeyState, Kind, MutationError, Partition, Version, View, number};
+use archipelago_engine::{
+    Cells, Field, Key, KeyState, Kind, MutationError, Partition, Registers, Version, View, number,
+};
 use bytes::Bytes;
 
 use crate::store::{Bound, Query, Reply, StoreError};
@@ -16,6 +18,10 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
         Query::Members | Query::All => Reply::Array(looking.all()),
         Query::Contains(member) | Query::HasField(member) => Reply::Int(i64::from(looking.cells(member).is_some())),
         Query::Count => Reply::Int(length(looking.count())),
+        Query::Cardinality => {
+            Reply::Int(looking.registers().map_or(0, |r| i64::try_from(r.count()).unwrap_or(i64::MAX)))
+        }
+        Query::Registers => looking.registers().map_or(Reply::Nil, |registers| Reply::Bytes(registers.encode().into())),
         Query::Field(field) => looking.value(field),
         Query::Fields(fields) => Reply::Array(fields.iter().map(|field| looking.value(field)).collect()),
         Query::Score(member) => looking.cells(member).and_then(Cells::score).map_or(Reply::Nil, shown),
@@ -56,22 +62,26 @@ impl<'a> Looking<'a> {
     }
 
     fn exists(&self) -> bool {
-        self.state().is_some_and(KeyState::has_data)
+        self.state().is_some_and(|state| state.has_data(self.key.kind))
     }
 
     /// The cells of a member that a reader sees.
     fn cells(&self, member: &Bytes) -> Option<&'a Cells> {
         let stamped = self.state()?.fields.get(&Field::Member(member.clone()))?;
-        Some(&stamped.cells).filter(|cells| cells.is_live())
+        Some(&stamped.cells).filter(|cells| cells.shows(self.key.kind))
     }
 
     fn value(&self, member: &Bytes) -> Reply {
         self.cells(member).and_then(Cells::text).map_or(Reply::Nil, Reply::Bytes)
     }
 
+    fn registers(&self) -> Option<Registers> {
+        self.cells(&Bytes::new()).and_then(Cells::registers)
+    }
+
     fn count(&self) -> usize {
         let fields = self.state().into_iter().flat_map(|state| &state.fields);
-        fields.filter(|(field, stamped)| **field != Field::Expiry && stamped.cells.is_live()).count()
+        fields.filter(|(field, stamped)| **field != Field::Expiry && stamped.cells.shows(self.key.kind)).count()
     }
 
     fn time_to_live(&self) -> i64 {
@@ -88,7 +98,7 @@ impl<'a> Looking<'a> {
         match self.partition.view(self.key, self.now) {
             View::Set(members) => members.into_iter().map(Reply::Bytes).collect(),
             View::Hash(fields) => fields.into_iter().flat_map(|(f, v)| [Reply::Bytes(f), Reply::Bytes(v)]).collect(),
-            View::Absent | View::String(_) | View::SortedSet(_) => Vec::new(),
+            View::Absent | View::String(_) | View::SortedSet(_) | View::HyperLogLog(_) => Vec::new(),
         }
     }
 
@@ -113,8 +123,9 @@ impl<'a> Looking<'a> {
         let fits = match query {
             Query::Exists | Query::TimeToLive => true,
             Query::Value => self.key.kind == Kind::String,
+            Query::Cardinality | Query::Registers => self.key.kind == Kind::HyperLogLog,
             Query::Members | Query::Contains(_) => self.key.kind == Kind::Set,
-            Query::Count => self.key.kind != Kind::String,
+            Query::Count => !matches!(self.key.kind, Kind::String | Kind::HyperLogLog),
             Query::Field(_) | Query::Fields(_) | Query::All | Query::HasField(_) => self.key.kind == Kind::Hash,
             Query::Score(_)
             | Query::Rank { .. }

@@ -119,6 +119,13 @@ local function retract_cell(c)
   return live and true or false
 end
 
+-- Whether a reader sees anything of a field.
+local function shows(kind, cells)
+  if kind ~= HYPERLOGLOG then return is_live(cells) end
+  local _, live = live_registers(cells)
+  return #live > 0
+end
+
 local function winner_and_sum(cells)
   local best, sum
   for i = 1, #cells do
@@ -200,7 +207,7 @@ local function to_view(command, view, ...)
   end
 end
 
--- Kinds, as their codes: 1 string, 2 set, 3 hash, 4 sorted set. Shows one member in the native view.
+-- Shows one member in the native view.
 local function show_member(kind, view, member, cells)
   if kind == 1 then
     local value = text(cells)
@@ -210,6 +217,8 @@ local function show_member(kind, view, member, cells)
   elseif kind == 3 then
     local value = text(cells)
     if value then to_view('HSET', view, member, value) else to_view('HDEL', view, member) end
+  elseif kind == HYPERLOGLOG then
+    show_registers(view, cells)
   else
     local n = score(cells)
     if n then to_view('ZADD', view, string.format('%.17g', n), member) else to_view('ZREM', view, member) end

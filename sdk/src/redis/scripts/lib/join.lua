@@ -61,7 +61,7 @@ end
 
 local function enter(kind, name)
   new_entries[#new_entries + 1] = 0
-  new_entries[#new_entries + 1] = ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. name
+  new_entries[#new_entries + 1] = WORDS[kind] .. ':' .. name
 end
 
 local function count_inexact(kind, cells)
@@ -203,7 +203,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     args[#args + 1] = number_now + 1
   end
   if #args > 0 then redis.call('HSET', cells_key, unpack(args)) end
-  local entry = ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. name
+  local entry = WORDS[kind] .. ':' .. name
   if not seq and not next(stored) then enter(kind, name) end
   local at = old_at
   if x_cells then at = deadline(x_cells) end
