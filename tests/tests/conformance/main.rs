@@ -8,6 +8,7 @@
 )]
 
 mod expiry;
+mod hyperloglogs;
 mod joins;
 mod logs;
 mod operations;
@@ -78,6 +79,18 @@ suite! {
         an_expiry_in_the_past_removes_the_key
         the_last_member_takes_the_expiry_with_it
         an_extension_that_arrives_late_revives_the_key
+    }
+    hyperloglogs {
+        counts_are_those_of_redis
+        what_changes_no_register_writes_nothing
+        unions_of_all_regions_count_each_element_once
+        a_removal_wins_over_additions_it_has_not_seen
+        an_expired_one_begins_anew
+        registers_that_cannot_be_read_stop_no_link
+        the_count_in_a_header_is_not_taken_over
+        a_view_that_was_spoilt_comes_back_with_the_next_write
+        a_write_of_a_broken_history_changes_nothing
+        writes_of_other_types_are_refused
     }
     logs {
         every_change_is_one_entry_numbered_without_gaps_and_what_changes_nothing_is_none
