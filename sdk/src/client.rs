@@ -11,7 +11,7 @@ use crate::{
     config::names,
     error::{Error, ErrorKind},
     exec::Interpreter,
-    handles::{Batch, Counter, Handle, Home, HyperLogLog, Map, Register, Set, SortedSet},
+    handles::{Batch, Counter, Geo, Handle, Home, HyperLogLog, Map, Register, Set, SortedSet},
     homes::{HomeResolver, TrustedProxies},
     inspect::{Report, inspect},
     redis::RedisRegion,
@@ -349,6 +349,12 @@ impl Client {
         SortedSet { handle: self.handle(Kind::SortedSet, name) }
     }
 
+    /// Places in the default keyspace; see [`Geo`]. The same key as the sorted set of this name.
+    #[must_use]
+    pub fn geo(&self, name: impl Into<Bytes>) -> Geo {
+        Geo { handle: self.handle(Kind::SortedSet, name) }
+    }
+
     /// A HyperLogLog in the default keyspace; see [`HyperLogLog`].
     #[must_use]
     pub fn hyperloglog(&self, name: impl Into<Bytes>) -> HyperLogLog {
@@ -463,6 +469,12 @@ impl Keyspace {
     #[must_use]
     pub fn sorted_set(&self, name: impl Into<Bytes>) -> SortedSet {
         SortedSet { handle: self.handle(Kind::SortedSet, name) }
+    }
+
+    /// Places; see [`Geo`]. The same key as the sorted set of this name.
+    #[must_use]
+    pub fn geo(&self, name: impl Into<Bytes>) -> Geo {
+        Geo { handle: self.handle(Kind::SortedSet, name) }
     }
 
     /// A HyperLogLog; see [`HyperLogLog`].

@@ -8,8 +8,8 @@
 //! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
-//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`HyperLogLog`] (about how many were seen). Any
-//! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`Geo`] (the
+//! latest position), [`HyperLogLog`] (about how many were seen). Any language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -53,6 +53,7 @@ pub mod config;
 mod dial;
 mod error;
 pub mod exec;
+pub mod geo;
 mod handles;
 pub mod homes;
 mod inspect;
@@ -75,7 +76,9 @@ pub use client::{Client, Keyspace};
 pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
-pub use handles::{Batch, Codec, Counter, HyperLogLog, Json, Map, MessagePack, Register, ScoreRange, Set, SortedSet};
+pub use handles::{
+    Batch, Codec, Counter, Geo, HyperLogLog, Json, Map, MessagePack, Place, Register, ScoreRange, Set, SortedSet,
+};
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
 pub use routed::{

@@ -56,9 +56,9 @@ enum Body<'a> {
 /// The body, once it is known to hold exactly all registers: Redis itself has written past its buffer where there were more.
 fn body(bytes: &[u8]) -> Option<Body<'_>> {
     let (header, body) = bytes.split_at_checked(HEADER)?;
-    match header.strip_prefix(MAGIC)?.first()? {
-        &DENSE if body.len() == DENSE_BODY => Some(Body::Dense(body)),
-        &SPARSE if covers_all(body) => Some(Body::Sparse(body)),
+    match *header.strip_prefix(MAGIC)?.first()? {
+        DENSE if body.len() == DENSE_BODY => Some(Body::Dense(body)),
+        SPARSE if covers_all(body) => Some(Body::Sparse(body)),
         _ => None,
     }
 }

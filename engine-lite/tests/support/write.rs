@@ -59,8 +59,7 @@ fn random_observation(rng: &mut Rng) -> Mutation {
 
 pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     match rng.below(16) {
-        0..=8 if kind == Kind::HyperLogLog => random_observation(rng),
-        9..=12 if kind == Kind::HyperLogLog => DEL,
+        0..=9 if kind == Kind::HyperLogLog => random_observation(rng),
         0..=5 => {
             let count = if kind == Kind::String { 1 } else { 1 + rng.below(3) };
             let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();

@@ -27,6 +27,7 @@ mod keys;
 mod line;
 mod numbers;
 mod parse;
+mod places;
 mod ranges;
 mod reply;
 mod sets;

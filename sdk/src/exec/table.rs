@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, hyperloglogs, keys, numbers, ranges, sets, sorted_sets, strings,
+    hashes, hyperloglogs, keys, numbers, places, ranges, sets, sorted_sets, strings,
 };
 
 /// A command.
@@ -74,6 +74,11 @@ const COMMANDS: &[Command] = commands! {
     "zrank" 3 ranges::rank, false;
     "zrevrank" 3 ranges::rank, true;
     "zcount" 4 ranges::zcount;
+    "geoadd" -5 places::geoadd;
+    "geopos" -2 places::geopos;
+    "geohash" -2 places::geohash;
+    "geodist" -4 places::geodist;
+    "geosearch" -7 places::geosearch;
     "pfadd" -2 hyperloglogs::pfadd;
     "pfcount" -2 hyperloglogs::pfcount;
     "pfmerge" -2 hyperloglogs::pfmerge;

@@ -4,6 +4,7 @@ mod batch;
 mod codec;
 mod counter;
 mod ending;
+mod geo;
 mod hyperloglog;
 mod map;
 mod merge;
@@ -17,10 +18,12 @@ use std::time::Duration;
 use archipelago_engine::{Expiry, Key, Kind, Mutation, Outcome};
 use bytes::Bytes;
 
+pub(crate) use self::geo::payload as geo_payload;
 pub use self::{
     batch::Batch,
     codec::{Codec, Json, MessagePack},
     counter::Counter,
+    geo::{Geo, Place},
     hyperloglog::HyperLogLog,
     map::Map,
     register::Register,

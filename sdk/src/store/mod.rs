@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::geo::{Search, Unit};
+
 /// One write of one key.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -90,6 +92,22 @@ pub enum Query {
         /// How many to skip, and how many to return at most (negative: all).
         limit: Option<(i64, i64)>,
     },
+    /// GEOPOS: for each member longitude and latitude, or nil.
+    Positions(Vec<Bytes>),
+    /// GEOHASH: for each member its eleven letters, or nil.
+    GeoHashes(Vec<Bytes>),
+    /// GEODIST: with four places, or nil.
+    Distance {
+        /// One member.
+        from: Bytes,
+        /// The other.
+        to: Bytes,
+        /// In which unit.
+        unit: Unit,
+    },
+    /// GEOSEARCH: for each place found the member, distance, score, and longitude with latitude; nil where the member to
+    /// search around is absent.
+    Search(Search),
     /// ZCOUNT.
     CountByScore {
         /// The lower bound.

@@ -174,7 +174,7 @@ impl RedisStore {
                 slot.number.clone(),
                 physical.aside(),
             ];
-            keys.extend(joined_keys(physical, delta.into_iter()));
+            keys.extend(joined_keys(physical, delta));
             let mut cmd = self.checked_script(&SCRIPTS.recover, wire, slot, &keys)?;
             cmd.arg(origin.to_string()).arg(origin.to_bytes()).arg(&slot.origin).arg(id.as_micros());
             cmd.arg(delta.map(codec::encode_delta).unwrap_or_default());

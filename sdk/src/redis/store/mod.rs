@@ -4,6 +4,7 @@ mod inspect;
 mod links;
 mod reads;
 mod resyncs;
+mod searches;
 mod standing;
 mod state;
 mod writes;

@@ -8,13 +8,14 @@ use super::{
         wire::Joined,
     },
     RedisStore,
+    searches::{absent_is_nil, add_to},
 };
 use crate::store::{Query, Read, Reply, StoreError};
 
 impl RedisStore {
     pub(super) async fn read_one(&self, read: &Read) -> Result<Reply, StoreError> {
         let cmd = self.read_command(read)?;
-        reply(self.call(&cmd).await?)
+        absent_is_nil(read, self.call(&cmd).await.and_then(reply))
     }
 
     pub(super) async fn read_pipelined(&self, reads: &[Read]) -> Vec<Result<Reply, StoreError>> {
@@ -34,7 +35,8 @@ impl RedisStore {
         }
         let wire = self.region.wire().await?;
         let answers = wire.pipeline(&pipeline).await.map_err(CallError::into_store)?;
-        Ok(answers.into_iter().map(|a| checked(a).map_err(CallError::into_store).and_then(reply)).collect())
+        let replies = answers.into_iter().map(|a| checked(a).map_err(CallError::into_store).and_then(reply));
+        Ok(reads.iter().zip(replies).map(|(read, reply)| absent_is_nil(read, reply)).collect())
     }
 
     pub(super) fn read_command(&self, read: &Read) -> Result<Cmd, StoreError> {
@@ -77,6 +79,18 @@ impl RedisStore {
                 if let Some((offset, count)) = limit {
                     cmd.arg("LIMIT").arg(offset).arg(count);
                 }
+                cmd
+            }
+            Query::Positions(members) => {
+                with(command("GEOPOS"), &members.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            }
+            Query::GeoHashes(members) => {
+                with(command("GEOHASH"), &members.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            }
+            Query::Distance { from, to, unit } => with(command("GEODIST"), &[from, to, unit.word().as_bytes()]),
+            Query::Search(search) => {
+                let mut cmd = command("GEOSEARCH");
+                add_to(&mut cmd, search);
                 cmd
             }
             Query::CountByScore { min, max } => {

@@ -5,7 +5,10 @@ use archipelago_engine::{
 };
 use bytes::Bytes;
 
-use crate::store::{Bound, Query, Reply, StoreError};
+use crate::{
+    geo::{self, Position, Unit},
+    store::{Bound, Query, Reply, StoreError},
+};
 
 /// What a query answers in a partition at a time.
 pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::Read) -> Result<Reply, StoreError> {
@@ -36,6 +39,13 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
             let (skip, take) = page(*limit);
             flat(within.skip(skip).take(take))
         }
+        Query::Positions(members) => looking.of_each(members, |score| position(geo::position_of(score))),
+        Query::GeoHashes(members) => looking.of_each(members, |score| Reply::Bytes(geo::geohash(score).into())),
+        Query::Distance { from, to, unit } => match (looking.score(from), looking.score(to)) {
+            (Some(from), Some(to)) => distance(geo::metres(geo::position_of(from), geo::position_of(to)), *unit),
+            (None, _) | (_, None) => Reply::Nil,
+        },
+        Query::Search(search) => looking.search(search),
         Query::CountByScore { min, max } => {
             let scores = looking.scores(false);
             Reply::Int(length(scores.iter().filter(|(_, score)| is_within(*score, *min, *max)).count()))
@@ -118,6 +128,29 @@ impl<'a> Looking<'a> {
         at.map_or(Reply::Nil, |rank| Reply::Int(length(rank)))
     }
 
+    fn score(&self, member: &Bytes) -> Option<f64> {
+        self.cells(member).and_then(Cells::score)
+    }
+
+    fn of_each(&self, members: &[Bytes], shown: impl Fn(f64) -> Reply) -> Reply {
+        Reply::Array(members.iter().map(|member| self.score(member).map_or(Reply::Nil, &shown)).collect())
+    }
+
+    /// Where there is no key at all, nothing is found around any member.
+    fn search(&self, search: &geo::Search) -> Reply {
+        if !self.exists() {
+            return Reply::Array(Vec::new());
+        }
+        let Some(found) = geo::find(self.scores(false), search) else { return Reply::Nil };
+        let place = |found: geo::Found| {
+            #[allow(clippy::cast_possible_truncation, reason = "scores of positions are whole numbers of 52 bits")]
+            let score = found.score as i64;
+            let parts = [Reply::Bytes(found.member), distance(found.metres, search.unit), Reply::Int(score)];
+            Reply::Array(parts.into_iter().chain([position(found.position)]).collect())
+        };
+        Reply::Array(found.into_iter().map(place).collect())
+    }
+
     /// A query for another type gets what the server answers; where there is nothing, every type is empty.
     fn check_kind(&self, query: &Query) -> Result<(), StoreError> {
         let fits = match query {
@@ -131,6 +164,10 @@ impl<'a> Looking<'a> {
             | Query::Rank { .. }
             | Query::RangeByRank { .. }
             | Query::RangeByScore { .. }
+            | Query::Positions(_)
+            | Query::GeoHashes(_)
+            | Query::Distance { .. }
+            | Query::Search(_)
             | Query::CountByScore { .. } => self.key.kind == Kind::SortedSet,
         };
         if fits || !self.exists() { Ok(()) } else { Err(StoreError::Refused(MutationError::WrongType)) }
@@ -163,6 +200,15 @@ fn is_within(score: f64, min: Bound, max: Bound) -> bool {
 
 fn flat(scores: impl Iterator<Item = (Bytes, f64)>) -> Reply {
     Reply::Array(scores.flat_map(|(member, score)| [Reply::Bytes(member), shown(score)]).collect())
+}
+
+fn position(position: Position) -> Reply {
+    let degrees = [position.longitude(), position.latitude()];
+    Reply::Array(degrees.map(|degrees| Reply::Bytes(geo::shown(degrees).into())).into())
+}
+
+fn distance(metres: f64, unit: Unit) -> Reply {
+    Reply::Bytes(format!("{:.4}", metres / unit.metres()).into())
 }
 
 fn shown(score: f64) -> Reply {
