@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map};
 use bytes::Bytes;
 
 use crate::{
-    cell::{Cell, Joined},
+    cell::{Assign, Cell, Joined},
     key::Kind,
     number,
     origin::Origin,
@@ -48,11 +48,15 @@ impl Cells {
     /// Retracts every observed cell, then assigns; says which origins' cells moved.
     pub fn assign(&mut self, own: &Origin, version: Version, payload: Bytes) -> Vec<Origin> {
         let mut moved = self.retract();
-        self.0.entry(own.clone()).or_default().assign(version, payload);
+        self.assign_own(own, version, payload);
         if !moved.contains(own) {
             moved.push(own.clone());
         }
         moved
+    }
+
+    pub(crate) fn assign_own(&mut self, own: &Origin, version: Version, payload: Bytes) {
+        self.0.entry(own.clone()).or_default().assign(version, payload);
     }
 
     /// Adds to the own origin's running sum.
@@ -64,6 +68,17 @@ impl Cells {
     /// Retracts every observed cell; says which origins' cells moved.
     pub fn retract(&mut self) -> Vec<Origin> {
         self.0.iter_mut().filter_map(|(origin, cell)| cell.retract().then(|| origin.clone())).collect()
+    }
+
+    /// Retracts the cells of these origins; says which of them moved.
+    pub(crate) fn retract_of(&mut self, origins: &[Origin]) -> Vec<Origin> {
+        let cells = self.0.iter_mut().filter(|(origin, _)| origins.contains(origin));
+        cells.filter_map(|(origin, cell)| cell.retract().then(|| origin.clone())).collect()
+    }
+
+    /// The live assignments, in origin order.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&Origin, &Assign)> {
+        self.0.iter().filter_map(|(origin, cell)| Some((origin, cell.live()?)))
     }
 
     /// Joins a sight of one origin's cell.
@@ -90,11 +105,9 @@ impl Cells {
     /// The latest live assignment; at equal versions the smaller origin's.
     #[must_use]
     pub fn winner(&self) -> Option<(&Origin, &Bytes)> {
-        let mut best: Option<(&Origin, &crate::cell::Assign)> = None;
-        for (origin, cell) in &self.0 {
-            if let Some(assign) = cell.live()
-                && best.is_none_or(|(_, b)| assign.version > b.version)
-            {
+        let mut best: Option<(&Origin, &Assign)> = None;
+        for (origin, assign) in self.live() {
+            if best.is_none_or(|(_, b)| assign.version > b.version) {
                 best = Some((origin, assign));
             }
         }
@@ -138,7 +151,7 @@ impl Cells {
     /// The rule of expiry: the largest live expire-at, in milliseconds since 1970.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.0.values().filter_map(Cell::live).map(|a| Deadline::from_payload(&a.payload)).max()
+        self.live().map(|(_, a)| Deadline::from_payload(&a.payload)).max()
     }
 }
 

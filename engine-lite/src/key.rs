@@ -15,15 +15,58 @@ pub enum Kind {
     Hash,
     /// Members with a score.
     SortedSet,
+    /// Members with a score, of which the highest ever submitted counts.
+    HighScores,
+    /// Members with a score, of which the lowest ever submitted counts.
+    LowScores,
+    /// One value: the first write wins.
+    First,
+    /// One number: the highest ever submitted.
+    Max,
+    /// One number: the lowest ever submitted.
+    Min,
+    /// One value, or several that were written concurrently and wait for the application's decision.
+    Siblings,
+    /// On or off; of concurrent writes, on wins.
+    EnableWins,
+    /// On or off; of concurrent writes, off wins.
+    DisableWins,
     /// How many distinct elements were seen.
     HyperLogLog,
 }
 
+/// The native structure that a kind's view is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Native {
+    /// A string.
+    String,
+    /// A set.
+    Set,
+    /// A hash.
+    Hash,
+    /// A sorted set.
+    SortedSet,
+}
+
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 5] = [Self::String, Self::Set, Self::Hash, Self::SortedSet, Self::HyperLogLog];
+    pub const ALL: [Self; 13] = [
+        Self::String,
+        Self::Set,
+        Self::Hash,
+        Self::SortedSet,
+        Self::HighScores,
+        Self::LowScores,
+        Self::First,
+        Self::Max,
+        Self::Min,
+        Self::Siblings,
+        Self::EnableWins,
+        Self::DisableWins,
+        Self::HyperLogLog,
+    ];
 
-    /// The word in physical keys.
+    /// The word in physical keys, and what TYPE answers.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -31,16 +74,15 @@ impl Kind {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::SortedSet => "zset",
+            Self::HighScores => "best-max",
+            Self::LowScores => "best-min",
+            Self::First => "first",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::Siblings => "siblings",
+            Self::EnableWins => "flag-on",
+            Self::DisableWins => "flag-off",
             Self::HyperLogLog => "hyperloglog",
-        }
-    }
-
-    /// What Redis's TYPE answers: the native type of the view.
-    #[must_use]
-    pub const fn native(self) -> &'static str {
-        match self {
-            Self::HyperLogLog => "string",
-            Self::String | Self::Set | Self::Hash | Self::SortedSet => self.word(),
         }
     }
 
@@ -52,7 +94,33 @@ impl Kind {
             Self::Set => 2,
             Self::Hash => 3,
             Self::SortedSet => 4,
+            Self::HighScores => 5,
+            Self::LowScores => 6,
+            Self::First => 7,
+            Self::Max => 8,
+            Self::Min => 9,
+            Self::Siblings => 10,
+            Self::EnableWins => 11,
+            Self::DisableWins => 12,
             Self::HyperLogLog => 14,
+        }
+    }
+
+    /// What the view is, to plain commands.
+    #[must_use]
+    pub const fn native(self) -> Native {
+        match self {
+            Self::String
+            | Self::First
+            | Self::Max
+            | Self::Min
+            | Self::Siblings
+            | Self::EnableWins
+            | Self::DisableWins
+            | Self::HyperLogLog => Native::String,
+            Self::Set => Native::Set,
+            Self::Hash => Native::Hash,
+            Self::SortedSet | Self::HighScores | Self::LowScores => Native::SortedSet,
         }
     }
 
@@ -75,19 +143,25 @@ impl FromStr for Kind {
     /// Reads the word, and the names people use for it (`register`, `counter`, `map`, `sorted-set`).
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         match text {
-            "string" | "register" | "counter" => Ok(Self::String),
-            "set" => Ok(Self::Set),
-            "hash" | "map" => Ok(Self::Hash),
-            "zset" | "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
-            "hyperloglog" | "hll" => Ok(Self::HyperLogLog),
-            _ => Err(UnknownKind(text.chars().take(32).collect())),
+            "register" | "counter" => Ok(Self::String),
+            "map" => Ok(Self::Hash),
+            "sorted-set" | "sorted_set" => Ok(Self::SortedSet),
+            "high-scores" => Ok(Self::HighScores),
+            "low-scores" => Ok(Self::LowScores),
+            "enable-wins" => Ok(Self::EnableWins),
+            "disable-wins" => Ok(Self::DisableWins),
+            "hll" => Ok(Self::HyperLogLog),
+            word => {
+                let known = Self::ALL.into_iter().find(|kind| kind.word() == word);
+                known.ok_or_else(|| UnknownKind(text.chars().take(32).collect()))
+            }
         }
     }
 }
 
 /// A word that names no kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown type {0:?}: use string, set, hash, zset or hyperloglog")]
+#[error("unknown type {0:?}: use one of {known}", known = Kind::ALL.map(Kind::word).join(", "))]
 pub struct UnknownKind(String);
 
 /// A typed name within a partition.

@@ -33,6 +33,7 @@ mod mutation;
 pub mod number;
 mod origin;
 mod partition;
+mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod version;
@@ -41,7 +42,7 @@ pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
 pub use delta::{Body, Delta, Entry, Vector};
 pub use hyperloglog::Registers;
-pub use key::{Field, Key, Kind, UnknownKind};
+pub use key::{Field, Key, Kind, Native, UnknownKind};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{

@@ -3,7 +3,14 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::{hyperloglog::Registers, key::Kind};
+use crate::{
+    hyperloglog::Registers,
+    key::{Key, Kind},
+    number,
+    origin::Origin,
+    rule::{OFF, ON},
+    version::Version,
+};
 
 /// A write of one key, in the algebra's terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +23,13 @@ pub enum Mutation {
         member: Bytes,
         /// By how much.
         amount: Amount,
+    },
+    /// Assign a decision about siblings, and retract no more than those it was about.
+    Resolve {
+        /// What was decided.
+        payload: Bytes,
+        /// The siblings that the decision has seen: [`Cells::context`](crate::Cells::context).
+        seen: Vec<(Origin, Version)>,
     },
     /// Remove members: SREM, HDEL, ZREM.
     Remove {
@@ -169,6 +183,12 @@ pub enum MutationError {
     /// ZADD or ZINCRBY with a score that is no number.
     #[error("ERR resulting score is not a number (NaN)")]
     NanScore,
+    /// An increment of a type whose rule is not a sum.
+    #[error("ERR this type takes no increments")]
+    NoIncrements,
+    /// A flag that is neither on nor off.
+    #[error("ERR a flag is 1 or 0")]
+    NotAFlag,
     /// The name is in use by another type.
     #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
     WrongType,
@@ -182,7 +202,7 @@ pub enum MutationError {
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -190,6 +210,8 @@ impl MutationError {
         Self::HashNotAFloat,
         Self::Infinite,
         Self::NanScore,
+        Self::NoIncrements,
+        Self::NotAFlag,
         Self::WrongType,
         Self::InvalidExpire,
         Self::TooLarge,
@@ -227,24 +249,33 @@ impl Mutation {
         Self::Assign(Assignment { entries: entries.into_iter().collect(), ..Assignment::default() })
     }
 
-    /// Checks that keys of this type take such a write.
+    /// Checks what needs no look at the data: the [`limits`], and whether the type takes such a write at all.
     ///
     /// # Errors
-    /// [`MutationError::WrongType`].
-    pub const fn check_kind(&self, kind: Kind) -> Result<(), MutationError> {
-        let fits = match self {
-            Self::Assign(_) | Self::Add { .. } | Self::Remove { .. } => !matches!(kind, Kind::HyperLogLog),
-            Self::Observe { .. } => matches!(kind, Kind::HyperLogLog),
-            Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => true,
-        };
-        if fits { Ok(()) } else { Err(MutationError::WrongType) }
+    /// [`MutationError::TooLarge`], [`MutationError::InvalidExpire`] for an expiry that cannot be represented, and what
+    /// the type refuses.
+    pub fn check(&self, key: &Key) -> Result<(), MutationError> {
+        self.check_limits(&key.name)?;
+        let is_union = key.kind == Kind::HyperLogLog;
+        match self {
+            // Only observations work on registers, and they on nothing else.
+            Self::Observe { .. } if !is_union => Err(MutationError::WrongType),
+            Self::Assign(_) | Self::Resolve { .. } | Self::Remove { .. } | Self::Clear { previous: true } if is_union => {
+                Err(MutationError::WrongType)
+            }
+            Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
+            Self::Resolve { payload, .. } => fits(key.kind, payload),
+            Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
+            Self::Add { .. }
+            | Self::Remove { .. }
+            | Self::Observe { .. }
+            | Self::Clear { .. }
+            | Self::Expire(_)
+            | Self::Sweep { .. } => Ok(()),
+        }
     }
 
-    /// Checks a write against the [`limits`].
-    ///
-    /// # Errors
-    /// [`MutationError::TooLarge`], and [`MutationError::InvalidExpire`] for an expiry that cannot be represented.
-    pub fn check_limits(&self, name: &[u8]) -> Result<(), MutationError> {
+    fn check_limits(&self, name: &[u8]) -> Result<(), MutationError> {
         let member_fits = |member: &Bytes| member.len() <= limits::MEMBER;
         let expiry_fits = |expiry: &Expiry| match expiry {
             Expiry::In(millis) | Expiry::At(millis) => millis.unsigned_abs() <= limits::EXPIRE_AT.unsigned_abs(),
@@ -261,6 +292,7 @@ impl Mutation {
                 };
                 (fit && entries.len() <= limits::MEMBERS && total <= 2 * limits::VALUE, expiry)
             }
+            Self::Resolve { payload, seen } => (payload.len() <= limits::VALUE && seen.len() <= limits::MEMBERS, None),
             Self::Add { member, .. } => (member_fits(member), None),
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
             Self::Observe { elements, .. } => {
@@ -276,5 +308,14 @@ impl Mutation {
             return Err(MutationError::InvalidExpire);
         }
         Ok(())
+    }
+}
+
+/// Whether a type can show what is assigned. Behind this a join has to take every payload.
+fn fits(kind: Kind, payload: &[u8]) -> Result<(), MutationError> {
+    match kind {
+        kind if kind.is_scored() && number::parse_score(payload).is_none() => Err(MutationError::NotAFloat),
+        Kind::EnableWins | Kind::DisableWins if payload != ON && payload != OFF => Err(MutationError::NotAFlag),
+        _ => Ok(()),
     }
 }

@@ -13,6 +13,8 @@ mod hyperloglog;
 mod log;
 #[path = "counterexamples/lost_state.rs"]
 mod lost_state;
+#[path = "counterexamples/rules.rs"]
+mod rules;
 mod support;
 #[path = "counterexamples/tombstones.rs"]
 mod tombstones;

@@ -10,9 +10,10 @@ use support::World;
 #[test]
 fn regions_show_what_the_model_says_whatever_the_order_of_deltas() {
     let (mut writes, mut joins) = (0, 0);
-    for seed in support::seeds("MODEL_SEEDS", 0..150) {
+    for seed in support::seeds("MODEL_SEEDS", 0..10_000) {
+        let regions = 3 + usize::try_from(seed % 3).unwrap();
         let world = support::named(seed, || {
-            let mut world = World::new(seed, 3);
+            let mut world = World::new(seed, regions);
             for _ in 0..120 {
                 world.step_without_faults();
             }

@@ -11,9 +11,9 @@ use support::World;
 #[test]
 fn regions_that_exchanged_everything_are_the_same_whatever_happened_before() {
     let mut totals = [0; 5];
-    for seed in support::seeds("SIMULATION_SEEDS", 0..100) {
+    for seed in support::seeds("SIMULATION_SEEDS", 0..400) {
         let world = support::named(seed, || {
-            let mut world = World::new(seed, 3);
+            let mut world = World::new(seed, 3 + usize::try_from(seed % 3).unwrap());
             for round in 1..=3 {
                 for _ in 0..120 {
                     world.step_with_faults();
@@ -36,9 +36,9 @@ fn regions_that_exchanged_everything_are_the_same_whatever_happened_before() {
 #[test]
 fn entries_set_aside_are_missed_by_nobody_once_they_are_recovered() {
     let mut aside = 0;
-    for seed in support::seeds("SIMULATION_SEEDS", 0..100) {
+    for seed in support::seeds("SIMULATION_SEEDS", 0..400) {
         support::named(seed, || {
-            let mut world = World::new(seed, 3);
+            let mut world = World::new(seed, 3 + usize::try_from(seed % 3).unwrap());
             world.torn = true;
             for _ in 0..2 {
                 for _ in 0..120 {

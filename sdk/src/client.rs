@@ -11,7 +11,7 @@ use crate::{
     config::names,
     error::{Error, ErrorKind},
     exec::Interpreter,
-    handles::{Batch, Counter, Geo, Handle, Home, HyperLogLog, Map, Register, Set, SortedSet},
+    handles::{Batch, Handle, Home, constructors},
     homes::{HomeResolver, TrustedProxies},
     inspect::{Report, inspect},
     redis::RedisRegion,
@@ -319,48 +319,6 @@ impl Client {
         Keyspace { session: self.session.clone(), ..keyspace.clone() }
     }
 
-    /// A register in the default keyspace; see [`Register`].
-    #[must_use]
-    pub fn register<T>(&self, name: impl Into<Bytes>) -> Register<T> {
-        Register::new(self.handle(Kind::String, name))
-    }
-
-    /// A counter in the default keyspace; see [`Counter`].
-    #[must_use]
-    pub fn counter(&self, name: impl Into<Bytes>) -> Counter {
-        Counter { handle: self.handle(Kind::String, name) }
-    }
-
-    /// A set in the default keyspace; see [`Set`].
-    #[must_use]
-    pub fn set(&self, name: impl Into<Bytes>) -> Set {
-        Set { handle: self.handle(Kind::Set, name) }
-    }
-
-    /// A map in the default keyspace; see [`Map`].
-    #[must_use]
-    pub fn map<T>(&self, name: impl Into<Bytes>) -> Map<T> {
-        Map::new(self.handle(Kind::Hash, name))
-    }
-
-    /// A sorted set in the default keyspace; see [`SortedSet`].
-    #[must_use]
-    pub fn sorted_set(&self, name: impl Into<Bytes>) -> SortedSet {
-        SortedSet { handle: self.handle(Kind::SortedSet, name) }
-    }
-
-    /// Places in the default keyspace; see [`Geo`]. The same key as the sorted set of this name.
-    #[must_use]
-    pub fn geo(&self, name: impl Into<Bytes>) -> Geo {
-        Geo { handle: self.handle(Kind::SortedSet, name) }
-    }
-
-    /// A HyperLogLog in the default keyspace; see [`HyperLogLog`].
-    #[must_use]
-    pub fn hyperloglog(&self, name: impl Into<Bytes>) -> HyperLogLog {
-        HyperLogLog { handle: self.handle(Kind::HyperLogLog, name) }
-    }
-
     /// A batch of writes in the default keyspace; see [`Batch`].
     pub fn batch(&self) -> Batch {
         Batch::new(self.home())
@@ -441,48 +399,6 @@ impl Keyspace {
         Handle::new(Ok(self.clone()), kind, name)
     }
 
-    /// A register; see [`Register`].
-    #[must_use]
-    pub fn register<T>(&self, name: impl Into<Bytes>) -> Register<T> {
-        Register::new(self.handle(Kind::String, name))
-    }
-
-    /// A counter; see [`Counter`].
-    #[must_use]
-    pub fn counter(&self, name: impl Into<Bytes>) -> Counter {
-        Counter { handle: self.handle(Kind::String, name) }
-    }
-
-    /// A set; see [`Set`].
-    #[must_use]
-    pub fn set(&self, name: impl Into<Bytes>) -> Set {
-        Set { handle: self.handle(Kind::Set, name) }
-    }
-
-    /// A map; see [`Map`].
-    #[must_use]
-    pub fn map<T>(&self, name: impl Into<Bytes>) -> Map<T> {
-        Map::new(self.handle(Kind::Hash, name))
-    }
-
-    /// A sorted set; see [`SortedSet`].
-    #[must_use]
-    pub fn sorted_set(&self, name: impl Into<Bytes>) -> SortedSet {
-        SortedSet { handle: self.handle(Kind::SortedSet, name) }
-    }
-
-    /// Places; see [`Geo`]. The same key as the sorted set of this name.
-    #[must_use]
-    pub fn geo(&self, name: impl Into<Bytes>) -> Geo {
-        Geo { handle: self.handle(Kind::SortedSet, name) }
-    }
-
-    /// A HyperLogLog; see [`HyperLogLog`].
-    #[must_use]
-    pub fn hyperloglog(&self, name: impl Into<Bytes>) -> HyperLogLog {
-        HyperLogLog { handle: self.handle(Kind::HyperLogLog, name) }
-    }
-
     /// A batch of writes; see [`Batch`].
     pub fn batch(&self) -> Batch {
         Batch::new(Ok(self.clone()))
@@ -508,6 +424,9 @@ impl Keyspace {
         self.store.clone()
     }
 }
+
+constructors!(Client);
+constructors!(Keyspace);
 
 fn unknown_keyspace<K>(name: &str, plane: &str, known: &BTreeMap<String, K>) -> String {
     if known.is_empty() {

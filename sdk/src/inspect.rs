@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Version, hyperloglog::Payload};
+use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Native, Version, hyperloglog::Payload};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -65,12 +65,12 @@ pub struct CellReport {
 pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error> {
     let failed = |error| Error::of_read(error, store.region());
     let inspection = store.inspect(&key).await.map_err(failed)?;
-    let query = match key.kind {
-        Kind::String => Query::Value,
-        Kind::Set => Query::Members,
-        Kind::Hash => Query::All,
-        Kind::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
-        Kind::HyperLogLog => Query::Cardinality,
+    let query = match key.kind.native() {
+        Native::String if key.kind == Kind::HyperLogLog => Query::Cardinality,
+        Native::String => Query::Value,
+        Native::Set => Query::Members,
+        Native::Hash => Query::All,
+        Native::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
     };
     let view = store.read(&Read { key: key.clone(), query }).await.map_err(failed)?;
     let ttl = store.read(&Read { key: key.clone(), query: Query::TimeToLive }).await.map_err(failed)?;
@@ -106,7 +106,7 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
         let cells = &stamped.cells;
         FieldReport {
             field: match field {
-                Field::Member(_) if matches!(kind, Kind::String | Kind::HyperLogLog) => "value".to_owned(),
+                Field::Member(_) if kind.native() == Native::String => "value".to_owned(),
                 Field::Member(member) => text(member),
                 Field::Expiry => "(expiry)".to_owned(),
             },
@@ -124,14 +124,14 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
 }
 
 fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
-    match (field, kind) {
+    match (field, kind.native()) {
         (Field::Expiry, _) => cells.deadline().map(|deadline| deadline.to_payload()),
-        (Field::Member(_), Kind::String | Kind::Hash) => cells.text(),
-        (Field::Member(_), Kind::SortedSet) => cells.score().map(|n| archipelago_engine::number::show(n).into()),
-        (Field::Member(_), Kind::HyperLogLog) => {
+        (Field::Member(_), _) if kind == Kind::HyperLogLog => {
             cells.registers().map(|r| format!("about {} elements", r.count()).into())
         }
-        (Field::Member(_), Kind::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
+        (Field::Member(_), Native::String | Native::Hash) => cells.value(kind),
+        (Field::Member(_), Native::SortedSet) => cells.points(kind).map(|n| archipelago_engine::number::show(n).into()),
+        (Field::Member(_), Native::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
     }
 }
 

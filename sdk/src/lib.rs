@@ -9,7 +9,9 @@
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
 //! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`Geo`] (the
-//! latest position), [`HyperLogLog`] (about how many were seen). Any language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//! latest position), [`HyperLogLog`] (about how many were seen), [`BestScores`] and [`ExtremeRegister`] (the best ever
+//! submitted), [`FirstRegister`] (the first wins), [`Flag`] (on wins, or off), [`Siblings`] (the application decides). Any
+//! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -77,7 +79,8 @@ pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Batch, Codec, Counter, Geo, HyperLogLog, Json, Map, MessagePack, Place, Register, ScoreRange, Set, SortedSet,
+    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Geo, HyperLogLog, Json, Map, MessagePack,
+    Place, Register, ScoreRange, Set, Siblings, SortedSet,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

@@ -26,8 +26,7 @@ impl Partition {
     /// [`Refusal`]; nothing was changed.
     pub fn mutate(&mut self, history: &str, now: Version, key: &Key, mutation: &Mutation) -> Result<Outcome, Refusal> {
         self.check(history)?;
-        mutation.check_kind(key.kind)?;
-        mutation.check_limits(&key.name)?;
+        mutation.check(key)?;
         let own = self.origin().ok_or(super::Stale)?;
         let version = self.next_version(now);
         let stored = self.keys.remove(key);
@@ -80,6 +79,7 @@ impl Write {
     fn run(&mut self, mutation: &Mutation) -> Result<Outcome, MutationError> {
         match mutation {
             Mutation::Assign(assignment) => self.assign(assignment),
+            Mutation::Resolve { payload, seen } => Ok(self.resolve(payload, seen)),
             Mutation::Add { member, amount } => self.add(member, *amount),
             Mutation::Remove { members } => Ok(self.remove(members)),
             Mutation::Observe { elements, union } => Ok(self.observe(elements, union.as_ref())),
@@ -160,23 +160,21 @@ impl Write {
             Retention::Set(expiry) => Some(self.deadline_of(expiry)?),
             Retention::Keep | Retention::Clear => None,
         };
-        if self.kind == Kind::SortedSet
-            && assignment.entries.iter().any(|(_, score)| number::parse_score(score).is_none())
-        {
-            return Err(MutationError::NotAFloat);
-        }
-        let previous = if assignment.previous { self.visible(&Bytes::new()).and_then(Cells::text) } else { None };
+        let previous = if assignment.previous { self.value() } else { None };
+        let (presence, order) = self.kind.conditions();
+        let presence = if presence == Presence::Any { assignment.presence } else { presence };
+        let order = if order == Order::Any { assignment.order } else { order };
         let (mut added, mut assigned, mut changed) = (0, 0, 0);
         self.clear_if_over();
         for (member, payload) in &assignment.entries {
             let present = self.visible(member);
-            let score = present.and_then(Cells::score);
+            let score = present.and_then(|cells| cells.points(self.kind));
             let new = number::parse_score(payload).unwrap_or(0.0);
-            let allowed = match assignment.presence {
+            let allowed = match presence {
                 Presence::Any => true,
                 Presence::Absent => present.is_none(),
                 Presence::Present => present.is_some(),
-            } && match (assignment.order, present.is_some(), score) {
+            } && match (order, present.is_some(), score) {
                 (Order::Any, ..) | (_, false, _) => true,
                 (Order::Greater, true, old) => new > old.unwrap_or(0.0),
                 (Order::Less, true, old) => new < old.unwrap_or(0.0),
@@ -186,7 +184,7 @@ impl Write {
             }
             assigned += 1;
             added += u64::from(present.is_none());
-            changed += u64::from(present.is_none() || (self.kind == Kind::SortedSet && score != Some(new)));
+            changed += u64::from(present.is_none() || (self.kind.is_scored() && score != Some(new)));
             self.assign_field(Field::Member(member.clone()), payload.clone());
         }
         if assigned > 0 && assignment.retention != Retention::Keep {
@@ -198,19 +196,31 @@ impl Write {
         Ok(Outcome::Assigned { added, assigned, changed, previous })
     }
 
+    /// What a reader sees of a string before the write.
+    fn value(&self) -> Option<Bytes> {
+        self.visible(&Bytes::new()).and_then(|cells| cells.value(self.kind))
+    }
+
+    fn resolve(&mut self, payload: &Bytes, seen: &[(Origin, Version)]) -> Outcome {
+        self.clear_if_over();
+        let (own, version) = (self.own.clone(), self.next);
+        let cells = self.state.fields.get_mut(&Field::VALUE).filter(|stamped| stamped.cells.is_live());
+        let moved = cells.and_then(|stamped| stamped.cells.resolve(&own, version, payload.clone(), seen));
+        let assigned = u64::from(moved.is_some());
+        if let Some(moved) = moved {
+            self.next = version.next();
+            self.touch(Field::VALUE, moved);
+        }
+        Outcome::Assigned { added: 0, assigned, changed: 0, previous: None }
+    }
+
     fn add(&mut self, member: &Bytes, amount: Amount) -> Result<Outcome, MutationError> {
-        let amount = match (self.kind, amount) {
-            (Kind::SortedSet, Amount::Float(n)) if n.is_nan() => {
-                return Err(MutationError::NanScore);
-            }
-            (Kind::SortedSet, Amount::Float(n)) => self.check_score(member, n)?,
-            (Kind::SortedSet, Amount::Integer(n)) => self.check_score(member, exact(n)?)?,
-            (Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog, Amount::Integer(n)) => {
-                self.check_integer(member, exact(n)?)?
-            }
-            (Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog, Amount::Float(n)) => {
-                self.check_float(member, n)?
-            }
+        let amount = match (self.kind == Kind::SortedSet, amount) {
+            (true, Amount::Float(n)) if n.is_nan() => return Err(MutationError::NanScore),
+            (true, Amount::Float(n)) => self.check_score(member, n)?,
+            (true, Amount::Integer(n)) => self.check_score(member, exact(n)?)?,
+            (false, Amount::Integer(n)) => self.check_integer(member, exact(n)?)?,
+            (false, Amount::Float(n)) => self.check_float(member, n)?,
         };
         self.clear_if_over();
         let version = self.version();
@@ -218,11 +228,10 @@ impl Write {
         let own = self.own.clone();
         self.state.fields.entry(field.clone()).or_default().cells.add(&own, version, amount);
         self.touch(field, [own]);
-        let cells = self.state.member(member);
-        let sum = match self.kind {
-            Kind::SortedSet => cells.and_then(Cells::score).map(|score| number::show(score).into()),
-            Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog => cells.and_then(Cells::text),
-        };
+        let sum = self.state.member(member).and_then(|cells| match self.kind {
+            Kind::SortedSet => cells.score().map(|score| number::show(score).into()),
+            kind => cells.value(kind),
+        });
         Ok(Outcome::Sum(sum.unwrap_or_default()))
     }
 
@@ -285,7 +294,7 @@ impl Write {
 
     fn delete(&mut self, previous: bool) -> Outcome {
         let existed = !self.is_over() && self.state.has_data(self.kind);
-        let previous = if previous { self.visible(&Bytes::new()).and_then(Cells::text) } else { None };
+        let previous = if previous { self.value() } else { None };
         self.clear();
         Outcome::Cleared { existed, previous }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     cells::{Cells, Deadline},
     hyperloglog::Registers,
-    key::{Field, Kind},
+    key::{Field, Kind, Native},
     number,
 };
 
@@ -76,22 +76,24 @@ pub enum View {
 }
 
 pub(super) fn view(kind: Kind, state: &KeyState) -> View {
-    let view = match kind {
-        Kind::String => state.member(&Bytes::new()).and_then(Cells::text).map(View::String),
-        Kind::Set => {
+    let view = match kind.native() {
+        Native::String if kind == Kind::HyperLogLog => {
+            state.member(&Bytes::new()).and_then(Cells::registers).map(View::HyperLogLog)
+        }
+        Native::String => state.member(&Bytes::new()).and_then(|cells| cells.value(kind)).map(View::String),
+        Native::Set => {
             let members: Vec<_> = state.members().filter(|(_, c)| c.is_live()).map(|(m, _)| m.clone()).collect();
             (!members.is_empty()).then_some(View::Set(members))
         }
-        Kind::Hash => {
-            let fields: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.text()?))).collect();
+        Native::Hash => {
+            let fields: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.value(kind)?))).collect();
             (!fields.is_empty()).then_some(View::Hash(fields))
         }
-        Kind::SortedSet => {
-            let mut scores: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.score()?))).collect();
+        Native::SortedSet => {
+            let mut scores: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.points(kind)?))).collect();
             scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
             (!scores.is_empty()).then_some(View::SortedSet(scores))
         }
-        Kind::HyperLogLog => state.member(&Bytes::new()).and_then(Cells::registers).map(View::HyperLogLog),
     };
     view.unwrap_or(View::Absent)
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{Deadline, Field, Key, Kind, Origin, Registers, Vector, Version, View, number};
+use crate::{Deadline, Field, Key, Kind, Native, Origin, Registers, Vector, Version, View, number};
 
 /// An operation, by the order in which the model heard of it.
 pub type OperationId = usize;
@@ -25,6 +25,8 @@ pub enum Change {
     Observe(Registers),
     /// Begins a new epoch of a HyperLogLog, if anything is visible there.
     Reset,
+    /// Assigns a decision, and hides the assignments it was about: those of these origins up to these versions.
+    Resolve(Bytes, Vec<(Origin, Version)>),
 }
 
 #[derive(Clone, Debug)]
@@ -76,11 +78,25 @@ impl Model {
                 let of = |o: &Origin| observed.contains(o) || Some(o) == own;
                 here.iter().filter(|(_, o)| of(&o.origin)).map(|(id, _)| *id).collect()
             }
+            Change::Resolve(_, seen) => {
+                let visible = || here.iter().filter(|(id, _)| !hidden.contains(id));
+                let has_seen = |o: &Operation| seen.iter().any(|(origin, v)| *origin == o.origin && *v >= o.version);
+                if visible().next().is_none() || visible().any(|(_, o)| o.origin == *origin && !has_seen(o)) {
+                    return None;
+                }
+                let decided: BTreeSet<&Origin> =
+                    visible().filter(|(_, o)| has_seen(o)).map(|(_, o)| &o.origin).chain([origin]).collect();
+                here.iter().filter(|(_, o)| decided.contains(&o.origin)).map(|(id, _)| *id).collect()
+            }
             // An addition hides nothing that was visible, but it too travels with what its region knew to be hidden
             // of its own earlier operations.
             Change::Add(_) => {
                 here.iter().filter(|(id, o)| o.origin == *origin && hidden.contains(id)).map(|(id, _)| *id).collect()
             }
+        };
+        let change = match change {
+            Change::Resolve(payload, _) => Change::Assign(payload),
+            other => other,
         };
         let id = self.operations.len();
         let epoch = epoch + u64::from(change == Change::Reset);
@@ -115,13 +131,21 @@ impl Model {
     /// What a string or hash field shows.
     #[must_use]
     pub fn text(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Option<Bytes> {
-        text(&self.visible(key, held).remove(field)?)
+        text(key.kind, &self.visible(key, held).remove(field)?)
     }
 
-    /// The score of a sorted set's member.
+    /// The score of a member, or the number of a register of numbers.
     #[must_use]
     pub fn score(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Option<f64> {
-        score(&self.visible(key, held).remove(field)?)
+        score(key.kind, &self.visible(key, held).remove(field)?)
+    }
+
+    /// The visible assignments of a field: the origin and the version of each.
+    #[must_use]
+    pub fn assigned(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> Vec<(Origin, Version)> {
+        let visible = self.visible(key, held).remove(field).unwrap_or_default();
+        let assigned = visible.into_iter().filter(|o| matches!(o.change, Change::Assign(_)));
+        assigned.map(|o| (o.origin.clone(), o.version)).collect()
     }
 
     /// What a HyperLogLog holds.
@@ -164,17 +188,18 @@ impl Model {
             return View::Absent;
         }
         let members = members.into_iter();
-        match key.kind {
-            Kind::String => members.filter_map(|(_, v)| text(v)).next().map_or(View::Absent, View::String),
-            Kind::Set => View::Set(members.map(|(member, _)| member).collect()),
-            Kind::Hash => View::Hash(members.filter_map(|(member, v)| Some((member, text(v)?))).collect()),
-            Kind::SortedSet => {
-                let mut scores: Vec<_> = members.filter_map(|(member, v)| Some((member, score(v)?))).collect();
+        let kind = key.kind;
+        match kind.native() {
+            Native::String if kind == Kind::HyperLogLog => {
+                members.filter_map(|(_, v)| registers(v)).next().map_or(View::Absent, View::HyperLogLog)
+            }
+            Native::String => members.filter_map(|(_, v)| text(kind, v)).next().map_or(View::Absent, View::String),
+            Native::Set => View::Set(members.map(|(member, _)| member).collect()),
+            Native::Hash => View::Hash(members.filter_map(|(member, v)| Some((member, text(kind, v)?))).collect()),
+            Native::SortedSet => {
+                let mut scores: Vec<_> = members.filter_map(|(member, v)| Some((member, score(kind, v)?))).collect();
                 scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
                 View::SortedSet(scores)
-            }
-            Kind::HyperLogLog => {
-                members.filter_map(|(_, v)| registers(v)).next().map_or(View::Absent, View::HyperLogLog)
             }
         }
     }
@@ -218,52 +243,84 @@ fn registers(visible: &[&Operation]) -> Option<Registers> {
             union.union(registers);
             Some(union)
         }
-        Change::Assign(_) | Change::Add(_) | Change::Retract | Change::Reset => union,
+        Change::Assign(_) | Change::Add(_) | Change::Retract | Change::Resolve(..) | Change::Reset => union,
     })
 }
 
-fn text(visible: &[&Operation]) -> Option<Bytes> {
-    let sum = sum(visible);
+fn text(kind: Kind, visible: &[&Operation]) -> Option<Bytes> {
     let shown = |n: f64| Bytes::from(number::show(n));
-    let Some(winner) = winner(visible) else {
-        return sum.map(shown);
-    };
-    match (sum, number::parse(&winner)) {
-        (Some(sum), Some(n)) => Some(shown(n + sum)),
-        _ => Some(winner),
+    let any = |value: &'static str| payloads(visible).any(|(.., payload)| payload == value);
+    match kind {
+        Kind::First => payloads(visible).min().map(|(.., payload)| payload.clone()),
+        Kind::Max | Kind::Min => score(kind, visible).map(shown),
+        Kind::EnableWins | Kind::DisableWins if visible.is_empty() => None,
+        Kind::EnableWins => Some(Bytes::from_static(if any("1") { b"1" } else { b"0" })),
+        Kind::DisableWins => Some(Bytes::from_static(if any("0") { b"0" } else { b"1" })),
+        Kind::String
+        | Kind::Hash
+        | Kind::Set
+        | Kind::Siblings
+        | Kind::SortedSet
+        | Kind::HighScores
+        | Kind::LowScores
+        | Kind::HyperLogLog => {
+            let sum = sum(visible);
+            let Some(winner) = winner(visible) else {
+                return sum.map(shown);
+            };
+            match (sum, number::parse(&winner)) {
+                (Some(sum), Some(n)) => Some(shown(n + sum)),
+                _ => Some(winner),
+            }
+        }
     }
 }
 
-fn score(visible: &[&Operation]) -> Option<f64> {
-    let assigned = winner(visible).map(|payload| number::parse_score(&payload).unwrap_or(0.0));
-    match (assigned, sum(visible)) {
-        (None, None) => None,
-        (assigned, sum) => Some(assigned.unwrap_or(0.0) + sum.unwrap_or(0.0)),
+fn score(kind: Kind, visible: &[&Operation]) -> Option<f64> {
+    let mut numbers = payloads(visible).map(|(.., payload)| number::parse_score(payload).unwrap_or(0.0));
+    match kind {
+        Kind::HighScores | Kind::Max => numbers.max_by(f64::total_cmp),
+        Kind::LowScores | Kind::Min => numbers.min_by(f64::total_cmp),
+        Kind::SortedSet
+        | Kind::String
+        | Kind::Hash
+        | Kind::Set
+        | Kind::First
+        | Kind::Siblings
+        | Kind::EnableWins
+        | Kind::DisableWins
+        | Kind::HyperLogLog => match (numbers.next(), sum(visible)) {
+            (None, None) => None,
+            (_, sum) => {
+                let assigned = winner(visible).map(|payload| number::parse_score(&payload).unwrap_or(0.0));
+                Some(assigned.unwrap_or(0.0) + sum.unwrap_or(0.0))
+            }
+        },
     }
+}
+
+/// The visible assignments, with what orders them in time: the smaller origin counts as the earlier one.
+fn payloads<'a>(visible: &'a [&Operation]) -> impl Iterator<Item = (Version, &'a Origin, &'a Bytes)> {
+    visible.iter().filter_map(|o| match &o.change {
+        Change::Assign(payload) => Some((o.version, &o.origin, payload)),
+        Change::Add(_) | Change::Retract | Change::Resolve(..) | Change::Observe(_) | Change::Reset => None,
+    })
 }
 
 fn deadline(visible: &[&Operation]) -> Option<Deadline> {
-    let payloads = visible.iter().filter_map(|o| match &o.change {
-        Change::Assign(payload) => Some(payload),
-        Change::Add(_) | Change::Retract | Change::Observe(_) | Change::Reset => None,
-    });
-    payloads.map(|payload| Deadline::from_payload(payload)).max()
+    payloads(visible).map(|(.., payload)| Deadline::from_payload(payload)).max()
 }
 
 /// The latest assignment; at equal versions the smaller origin's.
 fn winner(visible: &[&Operation]) -> Option<Bytes> {
-    let assigned = visible.iter().filter_map(|o| match &o.change {
-        Change::Assign(payload) => Some((o.version, std::cmp::Reverse(&o.origin), payload)),
-        Change::Add(_) | Change::Retract | Change::Observe(_) | Change::Reset => None,
-    });
-    assigned.max().map(|(.., payload)| payload.clone())
+    payloads(visible).max_by_key(|(v, origin, _)| (*v, std::cmp::Reverse(*origin))).map(|(.., payload)| payload.clone())
 }
 
 /// Exact for numbers whose sums are: use integers and halves.
 fn sum(visible: &[&Operation]) -> Option<f64> {
     let added = visible.iter().filter_map(|o| match o.change {
         Change::Add(amount) => Some(amount),
-        Change::Assign(_) | Change::Retract | Change::Observe(_) | Change::Reset => None,
+        Change::Assign(_) | Change::Retract | Change::Resolve(..) | Change::Observe(_) | Change::Reset => None,
     });
     // An empty sum of doubles is -0 to Rust, and a missing one is no sum at all.
     added.reduce(|a, b| a + b).map(|sum| sum + 0.0)

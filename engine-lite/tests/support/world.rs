@@ -177,9 +177,13 @@ impl World {
     }
 
     fn write_at(&mut self, site: &mut Site) -> bool {
-        let key = random_key(&mut self.rng);
-        let random = if self.torn { unconditional_mutation } else { random_mutation };
-        let mutation = random(&mut self.rng, key.kind);
+        let key = random_key(&mut self.rng, self.torn);
+        let mutation = if self.torn {
+            unconditional_mutation(&mut self.rng, key.kind)
+        } else {
+            let seen = self.model.assigned(&key, &Field::VALUE, &site.held);
+            random_mutation(&mut self.rng, key.kind, seen)
+        };
         let before = site.partition.sync_state().number;
         let now = self.site_now(site);
         let done = write_both(
@@ -522,5 +526,5 @@ impl World {
 }
 
 fn region(i: usize) -> RegionId {
-    ["a", "b", "c", "d"][i].parse().unwrap()
+    ["a", "b", "c", "d", "e"][i].parse().unwrap()
 }

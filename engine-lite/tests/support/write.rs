@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use archipelago_engine::{
-    Amount, Assignment, Deadline, Expiry, Field, Key, Kind, Mutation, MutationError, Order, Outcome, Partition,
-    Presence, Refusal, Registers, Retention, Version, number,
+    Amount, Assignment, Deadline, Expiry, Field, Key, Kind, Mutation, MutationError, Native, Order, Origin, Outcome,
+    Partition, Presence, Refusal, Registers, Retention, Version, number,
     testing::{Change, Model, OperationId},
 };
 use bytes::Bytes;
@@ -15,25 +15,32 @@ fn b(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
 }
 
-pub fn random_key(rng: &mut Rng) -> Key {
-    let kind = *rng.pick(&[Kind::String, Kind::String, Kind::Set, Kind::Hash, Kind::SortedSet, Kind::HyperLogLog]);
+/// `unconditional`: of a type whose writes take the same versions whatever is visible.
+pub fn random_key(rng: &mut Rng, unconditional: bool) -> Key {
+    // The four that Redis has, most of the time: the rest differ in their rule alone.
+    let kinds = if rng.one_in(4) { &Kind::ALL[..] } else { &Kind::ALL[..4] };
+    let mut kind = *rng.pick(kinds);
+    if unconditional && kind.conditions() != (Presence::Any, Order::Any) {
+        kind = Kind::String;
+    }
     Key::new(kind, b(rng.pick(&["k", "l"]).to_string()))
 }
 
+fn is_string(kind: Kind) -> bool {
+    kind.native() == Native::String
+}
+
 fn random_member(rng: &mut Rng, kind: Kind) -> Bytes {
-    if matches!(kind, Kind::String | Kind::HyperLogLog) {
-        Bytes::new()
-    } else {
-        b(rng.pick(&["a", "b", "c"]).to_string())
-    }
+    if is_string(kind) { Bytes::new() } else { b(rng.pick(&["a", "b", "c"]).to_string()) }
 }
 
 fn random_payload(rng: &mut Rng, kind: Kind) -> Bytes {
     match kind {
         Kind::Set => Bytes::new(),
-        Kind::SortedSet => b((rng.below(9) as i64 - 4).to_string()),
-        Kind::String | Kind::Hash if rng.one_in(6) => b("word"),
-        Kind::String | Kind::Hash | Kind::HyperLogLog => b(rng.below(50).to_string()),
+        Kind::EnableWins | Kind::DisableWins => b(rng.below(2).to_string()),
+        kind if kind.is_scored() => b((rng.below(9) as i64 - 4).to_string()),
+        _ if rng.one_in(6) => b("word"),
+        _ => b(rng.below(50).to_string()),
     }
 }
 
@@ -57,11 +64,18 @@ fn random_observation(rng: &mut Rng) -> Mutation {
     Mutation::Observe { elements: elements(rng), union }
 }
 
-pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
+/// `seen`: what is assigned there, at times only in part.
+pub fn random_mutation(rng: &mut Rng, kind: Kind, mut seen: Vec<(Origin, Version)>) -> Mutation {
     match rng.below(16) {
         0..=9 if kind == Kind::HyperLogLog => random_observation(rng),
+        0..=1 if kind == Kind::Siblings => {
+            if rng.one_in(3) {
+                seen.pop();
+            }
+            Mutation::Resolve { payload: random_payload(rng, kind), seen }
+        }
         0..=5 => {
-            let count = if kind == Kind::String { 1 } else { 1 + rng.below(3) };
+            let count = if is_string(kind) { 1 } else { 1 + rng.below(3) };
             let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();
             let presence =
                 *rng.pick(&[Presence::Any, Presence::Any, Presence::Any, Presence::Absent, Presence::Present]);
@@ -70,9 +84,9 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
             } else {
                 Order::Any
             };
-            let retention = match (kind, rng.below(4)) {
-                (Kind::String, 0 | 1) => Retention::Clear,
-                (Kind::String, 2) => Retention::Set(random_expiry(rng)),
+            let retention = match (is_string(kind), rng.below(4)) {
+                (true, 0 | 1) => Retention::Clear,
+                (true, 2) => Retention::Set(random_expiry(rng)),
                 _ => Retention::Keep,
             };
             Mutation::Assign(Assignment {
@@ -80,18 +94,18 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
                 presence,
                 order,
                 retention,
-                previous: kind == Kind::String && rng.one_in(3),
+                previous: is_string(kind) && rng.one_in(3),
             })
         }
-        6..=9 if kind != Kind::Set => {
+        6..=9 if kind.adds() => {
             let amount = rng.below(11) as i64 - 3;
             let amount = if rng.one_in(4) { Amount::Float(amount as f64 / 2.0) } else { Amount::Integer(amount) };
             Mutation::Add { member: random_member(rng, kind), amount }
         }
-        6..=11 if kind != Kind::String => {
+        6..=11 if !is_string(kind) => {
             Mutation::Remove { members: (0..=rng.below(2)).map(|_| random_member(rng, kind)).collect() }
         }
-        6..=12 => Mutation::Clear { previous: kind == Kind::String && rng.one_in(2) },
+        6..=12 => Mutation::Clear { previous: is_string(kind) && kind != Kind::HyperLogLog && rng.one_in(2) },
         13 => Mutation::Sweep { grace: rng.below(50) as u64 },
         _ => Mutation::Expire(random_expiry(rng)),
     }
@@ -126,11 +140,10 @@ struct Shadow<'a> {
 impl Shadow<'_> {
     fn note(&mut self, field: &Field, change: Change) {
         let takes_one = change != Change::Retract;
-        let is_reset = change == Change::Reset;
         let origin = self.partition.origin().unwrap();
         let made = self.model.record(self.held, &origin, self.next, (self.key, field), change);
         self.made.extend(made);
-        if takes_one && (!is_reset || made.is_some()) {
+        if takes_one && made.is_some() {
             self.next = self.next.next();
         }
     }
@@ -177,17 +190,23 @@ impl Shadow<'_> {
                     self.clear();
                 }
                 let (mut added, mut assigned, mut changed) = (0, 0, 0);
+                let (presence, order) = match self.key.kind {
+                    Kind::HighScores | Kind::Max => (assignment.presence, Order::Greater),
+                    Kind::LowScores | Kind::Min => (assignment.presence, Order::Less),
+                    Kind::First => (Presence::Absent, assignment.order),
+                    _ => (assignment.presence, assignment.order),
+                };
                 for (member, payload) in &assignment.entries {
                     let field = Field::Member(member.clone());
                     let present = self.is_present(&field);
                     let old = self.score(&field);
                     let new = number::parse_score(payload);
-                    let ordered = match assignment.order {
+                    let ordered = match order {
                         Order::Any => true,
                         Order::Greater => !present || new > old,
                         Order::Less => !present || new < old,
                     };
-                    let wanted = match assignment.presence {
+                    let wanted = match presence {
                         Presence::Any => true,
                         Presence::Absent => !present,
                         Presence::Present => present,
@@ -195,7 +214,7 @@ impl Shadow<'_> {
                     if ordered && wanted {
                         assigned += 1;
                         added += u64::from(!present);
-                        changed += u64::from(!present || (self.key.kind == Kind::SortedSet && old != new));
+                        changed += u64::from(!present || (self.key.kind.is_scored() && old != new));
                         self.note(&field, Change::Assign(payload.clone()));
                     }
                 }
@@ -209,6 +228,15 @@ impl Shadow<'_> {
                     }
                 }
                 Ok(Outcome::Assigned { added, assigned, changed, previous })
+            }
+            Mutation::Resolve { payload, seen } => {
+                if over {
+                    self.clear();
+                }
+                let before = self.made.len();
+                self.note(&Field::VALUE, Change::Resolve(payload.clone(), seen.clone()));
+                let assigned = (self.made.len() - before) as u64;
+                Ok(Outcome::Assigned { added: 0, assigned, changed: 0, previous: None })
             }
             Mutation::Add { member, amount } => {
                 let field = Field::Member(member.clone());
@@ -240,7 +268,7 @@ impl Shadow<'_> {
                 self.note(&field, Change::Add(amount));
                 let sum = match self.key.kind {
                     Kind::SortedSet => self.score(&field).map(|score| b(number::show(score))),
-                    Kind::String | Kind::Hash | Kind::Set | Kind::HyperLogLog => self.text(&field),
+                    _ => self.text(&field),
                 };
                 Ok(Outcome::Sum(sum.unwrap()))
             }

@@ -87,3 +87,12 @@ async fn bad_input_says_what_is_wrong_and_fails() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[tokio::test]
+async fn nodes_are_shown_from_nowhere_in_particular_when_no_region_is_named() {
+    let world = World::start().await;
+    let text = std::fs::read_to_string(&world.file).unwrap().replace("local = \"us\"\n", "");
+    std::fs::write(&world.file, text).unwrap();
+    let (out, _) = world.see(&["regions"]).await;
+    assert!(out.contains("us/primary") && out.contains("eu/primary"), "{out}");
+}

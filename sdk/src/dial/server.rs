@@ -67,6 +67,14 @@ impl Server {
         if self.is_tls() { DialError::LateOverTls(limit) } else { DialError::Late(limit) }
     }
 
+    /// The same, where the crate's own timer went off first.
+    pub(crate) fn or_late(&self, error: DialError, limit: Duration) -> DialError {
+        match error {
+            DialError::Redis(error) if error.is_timeout() => self.late(limit),
+            error => error,
+        }
+    }
+
     /// A region's primary; `None` for a cluster.
     pub(crate) fn primary_of(config: &RegionConfig, dialer: &Dialer) -> Option<Self> {
         let place = match &config.sentinel {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, pin::Pin};
 
-use archipelago_engine::{Key, Kind, Mutation, MutationError, Outcome};
+use archipelago_engine::{Key, KeyState, Kind, Mutation, MutationError, Outcome};
 use bytes::Bytes;
 
 use super::reply::ExecReply;
@@ -94,6 +94,12 @@ impl<'a> Call<'a> {
         let present: Vec<Kind> =
             Kind::ALL.into_iter().zip(replies).filter(|(_, reply)| *reply == Reply::Int(1)).map(|(k, _)| k).collect();
         if present.is_empty() || present.contains(&kind) { Ok(answer) } else { Err(MutationError::WrongType.into()) }
+    }
+
+    /// The cells of a key.
+    pub(super) async fn cells(&self, kind: Kind, name: &Bytes) -> Result<KeyState, Failure> {
+        let cells = self.store.cells_and_stand(&Key::new(kind, name.clone())).await;
+        cells.map(|(state, _)| state).map_err(|error| self.read_failed(error))
     }
 
     /// Asks the same of every type of every name, in one pipeline: for each name, in the order of the types.

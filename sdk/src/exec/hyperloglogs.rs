@@ -48,7 +48,7 @@ async fn observe(
 async fn union(call: Call<'_>, names: &[Bytes]) -> Result<Registers, Failure> {
     let mut union = Registers::default();
     for name in names {
-        match call.read(Kind::HyperLogLog, name, Query::Registers).await? {
+        match call.read(Kind::HyperLogLog, name, Query::Value).await? {
             Reply::Nil => {}
             Reply::Bytes(bytes) => {
                 union.union(&Registers::decode(&bytes).ok_or(NOT_ONE)?);

@@ -5,8 +5,8 @@
 //! take part:
 //!
 //! - Two regions may create one name with two types at the same time. Then TYPE and TTL show the first in the order
-//!   string, set, hash, sorted set, HyperLogLog; reads of each type find theirs; writes answer `WRONGTYPE` until DEL or a plain SET
-//!   removes all of them.
+//!   string, set, hash, sorted set, then the types below; reads of each type find theirs; writes answer `WRONGTYPE`
+//!   until DEL or a plain SET removes all of them.
 //! - INCRBY answers the overflow error past ±2^53, and INCRBYFLOAT, HINCRBYFLOAT and ZINCRBY compute in doubles (Redis
 //!   uses `long double` for the first two). Scores are shown with the fewest digits that read back the same, never with
 //!   an exponent, whatever the server's version. Numbers are read in decimal only, and a string `inf` is no number.
@@ -17,6 +17,12 @@
 //! - What touches several names, or one name whatever its type (DEL, EXISTS, MGET, EXPIRE), is a pipeline, not a
 //!   transaction: each type of each name is atomic for itself. SADD, HSET and ZADD are one step each, of up to 10,000
 //!   members.
+//! - Types that Redis has not go by words of their own. `FIRST.SET` and `FIRST.GET`: the first write wins. `MAX.SET`,
+//!   `MAX.GET`, `MIN.SET`, `MIN.GET`: the extreme of all numbers. `EWFLAG.SET key on|off` and `EWFLAG.GET`: a flag where on
+//!   wins; `DWFLAG`: where off wins. `SIBLINGS.SET` and `SIBLINGS.GET`: concurrent values, all of them. `BESTMAX.ADD key
+//!   score member [score member ...]`, `.TOP key count`, `.SCORE`, `.RANK`, `.REM`, `.CARD`: best scores; `BESTMIN`:
+//!   where the lowest is the best. TYPE answers `first`, `max`, `min`, `flag-on`, `flag-off`, `siblings`, `best-max`,
+//!   `best-min`.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region.
 
@@ -30,6 +36,7 @@ mod parse;
 mod places;
 mod ranges;
 mod reply;
+mod rules;
 mod sets;
 mod sorted_sets;
 mod strings;

@@ -1,10 +1,11 @@
 //! Which commands there are, and how many words each takes.
 
+use archipelago_engine::Kind;
 use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, hyperloglogs, keys, numbers, places, ranges, sets, sorted_sets, strings,
+    hashes, hyperloglogs, keys, numbers, places, ranges, rules, sets, sorted_sets, strings,
 };
 
 /// A command.
@@ -82,6 +83,30 @@ const COMMANDS: &[Command] = commands! {
     "pfadd" -2 hyperloglogs::pfadd;
     "pfcount" -2 hyperloglogs::pfcount;
     "pfmerge" -2 hyperloglogs::pfmerge;
+    "first.set" 3 rules::set_first;
+    "first.get" 2 rules::get, Kind::First;
+    "max.set" 3 rules::set_extreme, Kind::Max;
+    "max.get" 2 rules::get, Kind::Max;
+    "min.set" 3 rules::set_extreme, Kind::Min;
+    "min.get" 2 rules::get, Kind::Min;
+    "siblings.set" 3 rules::set_siblings;
+    "siblings.get" 2 rules::siblings;
+    "ewflag.set" 3 rules::set_flag, Kind::EnableWins;
+    "ewflag.get" 2 rules::get, Kind::EnableWins;
+    "dwflag.set" 3 rules::set_flag, Kind::DisableWins;
+    "dwflag.get" 2 rules::get, Kind::DisableWins;
+    "bestmax.add" -4 rules::submit, Kind::HighScores;
+    "bestmax.top" 3 rules::top, Kind::HighScores;
+    "bestmax.score" 3 rules::score, Kind::HighScores;
+    "bestmax.rank" 3 rules::rank, Kind::HighScores;
+    "bestmax.rem" -3 rules::remove, Kind::HighScores;
+    "bestmax.card" 2 rules::count, Kind::HighScores;
+    "bestmin.add" -4 rules::submit, Kind::LowScores;
+    "bestmin.top" 3 rules::top, Kind::LowScores;
+    "bestmin.score" 3 rules::score, Kind::LowScores;
+    "bestmin.rank" 3 rules::rank, Kind::LowScores;
+    "bestmin.rem" -3 rules::remove, Kind::LowScores;
+    "bestmin.card" 2 rules::count, Kind::LowScores;
 };
 
 /// The command of this name, in whatever letters.

@@ -40,6 +40,55 @@ async fn every_reply_of_the_transcript_is_the_one_redis_gives() {
 }
 
 #[tokio::test]
+async fn types_that_redis_has_not_go_by_words_of_their_own() {
+    let interpreter = interpreter(&world());
+    for (command, reply) in [
+        ("first.set f ada", "(integer) 1"),
+        ("FIRST.SET f bob", "(integer) 0"),
+        ("first.get f", "\"ada\""),
+        ("type f", "first"),
+        ("get f", "(error) WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("max.set f 1", "(error) WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("del f", "(integer) 1"),
+        ("first.get f", "(nil)"),
+        ("max.set m 7", "(integer) 1"),
+        ("max.set m 3", "(integer) 0"),
+        ("max.get m", "\"7\""),
+        ("min.set n 1e400", "(error) ERR value is not a valid float"),
+        ("min.set n -0.5", "(integer) 1"),
+        ("min.get n", "\"-0.5\""),
+        ("ewflag.get e", "(nil)"),
+        ("ewflag.set e ON", "OK"),
+        ("ewflag.get e", "\"1\""),
+        ("dwflag.set d off", "OK"),
+        ("dwflag.get d", "\"0\""),
+        ("dwflag.set d maybe", "(error) ERR a flag is on or off"),
+        ("siblings.set s x", "OK"),
+        ("siblings.get s", "1) \"x\""),
+        ("siblings.get none", "(empty array)"),
+        ("bestmax.add b 100 ada 50 bob", "(integer) 2"),
+        ("bestmax.add b 90 ada 60 bob", "(integer) 1"),
+        ("bestmax.add b 90", "(error) ERR wrong number of arguments for 'bestmax.add' command"),
+        ("bestmax.add b x ada", "(error) ERR value is not a valid float"),
+        ("bestmax.top b 10", "1) \"ada\" 2) \"100\" 3) \"bob\" 4) \"60\""),
+        ("bestmax.top b 0", "(error) ERR value is out of range, must be positive"),
+        ("bestmax.rank b bob", "(integer) 1"),
+        ("bestmax.rem b ada", "(integer) 1"),
+        ("bestmax.score b ada", "(nil)"),
+        ("bestmax.card b", "(integer) 1"),
+        ("bestmin.add t 61.5 ada 59 bob", "(integer) 2"),
+        ("bestmin.top t 1", "1) \"bob\" 2) \"59\""),
+        ("type t", "best-min"),
+        ("expire t 100", "(integer) 1"),
+        ("ttl t", "(integer) 100"),
+        ("persist t", "(integer) 1"),
+        ("exists t b m", "(integer) 3"),
+    ] {
+        assert_eq!(line(&interpreter, command).await, reply, "{command}");
+    }
+}
+
+#[tokio::test]
 async fn what_differs_from_redis_says_so() {
     let interpreter = interpreter(&world());
     for (command, reply) in [

@@ -88,7 +88,7 @@ impl HyperLogLog {
     }
 
     async fn registers(&self) -> Result<Registers, Error> {
-        let Some(bytes) = optional(self.handle.read(Query::Registers).await?)? else {
+        let Some(bytes) = optional(self.handle.read(Query::Value).await?)? else {
             return Ok(Registers::default());
         };
         Registers::decode(&bytes).ok_or_else(|| Error::new(ErrorKind::Protocol, "a view is no HyperLogLog"))

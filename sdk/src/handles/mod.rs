@@ -1,9 +1,14 @@
 //! Typed handles: what applications call. A handle names a key and its type; it is cheap to make and to clone.
 
 mod batch;
+mod best;
 mod codec;
+mod constructors;
 mod counter;
 mod ending;
+mod extreme;
+mod first;
+mod flag;
 mod geo;
 mod hyperloglog;
 mod map;
@@ -11,23 +16,30 @@ mod merge;
 mod register;
 mod seen;
 mod set;
+mod siblings;
 mod sorted_set;
 
 use std::time::Duration;
 
-use archipelago_engine::{Expiry, Key, Kind, Mutation, Outcome};
+use archipelago_engine::{Expiry, Key, KeyState, Kind, Mutation, Outcome, Standing};
 use bytes::Bytes;
 
+pub(crate) use self::constructors::constructors;
 pub(crate) use self::geo::payload as geo_payload;
 pub use self::{
     batch::Batch,
+    best::BestScores,
     codec::{Codec, Json, MessagePack},
     counter::Counter,
+    extreme::ExtremeRegister,
+    first::FirstRegister,
+    flag::Flag,
     geo::{Geo, Place},
     hyperloglog::HyperLogLog,
     map::Map,
     register::Register,
     set::Set,
+    siblings::Siblings,
     sorted_set::{ScoreRange, SortedSet},
 };
 use crate::{
@@ -67,6 +79,14 @@ impl Handle {
         self.keyspace()?.read(&Read { key: self.key.clone(), query }).await
     }
 
+    /// Assigns; says how many members were, how many of them are new, and how many changed what a reader sees.
+    async fn assign(&self, mutation: Mutation) -> Result<Assigned, Error> {
+        match self.write(mutation).await? {
+            Outcome::Assigned { assigned, added, changed, .. } => Ok(Assigned { assigned, added, changed }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn delete(&self) -> Result<bool, Error> {
         match self.write(Mutation::Clear { previous: false }).await? {
             Outcome::Cleared { existed, .. } => Ok(existed),
@@ -90,6 +110,16 @@ impl Handle {
         Ok(u64::try_from(millis).ok().map(Duration::from_millis))
     }
 
+    /// The cells of the local region, behind what the session waits for.
+    async fn cells(&self) -> Result<(KeyState, Standing), Error> {
+        let keyspace = self.keyspace()?;
+        if keyspace.session.is_some() {
+            self.read(Query::Exists).await?;
+        }
+        let cells = keyspace.store.cells_and_stand(&self.key).await;
+        cells.map_err(|error| Error::of_read(error, keyspace.store.region()))
+    }
+
     async fn count(&self) -> Result<u64, Error> {
         Ok(integer(&self.read(Query::Count).await?)?.unsigned_abs())
     }
@@ -100,6 +130,14 @@ impl Handle {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// What became of an assignment.
+#[derive(Clone, Copy, Debug)]
+struct Assigned {
+    assigned: u64,
+    added: u64,
+    changed: u64,
 }
 
 /// The expiry after so long, by the clock of the region that executes the write.

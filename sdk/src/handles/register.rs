@@ -101,10 +101,7 @@ impl<T, C: Codec> Register<T, C> {
     }
 
     async fn assign(&self, payload: Bytes, presence: Presence, retention: Retention) -> Result<bool, Error> {
-        match self.handle.write(assignment(payload, presence, retention)).await? {
-            Outcome::Assigned { assigned, .. } => Ok(assigned > 0),
-            other => Err(unexpected(&other)),
-        }
+        Ok(self.handle.assign(assignment(payload, presence, retention)).await?.assigned > 0)
     }
 }
 

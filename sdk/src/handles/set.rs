@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use archipelago_engine::{Mutation, Outcome};
+use archipelago_engine::Mutation;
 use bytes::Bytes;
 
-use super::{Handle, array, common_methods, integer, optional, unexpected};
+use super::{Handle, array, common_methods, integer, optional};
 use crate::{error::Error, store::Query};
 
 /// A set of byte strings. A remove removes what it has seen, so an add that was concurrent survives.
@@ -39,10 +39,7 @@ impl Set {
     /// # Errors
     /// [`Error`]; see [`crate::ErrorKind`].
     pub async fn add_all<M: Into<Bytes>>(&self, members: impl IntoIterator<Item = M>) -> Result<u64, Error> {
-        match self.handle.write(addition(members)).await? {
-            Outcome::Assigned { added, .. } => Ok(added),
-            other => Err(unexpected(&other)),
-        }
+        Ok(self.handle.assign(addition(members)).await?.added)
     }
 
     /// Removes a member; says whether it was there.

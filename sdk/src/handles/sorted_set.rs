@@ -54,6 +54,10 @@ impl ScoreRange {
         self.min.exclusive = true;
         self
     }
+
+    pub(super) fn query(self, reverse: bool, limit: u32) -> Query {
+        Query::RangeByScore { min: self.min, max: self.max, reverse, limit: Some((0, i64::from(limit))) }
+    }
 }
 
 impl SortedSet {
@@ -62,7 +66,7 @@ impl SortedSet {
     /// # Errors
     /// [`ErrorKind::Refused`] for NaN; else see [`ErrorKind`].
     pub async fn insert(&self, member: impl Into<Bytes>, score: f64) -> Result<bool, Error> {
-        self.assign(insertion(member, score)?).await
+        Ok(self.handle.assign(insertion(member, score)?).await?.added > 0)
     }
 
     /// Sets a member's score if it is higher than the one this region sees; says whether the member is new here.
@@ -74,14 +78,7 @@ impl SortedSet {
         if let Mutation::Assign(assignment) = &mut mutation {
             *assignment = Assignment { order: Order::Greater, ..std::mem::take(assignment) };
         }
-        self.assign(mutation).await
-    }
-
-    async fn assign(&self, mutation: Mutation) -> Result<bool, Error> {
-        match self.handle.write(mutation).await? {
-            Outcome::Assigned { added, .. } => Ok(added > 0),
-            other => Err(unexpected(&other)),
-        }
+        Ok(self.handle.assign(mutation).await?.added > 0)
     }
 
     /// Adds to a member's score and returns the score this region now sees.
@@ -140,8 +137,7 @@ impl SortedSet {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
     pub async fn range(&self, range: ScoreRange, limit: u32) -> Result<Vec<(Bytes, f64)>, Error> {
-        let limit = Some((0, i64::from(limit)));
-        self.scored(Query::RangeByScore { min: range.min, max: range.max, reverse: false, limit }).await
+        self.scored(range.query(false, limit)).await
     }
 
     async fn scored(&self, query: Query) -> Result<Vec<(Bytes, f64)>, Error> {

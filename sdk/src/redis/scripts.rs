@@ -30,6 +30,7 @@ impl Script {
 /// All scripts. See `scripts/` for what each takes and answers.
 pub(super) struct Scripts {
     pub(super) assign: Script,
+    pub(super) resolve: Script,
     pub(super) add: Script,
     pub(super) remove: Script,
     pub(super) clear: Script,
@@ -52,7 +53,6 @@ pub(super) struct Scripts {
     pub(super) release: Script,
 }
 
-const KINDS: &str = include_str!("scripts/lib/kinds.lua");
 const HISTORY: &str = include_str!("scripts/lib/history.lua");
 const RECORD: &str = include_str!("scripts/lib/record.lua");
 const APPEND: &str = include_str!("scripts/lib/append.lua");
@@ -65,25 +65,26 @@ const UNDER_WAY: &str = include_str!("scripts/lib/under_way.lua");
 
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
     // `fast` is the everyday case of a write, `body` every case: a differential test holds both equal to the engine.
-    let write = |fast, body| Script::new(&[HISTORY, KINDS, APPEND, fast, CELLS, WRITE, body]);
+    let write = |fast, body| Script::new(&[HISTORY, APPEND, fast, CELLS, WRITE, body]);
     let checked = |pieces: &[&str]| Script::new(&[&[HISTORY, RECORD], pieces].concat());
     Scripts {
         assign: write(include_str!("scripts/lib/fast_assign.lua"), include_str!("scripts/assign.lua")),
+        resolve: write("", include_str!("scripts/resolve.lua")),
         add: write(include_str!("scripts/lib/fast_add.lua"), include_str!("scripts/add.lua")),
         remove: write("", include_str!("scripts/remove.lua")),
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
         observe: write("", include_str!("scripts/observe.lua")),
-        open: Script::new(&[KINDS, CELLS, VECTOR, include_str!("scripts/open.lua")]),
+        open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
         state: Script::new(&[include_str!("scripts/state.lua")]),
-        join: checked(&[KINDS, CELLS, JOIN, include_str!("scripts/join.lua")]),
-        recover: checked(&[KINDS, CELLS, JOIN, include_str!("scripts/recover.lua")]),
-        publish: checked(&[KINDS, CELLS, VECTOR, include_str!("scripts/publish.lua")]),
-        begin: checked(&[KINDS, CELLS, VECTOR, include_str!("scripts/begin.lua")]),
+        join: checked(&[CELLS, JOIN, include_str!("scripts/join.lua")]),
+        recover: checked(&[CELLS, JOIN, include_str!("scripts/recover.lua")]),
+        publish: checked(&[CELLS, VECTOR, include_str!("scripts/publish.lua")]),
+        begin: checked(&[CELLS, VECTOR, include_str!("scripts/begin.lua")]),
         walk: checked(&[include_str!("scripts/walk.lua")]),
         start: checked(&[PLAN, include_str!("scripts/start.lua")]),
-        slice: checked(&[PLAN, UNDER_WAY, KINDS, CELLS, VECTOR, JOIN, include_str!("scripts/slice.lua")]),
+        slice: checked(&[PLAN, UNDER_WAY, CELLS, VECTOR, JOIN, include_str!("scripts/slice.lua")]),
         complete: checked(&[PLAN, UNDER_WAY, include_str!("scripts/complete.lua")]),
         acknowledge: checked(&[
             "local floor = math.floor\n\
@@ -98,9 +99,10 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 21] {
+    pub(super) fn all(&self) -> [&Script; 22] {
         [
             &self.assign,
+            &self.resolve,
             &self.add,
             &self.remove,
             &self.clear,

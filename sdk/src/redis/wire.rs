@@ -129,7 +129,9 @@ impl Wire {
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(config.response_timeout))
             .set_pipeline_buffer_size(1024);
-        let (Opened { connection, at, .. }, driver) = server.open_shared(&settings).await?;
+        let opened = server.open_shared(&settings).await;
+        let (Opened { connection, at, .. }, driver) =
+            opened.map_err(|error| server.or_late(error, config.connect_timeout))?;
         let mut wire = Self {
             region: server.dialer().region().clone(),
             connection,

@@ -39,7 +39,7 @@ pub struct Read {
 /// What to read of a view: each is one native command.
 #[derive(Clone, Debug)]
 pub enum Query {
-    /// GET: the string, or nil.
+    /// GET: the string, or nil; of a HyperLogLog Redis's bytes of its registers.
     Value,
     /// EXISTS: 0 or 1.
     Exists,
@@ -53,8 +53,6 @@ pub enum Query {
     Count,
     /// PFCOUNT of one key.
     Cardinality,
-    /// GET of a HyperLogLog's view: Redis's bytes of its registers, or nil.
-    Registers,
     /// HGET.
     Field(Bytes),
     /// HMGET.

@@ -13,6 +13,7 @@ mod joins;
 mod logs;
 mod operations;
 mod resyncs;
+mod rules;
 mod standings;
 mod writes;
 
@@ -118,6 +119,15 @@ suite! {
         a_slice_of_another_plan_is_refused
         what_the_sender_removed_and_forgot_goes_here_too
         a_resync_brings_what_a_third_region_wrote
+    }
+    rules {
+        a_score_that_is_no_better_changes_nothing
+        the_first_write_stands_until_it_is_deleted
+        an_extreme_is_a_number_that_only_moves_one_way
+        a_flag_is_on_or_off_and_the_type_says_who_wins
+        siblings_are_all_kept_until_a_decision_replaces_those_it_saw
+        a_decision_that_missed_a_write_of_its_own_region_is_refused
+        an_increment_is_refused_where_the_rule_is_no_sum
     }
     standings {
         a_standing_names_the_last_own_entry_and_what_is_held_of_others

@@ -1,7 +1,7 @@
 //! Mutations of every type: replies and views.
 
 use archipelago::{
-    engine::{Amount, Assignment, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, limits},
+    engine::{Amount, Assignment, Key, Kind, Mutation, MutationError, Native, Order, Outcome, Presence, limits},
     store::{Query, Read, Reply, Store, StoreError, Write},
 };
 use archipelago_tests::world::{b, line, read, write};
@@ -272,13 +272,18 @@ pub async fn names_and_members_are_any_bytes(case: Case) {
         for name in odd {
             for kind in Kind::ALL {
                 let key = Key::new(kind, Bytes::from_static(name));
+                let is_string = kind.native() == Native::String;
                 let members: Vec<Bytes> =
-                    if kind == Kind::String { vec![Bytes::new()] } else { odd.map(Bytes::from_static).to_vec() };
-                let payload = if kind == Kind::SortedSet { b("1") } else { Bytes::from_static(b"\0\xff\n") };
+                    if is_string { vec![Bytes::new()] } else { odd.map(Bytes::from_static).to_vec() };
+                let is_free = !kind.is_scored() && !matches!(kind, Kind::EnableWins | Kind::DisableWins);
+                let payload = if is_free { Bytes::from_static(b"\0\xff\n") } else { b("1") };
                 let entries = members.iter().map(|member| (member.clone(), payload.clone()));
-                let mutation = Mutation::assign(entries);
+                let mutation = match kind {
+                    Kind::HyperLogLog => Mutation::Observe { elements: vec![payload.clone()], union: None },
+                    _ => Mutation::assign(entries),
+                };
                 store.write(&Write { key: key.clone(), mutation, exclusive: false }).await.unwrap();
-                let query = if kind == Kind::String { Query::Exists } else { Query::Count };
+                let query = if is_string { Query::Exists } else { Query::Count };
                 let count = store.read(&Read { key: key.clone(), query }).await.unwrap();
                 assert_eq!(count, Reply::Int(i64::try_from(members.len()).unwrap()), "{key:?}");
             }

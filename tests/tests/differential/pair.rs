@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
-        Batch, Body, Cell, Cells, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation, MutationError, Origin,
-        Partition, Record, Refusal, Registers, Slice, Version, View, codec, hyperloglog::Payload, number,
+        Batch, Body, Cell, Cells, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation, MutationError, Native,
+        Origin, Partition, Record, Refusal, Registers, Slice, Version, View, codec, hyperloglog::Payload, number,
     },
     store::{Store, StoreError, Write},
 };
@@ -84,6 +84,12 @@ impl Pair {
         self.compare_key(key, place).await;
     }
 
+    /// The siblings of a key as they stand.
+    pub fn context(&self, key: &Key) -> Vec<(Origin, Version)> {
+        let field = self.partition.key(key).and_then(|state| state.fields.get(&Field::VALUE));
+        field.map(|stamped| stamped.cells.context()).unwrap_or_default()
+    }
+
     pub async fn publish(&mut self, place: &str) {
         let theirs = self.store.publish_vector(0).await.unwrap();
         let now = self.appended(place).await.unwrap_or_else(|| self.idle_now());
@@ -148,29 +154,8 @@ impl Pair {
             pairs.sort();
             pairs.into_iter().map(|(a, b)| (Bytes::from(a), Bytes::from(b))).collect::<Vec<_>>()
         };
-        let view = match key.kind {
-            Kind::String => {
-                let value: Option<Vec<u8>> = self.ask(&command("GET")).await;
-                value.map(|value| View::String(value.into()))
-            }
-            Kind::Set => {
-                let mut members: Vec<Vec<u8>> = self.ask(&command("SMEMBERS")).await;
-                members.sort();
-                (!members.is_empty()).then(|| View::Set(members.into_iter().map(Bytes::from).collect()))
-            }
-            Kind::Hash => {
-                let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&command("HGETALL")).await;
-                (!pairs.is_empty()).then(|| View::Hash(sorted(pairs)))
-            }
-            Kind::SortedSet => {
-                let mut all = command("ZRANGE");
-                all.arg(0).arg(-1).arg("WITHSCORES");
-                let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&all).await;
-                let score = |text: &[u8]| number::parse_score(text).expect("a score");
-                let scores = pairs.into_iter().map(|(m, s)| (Bytes::from(m), score(&s))).collect::<Vec<_>>();
-                (!scores.is_empty()).then_some(View::SortedSet(scores))
-            }
-            Kind::HyperLogLog => {
+        let view = match key.kind.native() {
+            Native::String if key.kind == Kind::HyperLogLog => {
                 let bytes: Option<Vec<u8>> = self.ask(&command("GET")).await;
                 let view = bytes.map(|bytes| View::HyperLogLog(Registers::decode(&bytes).expect("registers")));
                 if let Some(View::HyperLogLog(registers)) = &view {
@@ -178,6 +163,27 @@ impl Pair {
                     assert_eq!(count, registers.count(), "another count of {key:?}");
                 }
                 view
+            }
+            Native::String => {
+                let value: Option<Vec<u8>> = self.ask(&command("GET")).await;
+                value.map(|value| View::String(value.into()))
+            }
+            Native::Set => {
+                let mut members: Vec<Vec<u8>> = self.ask(&command("SMEMBERS")).await;
+                members.sort();
+                (!members.is_empty()).then(|| View::Set(members.into_iter().map(Bytes::from).collect()))
+            }
+            Native::Hash => {
+                let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&command("HGETALL")).await;
+                (!pairs.is_empty()).then(|| View::Hash(sorted(pairs)))
+            }
+            Native::SortedSet => {
+                let mut all = command("ZRANGE");
+                all.arg(0).arg(-1).arg("WITHSCORES");
+                let pairs: Vec<(Vec<u8>, Vec<u8>)> = self.ask(&all).await;
+                let score = |text: &[u8]| number::parse_score(text).expect("a score");
+                let scores = pairs.into_iter().map(|(m, s)| (Bytes::from(m), score(&s))).collect::<Vec<_>>();
+                (!scores.is_empty()).then_some(View::SortedSet(scores))
             }
         };
         view.unwrap_or(View::Absent)

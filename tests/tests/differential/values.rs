@@ -1,6 +1,8 @@
 //! Random writes: few names, many odd values.
 
-use archipelago::engine::{Amount, Assignment, Expiry, Key, Kind, Mutation, Order, Presence, Registers, Retention};
+use archipelago::engine::{
+    Amount, Assignment, Expiry, Key, Kind, Mutation, Native, Order, Origin, Presence, Registers, Retention, Version,
+};
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
 
@@ -42,25 +44,26 @@ const INTEGERS: [i64; 10] = [0, 1, -1, 5, 1000, 1 << 53, (1 << 53) - 1, -(1 << 5
 
 const FLOATS: [f64; 12] = [0.1, 0.2, -0.5, 1.0, 0.0, -0.0, 1e16, 1e-7, 1e300, f64::INFINITY, f64::NEG_INFINITY, 3.0];
 
-fn key(rng: &mut Rng) -> Key {
+fn key(rng: &mut Rng, kinds: &[Kind]) -> Key {
     let name: &[u8] = rng.pick::<&[u8]>(&[&b"k"[..], b"l", b"", b"\0{}:\xff\n"]);
-    Key::new(*rng.pick(&Kind::ALL), Bytes::copy_from_slice(name))
+    Key::new(*rng.pick(kinds), Bytes::copy_from_slice(name))
+}
+
+fn is_string(kind: Kind) -> bool {
+    kind.native() == Native::String
 }
 
 fn member(rng: &mut Rng, kind: Kind) -> Bytes {
-    if matches!(kind, Kind::String | Kind::HyperLogLog) {
-        Bytes::new()
-    } else {
-        Bytes::from_static(rng.pick::<&[u8]>(&MEMBERS))
-    }
+    if is_string(kind) { Bytes::new() } else { Bytes::from_static(rng.pick::<&[u8]>(&MEMBERS)) }
 }
 
 fn payload(rng: &mut Rng, kind: Kind) -> Bytes {
     match kind {
-        Kind::Set | Kind::HyperLogLog => Bytes::new(),
-        Kind::SortedSet => Bytes::from_static(rng.pick(&SCORES).as_bytes()),
-        Kind::String | Kind::Hash if rng.one_in(8) => Bytes::from_static(b"\0\xff\n"),
-        Kind::String | Kind::Hash => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
+        Kind::Set => Bytes::new(),
+        Kind::EnableWins | Kind::DisableWins => Bytes::from_static(rng.pick(&["0", "1", "0", "1", "on"]).as_bytes()),
+        kind if kind.is_scored() => Bytes::from_static(rng.pick(&SCORES).as_bytes()),
+        _ if rng.one_in(8) => Bytes::from_static(b"\0\xff\n"),
+        _ => Bytes::from_static(rng.pick(&PAYLOADS).as_bytes()),
     }
 }
 
@@ -76,12 +79,11 @@ fn expiry(rng: &mut Rng) -> Expiry {
 }
 
 fn assignment(rng: &mut Rng, kind: Kind) -> Assignment {
-    let count = if kind == Kind::String || rng.one_in(2) { 1 } else { 1 + rng.below(4) };
-    let order =
-        if kind == Kind::SortedSet && rng.one_in(3) { *rng.pick(&[Order::Greater, Order::Less]) } else { Order::Any };
+    let count = if is_string(kind) || rng.one_in(2) { 1 } else { 1 + rng.below(4) };
+    let order = if kind.is_scored() && rng.one_in(3) { *rng.pick(&[Order::Greater, Order::Less]) } else { Order::Any };
     let retention = match rng.below(4) {
-        0 if kind == Kind::String => Retention::Set(expiry(rng)),
-        1 | 2 if kind == Kind::String => Retention::Clear,
+        0 if is_string(kind) => Retention::Set(expiry(rng)),
+        1 | 2 if is_string(kind) => Retention::Clear,
         _ => Retention::Keep,
     };
     Assignment {
@@ -89,7 +91,7 @@ fn assignment(rng: &mut Rng, kind: Kind) -> Assignment {
         presence: *rng.pick(&[Presence::Any, Presence::Any, Presence::Any, Presence::Absent, Presence::Present]),
         order,
         retention,
-        previous: kind == Kind::String && rng.one_in(3),
+        previous: is_string(kind) && rng.one_in(3),
     }
 }
 
@@ -108,23 +110,30 @@ fn observation(rng: &mut Rng) -> Mutation {
     Mutation::Observe { elements: some(rng), union }
 }
 
-/// A random write of a random key.
-pub fn write(rng: &mut Rng) -> (Key, Mutation) {
-    let key = key(rng);
+/// A random write of a random key of these kinds; `context` tells a key's siblings.
+pub fn write(rng: &mut Rng, kinds: &[Kind], context: impl FnOnce(&Key) -> Vec<(Origin, Version)>) -> (Key, Mutation) {
+    let key = key(rng, kinds);
     let kind = key.kind;
     let mutation = match rng.below(16) {
         0..=10 if kind == Kind::HyperLogLog => observation(rng),
         11 if kind == Kind::HyperLogLog => Mutation::Clear { previous: false },
+        0..=3 if kind == Kind::Siblings => {
+            let mut seen = context(&key);
+            if rng.one_in(3) {
+                seen.pop();
+            }
+            Mutation::Resolve { payload: payload(rng, kind), seen }
+        }
         0..=6 => Mutation::Assign(assignment(rng, kind)),
-        7..=10 if kind != Kind::Set => {
+        7..=10 if kind.adds() || rng.one_in(8) => {
             let amount =
                 if rng.one_in(2) { Amount::Integer(*rng.pick(&INTEGERS)) } else { Amount::Float(*rng.pick(&FLOATS)) };
             Mutation::Add { member: member(rng, kind), amount }
         }
-        7..=11 if kind != Kind::String => {
+        7..=11 if !is_string(kind) => {
             Mutation::Remove { members: (0..=rng.below(3)).map(|_| member(rng, kind)).collect() }
         }
-        12 => Mutation::Clear { previous: kind == Kind::String },
+        12 => Mutation::Clear { previous: is_string(kind) },
         13 => Mutation::Sweep { grace: rng.below(50) as u64 },
         _ => Mutation::Expire(expiry(rng)),
     };

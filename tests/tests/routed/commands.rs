@@ -207,3 +207,43 @@ async fn options_ask_for_the_primary_a_home_or_a_deadline() {
     );
     client.shut_down().await;
 }
+
+#[tokio::test]
+async fn a_call_without_time_ends_at_once_and_sends_nothing() {
+    let world = World::start().await;
+    let (client, connection) = world.client("").await;
+    let mut hurried = connection.with_options(CallOptions::default().deadline(Duration::ZERO));
+    let error = hurried.set::<_, _, ()>("name", "Ada").await.unwrap_err();
+    assert_eq!(own(&error).kind(), ErrorKind::Unavailable, "{error}");
+    let mut patient = connection.clone();
+    assert_eq!(patient.get::<_, Option<String>>("name").await.unwrap(), None);
+    client.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_unknown_command_is_explained_with_what_is_assumed_of_it() {
+    let world = World::start().await;
+    let (client, connection) = world.client("").await;
+    let known = connection.explain(redis::cmd("GET").arg("k")).unwrap();
+    let unknown = connection.explain(redis::cmd("MODULE.CALL").arg("k")).unwrap();
+    assert_eq!(known.note, None);
+    assert!(unknown.note.is_some() && unknown.nodes[0].role == "primary", "{unknown:?}");
+    client.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_keeps_no_server_connection_after_the_client_has_shut_down() {
+    let world = World::start().await;
+    let (client, mut connection) = world.client("").await;
+    let _: () = connection.set("name", "Ada").await.unwrap();
+    client.shut_down().await;
+    for server in [&world.us, &world.us.replicas()[0], &world.eu] {
+        archipelago::testing::poll::until("no connection but the one that asks", || async {
+            let list: String = server.run(redis::cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal")).await.unwrap();
+            (list.lines().count() == 1).then_some(())
+        })
+        .await;
+    }
+    // It was there all the time.
+    assert!(connection.get::<_, String>("name").await.is_err());
+}

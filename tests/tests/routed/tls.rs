@@ -176,3 +176,20 @@ async fn a_cluster_is_reached_over_tls() {
     let error = build(&region).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
+
+/// The connection of the active-active plane said "timed out" and no more: the timer of the crate went off before ours.
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_suspected_of_that() {
+    let server = Server::redis(Options::default()).await.unwrap();
+    let url = server.url().replacen("redis://", "rediss://", 1);
+    let client = build(&format!("url = \"{url}\"\nconnect_timeout_ms = 300")).await;
+    let said = match client {
+        Ok(client) => {
+            let said = client.missing_regions().iter().map(|(_, error)| error.to_string()).collect();
+            client.shut_down().await;
+            said
+        }
+        Err(error) => error.to_string(),
+    };
+    assert!(said.contains("speak TLS"), "{said}");
+}

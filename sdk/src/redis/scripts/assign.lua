@@ -3,6 +3,9 @@
 -- costs the server. Answers {assigned, added, changed, previous}.
 local presence, order, retention, millis, asked = string.match(ARGV[6], '^(%a*):(%a*):(%a+):(%-?%d+):([01])$')
 if not presence then presence, order, retention = '', '', ARGV[6] == 'k' and 'keep' or 'clear' end
+if kind == FIRST then presence = 'NX' end
+order = ORDERS[kind] or order
+local scored = kind == 4 or ORDERS[kind]
 local names = fields_named(7, 2)
 load(names)
 local at
@@ -11,21 +14,21 @@ if retention ~= 'keep' and retention ~= 'clear' then
   if not at then return {err = 'ERR invalid expire time'} end
 end
 local previous = false
-if asked == '1' and not over then previous = text(fields.m.cells) or false end
+if asked == '1' and not over then previous = value(kind, fields.m.cells) or false end
 clear_if_over()
 local assigned, added, changed = 0, 0, 0
 for i = 7, #ARGV, 2 do
   local field, payload = fields['m' .. ARGV[i]], ARGV[i + 1]
   local present = is_live(field.cells)
   local allowed = presence == '' or (presence == 'NX' and not present) or (presence == 'XX' and present)
-  local old = kind == 4 and present and score(field.cells)
+  local old = scored and present and points(kind, field.cells)
   if allowed and present and order ~= '' then
     if order == 'GT' then allowed = to_score(payload) > (old or 0) else allowed = to_score(payload) < (old or 0) end
   end
   if allowed then
     assigned = assigned + 1
     if not present then added = added + 1 end
-    if not present or (kind == 4 and old ~= to_score(payload)) then changed = changed + 1 end
+    if not present or (scored and old ~= to_score(payload)) then changed = changed + 1 end
     assign(field, payload)
   end
 end

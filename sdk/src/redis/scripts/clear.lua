@@ -3,7 +3,7 @@
 load_all()
 local existed = had_data and not over
 local previous = false
-if ARGV[6] == '1' and existed and fields.m then previous = text(fields.m.cells) or false end
+if ARGV[6] == '1' and existed and fields.m then previous = value(kind, fields.m.cells) or false end
 if ARGV[7] ~= '' then
   local at = deadline(fields.x.cells)
   existed = at and floor(server_time() / 1000) >= at + tonumber(ARGV[7]) or false

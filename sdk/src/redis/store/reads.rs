@@ -1,5 +1,6 @@
 //! Reads: native commands on the view.
 
+use archipelago_engine::Native;
 use redis::{Cmd, Value};
 
 use super::{
@@ -52,14 +53,13 @@ impl RedisStore {
             Query::TimeToLive => command("PTTL"),
             Query::Members => command("SMEMBERS"),
             Query::Contains(member) => with(command("SISMEMBER"), &[member]),
-            Query::Count => command(match read.key.kind {
-                archipelago_engine::Kind::String | archipelago_engine::Kind::HyperLogLog => "EXISTS",
-                archipelago_engine::Kind::Set => "SCARD",
-                archipelago_engine::Kind::Hash => "HLEN",
-                archipelago_engine::Kind::SortedSet => "ZCARD",
+            Query::Count => command(match read.key.kind.native() {
+                Native::String => "EXISTS",
+                Native::Set => "SCARD",
+                Native::Hash => "HLEN",
+                Native::SortedSet => "ZCARD",
             }),
             Query::Cardinality => command("PFCOUNT"),
-            Query::Registers => command("GET"),
             Query::Field(field) => with(command("HGET"), &[field]),
             Query::Fields(fields) => with(command("HMGET"), &fields.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
             Query::All => command("HGETALL"),

@@ -47,7 +47,7 @@ impl RedisStore {
 
     pub(super) async fn write_in_step(&self, write: &Write) -> (Result<Outcome, StoreError>, Option<Standing>) {
         let done = async {
-            write.mutation.check_limits(&write.key.name)?;
+            write.mutation.check(&write.key)?;
             let (partition, _) = self.locate(&write.key)?;
             self.ask(partition, false, |wire, slot| self.write_command(wire, slot, partition, write)).await
         };

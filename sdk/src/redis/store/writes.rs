@@ -26,7 +26,7 @@ const CHUNK: usize = 1000;
 
 impl RedisStore {
     pub(super) async fn write_one(&self, write: &Write) -> Result<Outcome, StoreError> {
-        write.mutation.check_limits(&write.key.name)?;
+        write.mutation.check(&write.key)?;
         let (partition, _) = self.locate(&write.key)?;
         let answer =
             self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await?;
@@ -56,7 +56,7 @@ impl RedisStore {
         let partitions = self.keyspace()?.config.partitions;
         for write in writes {
             let partition = partition_of(&write.key.name, partitions);
-            let command = match write.mutation.check_limits(&write.key.name) {
+            let command = match write.mutation.check(&write.key) {
                 Ok(()) => {
                     wire.slot(&self.name, partition).and_then(|slot| self.write_command(&wire, &slot, partition, write))
                 }
@@ -117,17 +117,10 @@ impl RedisStore {
         let keyspace = self.keyspace()?;
         let keys = partition_keys(keyspace, partition)?;
         let key = &write.key;
-        write.mutation.check_kind(key.kind)?;
-        // Behind the limits and before the wire: ZADD would fail in the script after the log entry was written.
-        if let Mutation::Assign(assignment) = &write.mutation
-            && key.kind == Kind::SortedSet
-            && assignment.entries.iter().any(|(_, score)| number::parse_score(score).is_none())
-        {
-            return Err(MutationError::NotAFloat.into());
-        }
         let others = || Kind::ALL.into_iter().filter(|kind| write.exclusive && *kind != key.kind);
         let body = match &write.mutation {
             Mutation::Assign(_) => &SCRIPTS.assign,
+            Mutation::Resolve { .. } => &SCRIPTS.resolve,
             Mutation::Add { .. } => &SCRIPTS.add,
             Mutation::Remove { .. } => &SCRIPTS.remove,
             Mutation::Observe { .. } => &SCRIPTS.observe,
@@ -221,6 +214,12 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
                 cmd.arg(member.as_ref()).arg(payload.as_ref());
             }
         }
+        Mutation::Resolve { payload, seen } => {
+            cmd.arg(payload.as_ref());
+            for (origin, version) in seen {
+                cmd.arg(origin.to_bytes()).arg(version.as_micros());
+            }
+        }
         Mutation::Add { member, amount } => {
             match amount {
                 // Past 2^53 a double would round it: Redis's own answer to what it cannot add exactly.
@@ -260,12 +259,12 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
 
 pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, StoreError> {
     Ok(match mutation {
-        // The everyday assignment answers three bits.
-        Mutation::Assign(_) if matches!(answer, Value::Int(_)) => {
+        // The everyday assignment, and a decision about siblings, answer three bits.
+        Mutation::Assign(_) | Mutation::Resolve { .. } if matches!(answer, Value::Int(_)) => {
             let bits = parse::unsigned(&answer)?;
             Outcome::Assigned { assigned: bits & 1, added: bits >> 1 & 1, changed: bits >> 2 & 1, previous: None }
         }
-        Mutation::Assign(_) => {
+        Mutation::Assign(_) | Mutation::Resolve { .. } => {
             let [assigned, added, changed, previous] = parse::tuple(answer)?;
             Outcome::Assigned {
                 assigned: parse::unsigned(&assigned)?,

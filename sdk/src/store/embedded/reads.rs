@@ -1,7 +1,7 @@
 //! Reads of a view, each with the semantics of its native command.
 
 use archipelago_engine::{
-    Cells, Field, Key, KeyState, Kind, MutationError, Partition, Registers, Version, View, number,
+    Cells, Field, Key, KeyState, Kind, MutationError, Native, Partition, Registers, Version, View, number,
 };
 use bytes::Bytes;
 
@@ -24,10 +24,9 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
         Query::Cardinality => {
             Reply::Int(looking.registers().map_or(0, |r| i64::try_from(r.count()).unwrap_or(i64::MAX)))
         }
-        Query::Registers => looking.registers().map_or(Reply::Nil, |registers| Reply::Bytes(registers.encode().into())),
         Query::Field(field) => looking.value(field),
         Query::Fields(fields) => Reply::Array(fields.iter().map(|field| looking.value(field)).collect()),
-        Query::Score(member) => looking.cells(member).and_then(Cells::score).map_or(Reply::Nil, shown),
+        Query::Score(member) => looking.score(member),
         Query::Rank { member, reverse } => looking.rank(member, *reverse),
         Query::RangeByRank { start, stop, reverse } => {
             let scores = looking.scores(*reverse);
@@ -41,7 +40,7 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
         }
         Query::Positions(members) => looking.of_each(members, |score| position(geo::position_of(score))),
         Query::GeoHashes(members) => looking.of_each(members, |score| Reply::Bytes(geo::geohash(score).into())),
-        Query::Distance { from, to, unit } => match (looking.score(from), looking.score(to)) {
+        Query::Distance { from, to, unit } => match (looking.points(from), looking.points(to)) {
             (Some(from), Some(to)) => distance(geo::metres(geo::position_of(from), geo::position_of(to)), *unit),
             (None, _) | (_, None) => Reply::Nil,
         },
@@ -82,7 +81,11 @@ impl<'a> Looking<'a> {
     }
 
     fn value(&self, member: &Bytes) -> Reply {
-        self.cells(member).and_then(Cells::text).map_or(Reply::Nil, Reply::Bytes)
+        self.cells(member).and_then(|cells| cells.value(self.key.kind)).map_or(Reply::Nil, Reply::Bytes)
+    }
+
+    fn score(&self, member: &Bytes) -> Reply {
+        self.points(member).map_or(Reply::Nil, shown)
     }
 
     fn registers(&self) -> Option<Registers> {
@@ -128,12 +131,12 @@ impl<'a> Looking<'a> {
         at.map_or(Reply::Nil, |rank| Reply::Int(length(rank)))
     }
 
-    fn score(&self, member: &Bytes) -> Option<f64> {
-        self.cells(member).and_then(Cells::score)
+    fn points(&self, member: &Bytes) -> Option<f64> {
+        self.cells(member)?.points(self.key.kind)
     }
 
     fn of_each(&self, members: &[Bytes], shown: impl Fn(f64) -> Reply) -> Reply {
-        Reply::Array(members.iter().map(|member| self.score(member).map_or(Reply::Nil, &shown)).collect())
+        Reply::Array(members.iter().map(|member| self.points(member).map_or(Reply::Nil, &shown)).collect())
     }
 
     /// Where there is no key at all, nothing is found around any member.
@@ -153,13 +156,14 @@ impl<'a> Looking<'a> {
 
     /// A query for another type gets what the server answers; where there is nothing, every type is empty.
     fn check_kind(&self, query: &Query) -> Result<(), StoreError> {
+        let native = self.key.kind.native();
         let fits = match query {
             Query::Exists | Query::TimeToLive => true,
-            Query::Value => self.key.kind == Kind::String,
-            Query::Cardinality | Query::Registers => self.key.kind == Kind::HyperLogLog,
-            Query::Members | Query::Contains(_) => self.key.kind == Kind::Set,
-            Query::Count => !matches!(self.key.kind, Kind::String | Kind::HyperLogLog),
-            Query::Field(_) | Query::Fields(_) | Query::All | Query::HasField(_) => self.key.kind == Kind::Hash,
+            Query::Cardinality => self.key.kind == Kind::HyperLogLog,
+            Query::Value => native == Native::String,
+            Query::Members | Query::Contains(_) => native == Native::Set,
+            Query::Count => native != Native::String,
+            Query::Field(_) | Query::Fields(_) | Query::All | Query::HasField(_) => native == Native::Hash,
             Query::Score(_)
             | Query::Rank { .. }
             | Query::RangeByRank { .. }
@@ -168,7 +172,7 @@ impl<'a> Looking<'a> {
             | Query::GeoHashes(_)
             | Query::Distance { .. }
             | Query::Search(_)
-            | Query::CountByScore { .. } => self.key.kind == Kind::SortedSet,
+            | Query::CountByScore { .. } => native == Native::SortedSet,
         };
         if fits || !self.exists() { Ok(()) } else { Err(StoreError::Refused(MutationError::WrongType)) }
     }

@@ -182,6 +182,63 @@ local function score(cells)
   return plus(to_score(best.ap), sum or 0) -- minus zero is zero, for it would sort below it
 end
 
+-- Kinds by their codes: the word in keys, and the native structure of the view (1 string, 2 set, 3 hash, 4 sorted set).
+local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off',
+  [14] = 'hyperloglog'}
+local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, [14] = 1}
+-- Whose writes are none unless they improve on what is visible, or find nothing there.
+local ORDERS = {[5] = 'GT', [6] = 'LT', [8] = 'GT', [9] = 'LT'}
+local FIRST = 7
+
+-- The assignment that no other one beats; of equals the first in origin order.
+local function chosen(cells, beats)
+  local best
+  for i = 1, #cells do
+    if is_assigned(cells[i]) and (not best or beats(cells[i], best)) then best = cells[i] end
+  end
+  return best
+end
+
+local function is_earlier(a, b) return a.av < b.av end
+local function is_higher(a, b) return to_score(a.ap) > to_score(b.ap) end
+local function is_lower(a, b) return to_score(a.ap) < to_score(b.ap) end
+
+-- A member's score, or the value of a register of numbers.
+local function points(kind, cells)
+  local order = ORDERS[kind]
+  if not order then return score(cells) end
+  local best = chosen(cells, order == 'GT' and is_higher or is_lower)
+  return best and plus(to_score(best.ap), 0)
+end
+
+-- The value that wins if any live assignment has it, else the other.
+local function flag(cells, winner)
+  local shown
+  for i = 1, #cells do
+    if is_assigned(cells[i]) then
+      if cells[i].ap == winner then return winner end
+      shown = winner == '1' and '0' or '1'
+    end
+  end
+  return shown
+end
+
+-- A string, or a field of a hash.
+local function value(kind, cells)
+  if kind == FIRST then
+    local best = chosen(cells, is_earlier)
+    return best and best.ap
+  elseif ORDERS[kind] then
+    local n = points(kind, cells)
+    return n and show(n)
+  elseif kind == 11 then
+    return flag(cells, '1')
+  elseif kind == 12 then
+    return flag(cells, '0')
+  end
+  return text(cells)
+end
+
 -- The largest live expire-at in milliseconds; math.huge for "never", nil for none.
 local function deadline(cells)
   local latest
@@ -209,18 +266,19 @@ end
 
 -- Shows one member in the native view.
 local function show_member(kind, view, member, cells)
-  if kind == 1 then
-    local value = text(cells)
-    if value then redis.call('SET', view, value) else redis.call('DEL', view) end
-  elseif kind == 2 then
-    to_view(is_live(cells) and 'SADD' or 'SREM', view, member)
-  elseif kind == 3 then
-    local value = text(cells)
-    if value then to_view('HSET', view, member, value) else to_view('HDEL', view, member) end
-  elseif kind == HYPERLOGLOG then
+  local native = NATIVE[kind]
+  if kind == HYPERLOGLOG then
     show_registers(view, cells)
+  elseif native == 1 then
+    local shown = value(kind, cells)
+    if shown then redis.call('SET', view, shown) else redis.call('DEL', view) end
+  elseif native == 2 then
+    to_view(is_live(cells) and 'SADD' or 'SREM', view, member)
+  elseif native == 3 then
+    local shown = value(kind, cells)
+    if shown then to_view('HSET', view, member, shown) else to_view('HDEL', view, member) end
   else
-    local n = score(cells)
+    local n = points(kind, cells)
     if n then to_view('ZADD', view, string.format('%.17g', n), member) else to_view('ZREM', view, member) end
   end
 end

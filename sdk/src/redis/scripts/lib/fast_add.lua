@@ -35,7 +35,7 @@ if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
     local value = put('>BI6c0Bc0BI7dI7c0', 1, n, before, #own, own, 2, v, run, since or v, after)
     -- A string is one field: its own stamp is the key's.
     if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
-    if not (stored or got[3]) then redis.call('ZADD', KEYS[5], 0, WORDS[kind] .. ':' .. ARGV[4]) end
+    if not (stored or got[3]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
     if sum == 0 then sum = 0 end
     if kind == 1 then
       redis.call('SET', KEYS[2], sum)

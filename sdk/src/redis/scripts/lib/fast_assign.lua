@@ -1,8 +1,9 @@
 -- The everyday assignment, before the general one pays for its functions: one member, no condition, no expiry, and
--- nothing of another region to retract. What does not fit goes on below.
+-- nothing of another region to retract, of a type whose rule sets no condition. What does not fit goes on below.
 -- Answers 1 for the assignment, plus 2 if the member was added, plus 4 if it changed.
-if #KEYS == 6 and #ARGV == 8 and #ARGV[6] == 1 then
-  local own, kind, member, payload = ARGV[2], tonumber(ARGV[5]), ARGV[7], ARGV[8]
+local kind = tonumber(ARGV[5])
+if kind <= 4 and #KEYS == 6 and #ARGV == 8 and #ARGV[6] == 1 then
+  local own, member, payload = ARGV[2], ARGV[7], ARGV[8]
   local name = 'm' .. member
   local got = kind == 1 and redis.call('HMGET', KEYS[1], 'x', name) or redis.call('HMGET', KEYS[1], 'x', name, 's')
   local stored, first, rest, rv, present, old = got[2], nil, nil, 0, false, nil
@@ -42,7 +43,7 @@ if #KEYS == 6 and #ARGV == 8 and #ARGV[6] == 1 then
     local value = put('>BI6c0Bc0BI7I4c0c0c0', 1, n, before, #own, own, flags, v, #payload, payload, retracted, after)
     -- A string is one field: its own stamp is the key's.
     if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
-    if not (stored or got[3]) then redis.call('ZADD', KEYS[5], 0, WORDS[kind] .. ':' .. ARGV[4]) end
+    if not (stored or got[3]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
     if kind == 1 then
       redis.call('SET', KEYS[2], payload)
     elseif kind == 2 then

@@ -1,7 +1,7 @@
 -- HyperLogLogs. A cell assigns an epoch in six bytes and Redis's own bytes of the registers; none after a removal, which
 -- begins the next epoch. Shown is the union of what is live at the highest live epoch.
 -- The last of KEYS is a scratch key, wherever one may have to be shown: PFMERGE takes keys only.
-local LAST_EPOCH = 281474976710655
+local HYPERLOGLOG, LAST_EPOCH = 14, 281474976710655
 
 -- A header whose count is unknown: what a peer wrote there PFCOUNT would believe.
 local function with_header(registers)

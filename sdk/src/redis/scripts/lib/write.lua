@@ -2,10 +2,9 @@
 -- for a HyperLogLog the scratch key.
 -- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
 local own, kind = ARGV[2], tonumber(ARGV[5])
-for i = 7, kind == HYPERLOGLOG and #KEYS - 1 or #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then
-    return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
-  end
+local last_view = kind == HYPERLOGLOG and #KEYS - 1 or #KEYS
+if last_view > 6 and redis.call('EXISTS', unpack(KEYS, 7, last_view)) > 0 then
+  return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
 end
 local fields, touched, taken, now = {}, {}, 0, nil
 local known, over, had_data, hidden = false, false, false, false
