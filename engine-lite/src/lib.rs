@@ -46,7 +46,7 @@ pub use key::{Field, Key, Kind, Native, UnknownKind};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
-    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, RawEntry, Record, Refusal, ResyncError, ResyncPlan,
-    ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View,
+    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, RawEntry, Record, Refusal, Resolved, ResyncError,
+    ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, UnknownResolved, View,
 };
 pub use version::Version;

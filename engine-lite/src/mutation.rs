@@ -260,7 +260,9 @@ impl Mutation {
         match self {
             // Only observations work on registers, and they on nothing else.
             Self::Observe { .. } if !is_union => Err(MutationError::WrongType),
-            Self::Assign(_) | Self::Resolve { .. } | Self::Remove { .. } | Self::Clear { previous: true } if is_union => {
+            Self::Assign(_) | Self::Resolve { .. } | Self::Remove { .. } | Self::Clear { previous: true }
+                if is_union =>
+            {
                 Err(MutationError::WrongType)
             }
             Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),

@@ -30,6 +30,10 @@
 //! # us.shut_down().await; eu.shut_down().await; Ok(()) }
 //! ```
 //!
+//! How two writes merge that no region saw one after the other; each line is tested, with the second one later by the clock:
+//!
+#![doc = include_str!("docs/rules.md")]
+//!
 //! What is *not* promised: transactions over several keys, unique names, stock that cannot be oversold (two regions may
 //! spend the last unit at once), or that a region already shows what another has just written.
 //!

@@ -92,7 +92,9 @@ impl Partition {
             return Ok(JoinReply::Known(cursor));
         }
         for delta in &batch.deltas {
-            self.join_delta(delta);
+            for field in self.join_delta(delta) {
+                self.count_resolved(&delta.key, field);
+            }
         }
         raise(&mut self.seen, &batch.seen());
         self.raise_clock(batch.applied, now, max_skew);
@@ -131,7 +133,9 @@ impl Partition {
     pub fn recover(&mut self, history: &str, origin: &Origin, id: Version, delta: Option<&Delta>) -> Result<(), Stale> {
         self.check(history)?;
         if let Some(delta) = delta {
-            self.join_delta(delta);
+            for field in self.join_delta(delta) {
+                self.count_resolved(&delta.key, field);
+            }
         }
         if let Some(entries) = self.aside.get_mut(origin) {
             entries.remove(&id);
@@ -146,9 +150,13 @@ impl Partition {
     ///
     /// Unless it stands here at the very same version: then nothing can come back that was removed, and if lost state
     /// gave that version two contents, every region has to end on the same one.
-    pub(super) fn join_delta(&mut self, delta: &Delta) {
+    ///
+    /// Answers the fields that changed.
+    pub(super) fn join_delta<'d>(&mut self, delta: &'d Delta) -> Vec<&'d Field> {
         let stamp = self.number + 1;
+        let mut changed = Vec::new();
         for (field, cells) in &delta.fields {
+            let mut has_moved = false;
             for (origin, cell) in cells.iter() {
                 let known = self.applied_of(origin);
                 let here = self.keys.get(&delta.key).and_then(|state| state.cells(field)?.get(origin));
@@ -161,11 +169,16 @@ impl Partition {
                 self.change(&delta.key, field, stamp, |ours| {
                     let joined = ours.join(origin, &cell);
                     conflict = joined.conflict;
+                    has_moved |= joined.changed;
                     joined.changed
                 });
                 self.conflicts += u64::from(conflict);
             }
+            if has_moved {
+                changed.push(field);
+            }
         }
+        changed
     }
 
     /// Changes one field's cells; stamps it and its key if they moved.

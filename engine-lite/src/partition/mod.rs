@@ -8,6 +8,7 @@ mod history;
 mod join;
 mod log;
 mod mutate;
+mod resolved;
 mod resync;
 mod standing;
 mod view;
@@ -22,6 +23,7 @@ pub use self::{
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
+    resolved::{Resolved, UnknownResolved},
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},
@@ -75,6 +77,7 @@ pub struct Partition {
     vector_due: bool,
     conflicts: u64,
     inexact: u64,
+    resolved: BTreeMap<Resolved, u64>,
 }
 
 /// What a sync driver needs to know of a partition, read in one step.
@@ -108,6 +111,10 @@ pub struct SyncState {
     pub conflicts: u64,
     /// How often a join made a number too large to be exact.
     pub inexact: u64,
+    /// How often a join of a log changed a field that then had live assignments of several origins that differ: concurrent
+    /// writes between which a rule decided. Each region counts what arrives there. Resyncs are not counted, and one that
+    /// changes again before the other region has seen it is counted again.
+    pub resolved: BTreeMap<Resolved, u64>,
 }
 
 impl Partition {
@@ -134,6 +141,7 @@ impl Partition {
             vector_due: false,
             conflicts: 0,
             inexact: 0,
+            resolved: BTreeMap::new(),
         }
     }
 
@@ -196,6 +204,7 @@ impl Partition {
             vector_due: self.vector_due,
             conflicts: self.conflicts,
             inexact: self.inexact,
+            resolved: self.resolved.clone(),
         }
     }
 

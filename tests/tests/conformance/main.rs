@@ -110,6 +110,7 @@ suite! {
         increments_of_two_regions_add_up_and_a_set_overrides_what_it_saw
         a_late_assignment_does_not_bring_back_what_was_removed
         a_clock_follows_what_it_has_seen
+        concurrent_writes_that_a_rule_decides_are_counted_by_type
     }
     resyncs {
         a_resync_ships_everything_and_leaves_a_position

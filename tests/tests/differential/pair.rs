@@ -118,6 +118,7 @@ impl Pair {
         assert_eq!(theirs.cursors, ours.cursors, "{place}: cursors");
         assert_eq!(theirs.resynced, ours.resynced, "{place}: resynced");
         assert_eq!(theirs.known, ours.known, "{place}: known");
+        assert_eq!(theirs.resolved, ours.resolved, "{place}: what rules decided");
         assert_eq!((theirs.number, theirs.conflicts), (ours.number, ours.conflicts), "{place}: numbers");
         // `inexact` is not compared: it is a count for people, and the engine counts large scores, too.
         assert_eq!(theirs.vector_due, ours.vector_due, "{place}: whether a vector is due");

@@ -71,6 +71,11 @@ fn read_meta(state: &mut SyncState, field: &Bytes, value: &Bytes) {
         "due" => state.vector_due = true,
         "conflicts" => state.conflicts = count(),
         "inexact" => state.inexact = count(),
+        "resolved" => {
+            if let Ok(resolved) = of.parse() {
+                state.resolved.insert(resolved, count());
+            }
+        }
         "applied" => {
             if let Ok(origin) = of.parse() {
                 state.applied.insert(origin, Version::from_micros(count()));
