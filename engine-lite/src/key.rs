@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
 
+use crate::position;
+
 /// The type of a key. It is part of the key: two regions may create one name with two types, and both stay readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -31,6 +33,8 @@ pub enum Kind {
     EnableWins,
     /// On or off; of concurrent writes, off wins.
     DisableWins,
+    /// Values in an order; members are [positions](crate::position).
+    List,
     /// How many distinct elements were seen.
     HyperLogLog,
 }
@@ -46,11 +50,13 @@ pub enum Native {
     Hash,
     /// A sorted set.
     SortedSet,
+    /// A sorted set of equal scores, whose members are positions with a value behind each: its order is theirs.
+    Ordered,
 }
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::String,
         Self::Set,
         Self::Hash,
@@ -63,6 +69,7 @@ impl Kind {
         Self::Siblings,
         Self::EnableWins,
         Self::DisableWins,
+        Self::List,
         Self::HyperLogLog,
     ];
 
@@ -82,6 +89,7 @@ impl Kind {
             Self::Siblings => "siblings",
             Self::EnableWins => "flag-on",
             Self::DisableWins => "flag-off",
+            Self::List => "list",
             Self::HyperLogLog => "hyperloglog",
         }
     }
@@ -102,6 +110,7 @@ impl Kind {
             Self::Siblings => 10,
             Self::EnableWins => 11,
             Self::DisableWins => 12,
+            Self::List => 13,
             Self::HyperLogLog => 14,
         }
     }
@@ -121,6 +130,7 @@ impl Kind {
             Self::Set => Native::Set,
             Self::Hash => Native::Hash,
             Self::SortedSet | Self::HighScores | Self::LowScores => Native::SortedSet,
+            Self::List => Native::Ordered,
         }
     }
 
@@ -128,6 +138,14 @@ impl Kind {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Whether a key of this type can have such a member: a decoder refuses what no writer makes.
+    pub(crate) fn admits(self, member: &[u8]) -> bool {
+        match self.native() {
+            Native::String | Native::Set | Native::Hash | Native::SortedSet => true,
+            Native::Ordered => position::is_position(member),
+        }
     }
 }
 
@@ -184,7 +202,7 @@ impl Key {
 /// Whose cells: a member's (a string's single member is the empty one), or those of the key's expiry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// A member of a set or sorted set, a field of a hash, or the value of a string or HyperLogLog.
+    /// A member of a set or sorted set, a field of a hash, a position in a list, or the value of a string or HyperLogLog.
     Member(Bytes),
     /// When the key expires.
     Expiry,

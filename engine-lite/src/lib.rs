@@ -29,10 +29,12 @@ pub mod codec;
 mod delta;
 pub mod hyperloglog;
 mod key;
+mod list;
 mod mutation;
 pub mod number;
 mod origin;
 mod partition;
+pub mod position;
 mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -43,10 +45,12 @@ pub use cells::{Cells, Deadline};
 pub use delta::{Body, Delta, Entry, Vector};
 pub use hyperloglog::Registers;
 pub use key::{Field, Key, Kind, Native, UnknownKind};
+pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
-    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, RawEntry, Record, Refusal, Resolved, ResyncError,
-    ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, UnknownResolved, View,
+    Batch, Cursor, JoinReply, KeyState, LogSlice, Partition, Push, PushReply, RawEntry, Record, Refusal, Resolved,
+    ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, UnknownResolved,
+    View,
 };
 pub use version::Version;

@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::{
     hyperloglog::Registers,
     key::{Key, Kind},
+    list::ListEdit,
     number,
     origin::Origin,
     rule::{OFF, ON},
@@ -50,6 +51,8 @@ pub enum Mutation {
     },
     /// Change when the key expires: EXPIRE and PERSIST.
     Expire(Expiry),
+    /// Write a list: LPUSH, LINSERT, LPOP and their kin.
+    List(ListEdit),
     /// Clear the key if it expired at least `grace` milliseconds ago: what the sweeper does.
     Sweep {
         /// How long after the deadline.
@@ -157,6 +160,10 @@ pub enum Outcome {
     Observed(bool),
     /// Of a change of expiry: whether it applied.
     Expiry(bool),
+    /// Of a push or an insert: how long the list is now; `None` when the element to insert beside was not found.
+    Length(Option<u64>),
+    /// Of a pop: the values, in the order in which they were taken.
+    Popped(Vec<Bytes>),
 }
 
 /// Why a mutation was refused; nothing was changed. The texts are Redis's own.
@@ -195,6 +202,12 @@ pub enum MutationError {
     /// A relative or absolute expiry outside of what can be represented.
     #[error("ERR invalid expire time")]
     InvalidExpire,
+    /// LSET on a list that is not there.
+    #[error("ERR no such key")]
+    NoSuchKey,
+    /// LSET past an end of the list.
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
     /// A name, member or value over its limit, or too many members in one write.
     #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
     TooLarge,
@@ -202,7 +215,7 @@ pub enum MutationError {
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -214,6 +227,8 @@ impl MutationError {
         Self::NotAFlag,
         Self::WrongType,
         Self::InvalidExpire,
+        Self::NoSuchKey,
+        Self::IndexOutOfRange,
         Self::TooLarge,
     ];
 }
@@ -265,6 +280,11 @@ impl Mutation {
             {
                 Err(MutationError::WrongType)
             }
+            Self::List(_) if key.kind == Kind::List => Ok(()),
+            Self::Assign(_) | Self::Resolve { .. } | Self::Add { .. } if !key.kind.assigns() => {
+                Err(MutationError::WrongType)
+            }
+            Self::List(_) => Err(MutationError::WrongType),
             Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
             Self::Resolve { payload, .. } => fits(key.kind, payload),
             Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
@@ -301,6 +321,7 @@ impl Mutation {
                 (elements.iter().all(member_fits) && elements.len() <= limits::MEMBERS, None)
             }
             Self::Expire(expiry) => (true, Some(expiry)),
+            Self::List(edit) => (edit.check_limits().is_ok(), None),
             Self::Clear { .. } | Self::Sweep { .. } => (true, None),
         };
         if !fits || name.len() > limits::NAME {

@@ -28,49 +28,26 @@ impl Kind {
             Self::HighScores | Self::Max => (Presence::Any, Order::Greater),
             Self::LowScores | Self::Min => (Presence::Any, Order::Less),
             Self::First => (Presence::Absent, Order::Any),
-            Self::String
-            | Self::Set
-            | Self::Hash
-            | Self::SortedSet
-            | Self::Siblings
-            | Self::EnableWins
-            | Self::DisableWins
-            | Self::HyperLogLog => (Presence::Any, Order::Any),
+            _ => (Presence::Any, Order::Any),
         }
+    }
+
+    /// Whether members are assigned by name. The others have writes of their own.
+    #[must_use]
+    pub const fn assigns(self) -> bool {
+        !matches!(self, Self::List)
     }
 
     /// Whether increments of several regions add up.
     #[must_use]
     pub const fn adds(self) -> bool {
-        match self {
-            Self::String | Self::Hash | Self::SortedSet => true,
-            Self::Set
-            | Self::HighScores
-            | Self::LowScores
-            | Self::First
-            | Self::Max
-            | Self::Min
-            | Self::Siblings
-            | Self::EnableWins
-            | Self::DisableWins
-            | Self::HyperLogLog => false,
-        }
+        matches!(self, Self::String | Self::Hash | Self::SortedSet)
     }
 
     /// Whether what is assigned has to be a number.
     #[must_use]
     pub const fn is_scored(self) -> bool {
-        match self {
-            Self::SortedSet | Self::HighScores | Self::LowScores | Self::Max | Self::Min => true,
-            Self::String
-            | Self::Set
-            | Self::Hash
-            | Self::First
-            | Self::Siblings
-            | Self::EnableWins
-            | Self::DisableWins
-            | Self::HyperLogLog => false,
-        }
+        matches!(self, Self::SortedSet | Self::HighScores | Self::LowScores | Self::Max | Self::Min)
     }
 }
 
@@ -79,7 +56,6 @@ impl Cells {
     #[must_use]
     pub fn value(&self, kind: Kind) -> Option<Bytes> {
         match kind {
-            Kind::String | Kind::Hash | Kind::Set | Kind::Siblings => self.text(),
             Kind::First => self.earliest().cloned(),
             Kind::SortedSet | Kind::HighScores | Kind::LowScores | Kind::Max | Kind::Min => {
                 self.points(kind).map(|points| number::show(points).into())
@@ -87,6 +63,7 @@ impl Cells {
             Kind::HyperLogLog => self.registers().map(|registers| registers.encode().into()),
             Kind::EnableWins => self.flag(ON),
             Kind::DisableWins => self.flag(OFF),
+            _ => self.text(),
         }
     }
 
@@ -96,15 +73,7 @@ impl Cells {
         match kind {
             Kind::HighScores | Kind::Max => self.extreme(f64::max),
             Kind::LowScores | Kind::Min => self.extreme(f64::min),
-            Kind::SortedSet
-            | Kind::String
-            | Kind::Set
-            | Kind::Hash
-            | Kind::First
-            | Kind::Siblings
-            | Kind::EnableWins
-            | Kind::DisableWins
-            | Kind::HyperLogLog => self.score(),
+            _ => self.score(),
         }
     }
 

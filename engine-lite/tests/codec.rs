@@ -6,7 +6,10 @@ use archipelago_engine::{
     Version,
     codec::{self, DecodeError},
     number,
+    position::{Maker, between},
 };
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -55,11 +58,27 @@ fn cells() -> impl Strategy<Value = Cells> {
     vec((origin(), cell()), 0..4).prop_map(|cells| cells.into_iter().collect())
 }
 
+/// Members of lists are positions.
+fn member_of(kind: Kind, field: Field) -> Field {
+    match (kind, field) {
+        (Kind::List, Field::Member(seed)) => {
+            let number = seed.iter().fold(0, |n, byte| n << 6 | u64::from(*byte));
+            let maker = Maker { incarnation: Incarnation::new(number), number: number % (1 << 48) };
+            Field::Member(between(None, None, 1, maker).remove(0))
+        }
+        (_, field) => field,
+    }
+}
+
 fn delta() -> impl Strategy<Value = Delta> {
     let field = prop_oneof![bytes(8).prop_map(Field::Member), Just(Field::Expiry)];
     let fields = vec((field, cells()), 0..4).prop_map(|fields| fields.into_iter().collect());
-    (select(Kind::ALL.to_vec()), bytes(8), fields)
-        .prop_map(|(kind, name, fields)| Delta { key: Key::new(kind, name), fields })
+    (select(Kind::ALL.to_vec()), bytes(8), fields).prop_map(|(kind, name, fields): (_, _, BTreeMap<Field, Cells>)| {
+        Delta {
+            key: Key::new(kind, name),
+            fields: fields.into_iter().map(|(field, cells)| (member_of(kind, field), cells)).collect(),
+        }
+    })
 }
 
 fn entry() -> impl Strategy<Value = Entry> {

@@ -9,10 +9,14 @@ mod entries;
 mod expiry;
 #[path = "counterexamples/hyperloglog.rs"]
 mod hyperloglog;
+#[path = "counterexamples/lists.rs"]
+mod lists;
 #[path = "counterexamples/log.rs"]
 mod log;
 #[path = "counterexamples/lost_state.rs"]
 mod lost_state;
+#[path = "counterexamples/pushes.rs"]
+mod pushes;
 #[path = "counterexamples/rules.rs"]
 mod rules;
 mod support;

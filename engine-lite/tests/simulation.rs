@@ -10,7 +10,7 @@ use support::World;
 
 #[test]
 fn regions_that_exchanged_everything_are_the_same_whatever_happened_before() {
-    let mut totals = [0; 5];
+    let mut totals = [0; 6];
     for seed in support::seeds("SIMULATION_SEEDS", 0..400) {
         let world = support::named(seed, || {
             let mut world = World::new(seed, 3 + usize::try_from(seed % 3).unwrap());
@@ -24,13 +24,16 @@ fn regions_that_exchanged_everything_are_the_same_whatever_happened_before() {
             }
             world
         });
-        for (total, n) in totals.iter_mut().zip([world.writes, world.joins, world.gaps, world.resynced, world.openings])
-        {
+        let counts = [world.writes, world.joins, world.gaps, world.resynced, world.openings, world.pushed];
+        for (total, n) in totals.iter_mut().zip(counts) {
             *total += n;
         }
     }
-    let [writes, joins, gaps, resyncs, openings] = totals;
-    println!("{writes} writes, {joins} joins, {gaps} gaps, {resyncs} resyncs, {openings} incarnations");
+    let [writes, joins, gaps, resyncs, openings, pushes] = totals;
+    println!(
+        "{writes} writes, {joins} joins, {gaps} gaps, {resyncs} resyncs, {openings} incarnations, {pushes} pushes"
+    );
+    assert!(pushes > 0, "no push was ever taken");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
     routed::{Map, Plane, RoutedKeyspace, embedded_infos},
     routing::{Profile, RegionInfo, RoutingConfig, Topology, config::PolicyName},
     store::{Store, embedded::Embedded},
+    strength::Repairs,
     sync::{Islands, Sync},
 };
 
@@ -193,7 +194,7 @@ impl Builder {
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
         let regions = || Ok(embedded_infos(&config, embedded));
         let homes = home_settings(config.homes.as_ref(), regions, plane.plane.as_ref()).await?;
-        self.finish(local, &keyspaces, islands, Vec::new(), Vec::new(), plane, homes)
+        self.finish(local, &keyspaces, known.len(), islands, Vec::new(), Vec::new(), plane, homes)
     }
 
     async fn build_redis(mut self) -> Result<Client, Error> {
@@ -226,7 +227,7 @@ impl Builder {
         let islands = islands.collect();
         let plane = plane?;
         let homes = home_settings(config.homes.as_ref(), || config.region_infos(), plane.plane.as_ref()).await?;
-        self.finish(local, &active_active, islands, regions, missing, plane, homes)
+        self.finish(local, &active_active, config.regions.len(), islands, regions, missing, plane, homes)
     }
 
     /// The regions of the active-active keyspaces, and those that could not be reached. Without such a keyspace none.
@@ -284,6 +285,7 @@ impl Builder {
         self,
         local: RegionId,
         configs: &BTreeMap<String, KeyspaceConfig>,
+        members: usize,
         islands: Vec<Islands>,
         regions: Vec<Arc<RedisRegion>>,
         missing: Vec<(RegionId, Error)>,
@@ -293,7 +295,14 @@ impl Builder {
         let mut keyspaces = BTreeMap::new();
         for island in &islands {
             if let Some(store) = island.stores.get(&local) {
-                let keyspace = Keyspace { store: store.clone(), island: Arc::new(island.clone()), session: None };
+                let Some(config) = configs.get(&island.keyspace) else { continue };
+                let keyspace = Keyspace {
+                    store: store.clone(),
+                    island: Arc::new(island.clone()),
+                    session: None,
+                    strengths: config.strengths(members)?,
+                    repairs: Arc::new(Repairs::new()),
+                };
                 keyspaces.insert(island.keyspace.clone(), keyspace);
             }
         }

@@ -18,6 +18,7 @@ use crate::{
     routed::{Connection, Event, NodeReport, Plane, RoutedKeyspace, Subscribe},
     sessions::Session,
     store::Store,
+    strength::{ReadStrength, Repairs, Strengths, WriteStrength},
     sync::{self, Islands, SkewReport, Sync},
 };
 #[cfg(feature = "homes")]
@@ -100,6 +101,8 @@ pub struct Keyspace {
     /// In every region.
     pub(crate) island: Arc<Islands>,
     pub(crate) session: Option<Session>,
+    pub(crate) strengths: Strengths,
+    pub(crate) repairs: Arc<Repairs>,
 }
 
 impl Client {
@@ -390,6 +393,9 @@ impl Client {
         if let Some(sync) = &self.inner.sync {
             sync.shut_down().await;
         }
+        for keyspace in self.inner.keyspaces.values() {
+            keyspace.repairs.shut_down().await;
+        }
         for region in &self.inner.regions {
             region.shut_down().await;
         }
@@ -410,6 +416,51 @@ impl Keyspace {
         Self { session: Some(session.clone()), ..self.clone() }
     }
 
+    /// The same keyspace with reads of this strength; see [`strength`](crate::strength).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// # use archipelago::{Client, Embedded, ReadStrength};
+    /// let regions = Embedded::builder().region("us").region("eu").build()?;
+    /// let us = Client::builder().embedded(&regions).local_region("us").without_sync().build().await?;
+    /// let eu = Client::builder().embedded(&regions).local_region("eu").without_sync().build().await?;
+    /// us.counter("views").add(2).await?;
+    /// eu.counter("views").add(3).await?;
+    /// assert_eq!(us.counter("views").get().await?, 2);
+    /// let merged = us.keyspace("default")?.with_read(ReadStrength::Merged(2));
+    /// assert_eq!(merged.counter("views").get().await?, 5);
+    /// # us.shut_down().await; eu.shut_down().await; Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_read(&self, read: ReadStrength) -> Self {
+        self.with_strengths(|strengths| strengths.read = read)
+    }
+
+    /// The same keyspace with writes of this strength; see [`strength`](crate::strength).
+    #[must_use]
+    pub fn with_write(&self, write: WriteStrength) -> Self {
+        self.with_strengths(|strengths| strengths.write = write)
+    }
+
+    /// The same keyspace with another home region, for reads of strength [`ReadStrength::Home`].
+    #[must_use]
+    pub fn with_home(&self, home: &RegionId) -> Self {
+        self.with_strengths(|strengths| strengths.home = Some(home.clone()))
+    }
+
+    /// The same keyspace with another deadline for reads and writes that ask for more than the local region. More than an
+    /// hour is taken for an hour.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        self.with_strengths(|strengths| strengths.deadline = deadline.min(Duration::from_secs(3600)))
+    }
+
+    fn with_strengths(&self, change: impl FnOnce(&mut Strengths)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed.strengths);
+        changed
+    }
+
     fn handle(&self, kind: Kind, name: impl Into<Bytes>) -> Handle {
         Handle::new(Ok(self.clone()), kind, name)
     }
@@ -419,10 +470,10 @@ impl Keyspace {
         Batch::new(Ok(self.clone()))
     }
 
-    /// An interpreter of Redis-style commands on this keyspace in the local region. No session sees what it does.
+    /// An interpreter of Redis-style commands on this keyspace, with its strengths. No session sees what it does.
     #[must_use]
     pub fn interpreter(&self) -> Interpreter {
-        Interpreter::new(self.store.clone())
+        Interpreter::of_keyspace(Self { session: None, ..self.clone() })
     }
 
     /// Everything known of one key in the local region, for operators.

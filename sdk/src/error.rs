@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use archipelago_engine::{MutationError, RegionId};
 
-use crate::store::StoreError;
+use crate::{store::StoreError, strength::Reach};
 
 /// Why a call failed.
 ///
@@ -21,9 +21,10 @@ struct Inner {
     region: Option<RegionId>,
     attempts: Vec<Attempt>,
     next_try: Option<Duration>,
+    reach: Option<Reach>,
 }
 
-/// One attempt of a routed call that failed.
+/// One attempt that failed: of a routed call, or of a read of several regions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The node that was asked, or passed over.
@@ -50,8 +51,13 @@ pub enum ErrorKind {
     Unavailable,
     /// A write was sent and no answer came: it may have been applied. Repeat it only if applying it twice is harmless.
     MaybeApplied,
+    /// A write was applied in the local region, and too few others have said in time that they have it: [`Error::reach`]
+    /// says who. It is not undone, and links still bring it everywhere.
+    PartlyApplied,
     /// A read was sent and no answer came.
     Timeout,
+    /// Fewer regions answered a read than were asked for: [`Error::attempts`] says what became of the others.
+    TooFewAnswers,
     /// The operation is not allowed on the value as it is (Redis's own error text). Nothing was changed.
     Refused,
     /// The server answered an error. Nothing was changed.
@@ -81,6 +87,7 @@ impl Error {
                 region: None,
                 attempts: Vec::new(),
                 next_try: None,
+                reach: None,
             }),
         }
     }
@@ -105,6 +112,11 @@ impl Error {
 
     pub(crate) fn with_next_try(mut self, next_try: Option<Duration>) -> Self {
         self.inner.next_try = next_try;
+        self
+    }
+
+    pub(crate) fn with_reach(mut self, reach: Reach) -> Self {
+        self.inner.reach = Some(reach);
         self
     }
 
@@ -139,10 +151,16 @@ impl Error {
         self.inner.region.as_ref()
     }
 
-    /// What a routed call tried, in order; empty for other calls.
+    /// What a routed call tried, in order, and the regions that did not answer a read of several; empty for other calls.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         &self.inner.attempts
+    }
+
+    /// Who has a write of which [`ErrorKind::PartlyApplied`] says that too few have it.
+    #[must_use]
+    pub fn reach(&self) -> Option<&Reach> {
+        self.inner.reach.as_ref()
     }
 
     /// How soon the regions are looked at again, when none was healthy.
@@ -194,8 +212,10 @@ impl fmt::Display for Error {
         let hint = match self.inner.kind {
             ErrorKind::MaybeApplied => " (the write may have been applied; repeat it only if twice is harmless)",
             ErrorKind::Unavailable => " (nothing was done)",
+            ErrorKind::PartlyApplied => " (it is not undone; repeat it only if twice is harmless)",
             ErrorKind::Config
             | ErrorKind::Timeout
+            | ErrorKind::TooFewAnswers
             | ErrorKind::Refused
             | ErrorKind::Server
             | ErrorKind::Serialization
@@ -209,6 +229,9 @@ impl fmt::Display for Error {
             write!(f, "{region}: ")?;
         }
         write!(f, "{}{hint}", self.inner.message)?;
+        if let Some(reach) = &self.inner.reach {
+            write!(f, "; {reach}")?;
+        }
         for attempt in &self.inner.attempts {
             write!(f, "; {attempt}")?;
         }

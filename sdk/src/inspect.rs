@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Native, Version, hyperloglog::Payload};
+use archipelago_engine::{Cell, Cells, Field, Key, KeyState, Kind, Native, Version, hyperloglog::Payload, position};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub struct Report {
 /// The cells of one field.
 #[derive(Clone, Debug, Serialize)]
 pub struct FieldReport {
-    /// `value`, the member or field name, or `(expiry)`.
+    /// `value`, the member or field name, a position in a list in hexadecimal digits, or `(expiry)`.
     pub field: String,
     /// Whether a reader sees the field.
     pub live: bool,
@@ -71,8 +71,9 @@ pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error
         Native::Set => Query::Members,
         Native::Hash => Query::All,
         Native::SortedSet => Query::RangeByRank { start: 0, stop: -1, reverse: false },
+        Native::Ordered => Query::Range { start: 0, stop: -1 },
     };
-    let view = store.read(&Read { key: key.clone(), query }).await.map_err(failed)?;
+    let view = values(key.kind, store.read(&Read { key: key.clone(), query }).await.map_err(failed)?);
     let ttl = store.read(&Read { key: key.clone(), query: Query::TimeToLive }).await.map_err(failed)?;
     let fields = inspection.state.as_ref().map(|state| fields(key.kind, state)).unwrap_or_default();
     Ok(Report {
@@ -91,6 +92,25 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// An ordered view without the positions.
+fn values(kind: Kind, view: Reply) -> Reply {
+    match (kind.native(), view) {
+        (Native::Ordered, Reply::Array(members)) => Reply::Array(members.into_iter().map(value).collect()),
+        (_, view) => view,
+    }
+}
+
+fn value(member: Reply) -> Reply {
+    match member {
+        Reply::Bytes(bytes) => Reply::Bytes(position::split(&bytes).map_or(bytes, |(_, value)| value)),
+        other => other,
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn flat(reply: Reply) -> Option<Vec<String>> {
     match reply {
         Reply::Nil => None,
@@ -107,6 +127,7 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
         FieldReport {
             field: match field {
                 Field::Member(_) if kind.native() == Native::String => "value".to_owned(),
+                Field::Member(position) if kind.native() == Native::Ordered => hexadecimal(position),
                 Field::Member(member) => text(member),
                 Field::Expiry => "(expiry)".to_owned(),
             },
@@ -129,7 +150,7 @@ fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
         (Field::Member(_), _) if kind == Kind::HyperLogLog => {
             cells.registers().map(|r| format!("about {} elements", r.count()).into())
         }
-        (Field::Member(_), Native::String | Native::Hash) => cells.value(kind),
+        (Field::Member(_), Native::String | Native::Hash | Native::Ordered) => cells.value(kind),
         (Field::Member(_), Native::SortedSet) => cells.points(kind).map(|n| archipelago_engine::number::show(n).into()),
         (Field::Member(_), Native::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
     }

@@ -43,7 +43,7 @@ const CRC16: [u16; 256] = {
 ///
 /// | key | holds |
 /// |---|---|
-/// | `{ks:p}:TYPE:NAME` | the view: a native string, set, hash or sorted set |
+/// | `{ks:p}:TYPE:NAME` | the view: a native string, set, hash or sorted set; of a list a sorted set of equal scores, each member a [position](archipelago_engine::position) and the value behind it |
 /// | `{ks:p}:cells:TYPE:NAME` | hash of cells: `m` and the member, `x` the expiry, `s` the number of the last change (strings have only the fields' own) |
 /// | `{ks:p}:meta` | hash: record, epoch, cursors, vectors |
 /// | `{ks:p}:log:INCARNATION` | stream of the region's own deltas |

@@ -8,10 +8,11 @@
 //! between the regions and merges it.
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
-//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`Geo`] (the
-//! latest position), [`HyperLogLog`] (about how many were seen), [`BestScores`] and [`ExtremeRegister`] (the best ever
-//! submitted), [`FirstRegister`] (the first wins), [`Flag`] (on wins, or off), [`Siblings`] (the application decides). Any
-//! language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`List`]
+//! (every insert is kept, runs stay together), [`Geo`] (the latest position), [`HyperLogLog`] (about how many were seen),
+//! [`BestScores`] and [`ExtremeRegister`] (the best ever submitted), [`FirstRegister`] (the first wins), [`Flag`] (on
+//! wins, or off), [`Siblings`] (the application decides). Any language reads the values with plain commands;
+//! [`PhysicalKeys`] documents where they are.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -29,6 +30,8 @@
 //! assert_eq!(us.set("tags").members().await?, eu.set("tags").members().await?);
 //! # us.shut_down().await; eu.shut_down().await; Ok(()) }
 //! ```
+//!
+//! A keyspace or a call that needs more than the local region asks for it: see [`strength`].
 //!
 //! How two writes merge that no region saw one after the other; each line is tested, with the second one later by the clock:
 //!
@@ -71,6 +74,7 @@ mod routed;
 pub mod routing;
 pub mod sessions;
 pub mod store;
+pub mod strength;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -83,8 +87,8 @@ pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Geo, HyperLogLog, Json, Map, MessagePack,
-    Place, Register, ScoreRange, Set, Siblings, SortedSet,
+    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Geo, HyperLogLog, Json, List, Map,
+    MessagePack, Place, Register, ScoreRange, Set, Siblings, SortedSet,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};
@@ -92,4 +96,5 @@ pub use routed::{
     CallOptions, Connection, Event, Exclusive, Message, NodeReport, Received, Served, Subscribe, Subscription,
 };
 pub use store::embedded::Embedded;
+pub use strength::{ReadStrength, WriteStrength};
 pub use sync::{SkewReport, skew};

@@ -124,7 +124,7 @@ pub(super) fn take_delta(input: &mut &[u8], frame: Frame<'_>) -> Result<Delta, D
         let tag = take_u8(input)?;
         let member = take_bytes(input, limits::MEMBER)?;
         let field = match tag {
-            0 => Field::Member(Bytes::copy_from_slice(member)),
+            0 if kind.admits(member) => Field::Member(Bytes::copy_from_slice(member)),
             1 if member.is_empty() => Field::Expiry,
             _ => return Err(DecodeError::Malformed("field")),
         };

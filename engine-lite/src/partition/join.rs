@@ -147,18 +147,31 @@ impl Partition {
     }
 
     /// Joins one key's cells; from any path, what `applied` covers of an assignment or total is ignored.
+    pub(super) fn join_delta<'d>(&mut self, delta: &'d Delta) -> Vec<&'d Field> {
+        self.join_cells(delta, |partition, origin| Some(partition.applied_of(origin))).1
+    }
+
+    /// Joins one key's cells but for assignments and totals up to what is `covered` of their origin; says how many cells
+    /// were left out, for which that is `None`.
     ///
     /// Unless it stands here at the very same version: then nothing can come back that was removed, and if lost state
     /// gave that version two contents, every region has to end on the same one.
     ///
-    /// Answers the fields that changed.
-    pub(super) fn join_delta<'d>(&mut self, delta: &'d Delta) -> Vec<&'d Field> {
+    /// Answers how many cells were left out, and which fields changed.
+    pub(super) fn join_cells<'d>(
+        &mut self,
+        delta: &'d Delta,
+        covered: impl Fn(&Self, &Origin) -> Option<Version>,
+    ) -> (u64, Vec<&'d Field>) {
         let stamp = self.number + 1;
-        let mut changed = Vec::new();
+        let (mut left_out, mut changed) = (0, Vec::new());
         for (field, cells) in &delta.fields {
             let mut has_moved = false;
             for (origin, cell) in cells.iter() {
-                let known = self.applied_of(origin);
+                let Some(known) = covered(self, origin) else {
+                    left_out += 1;
+                    continue;
+                };
                 let here = self.keys.get(&delta.key).and_then(|state| state.cells(field)?.get(origin));
                 let assigned = here.and_then(|cell| cell.assign.as_ref()).map(|assign| assign.version);
                 let summed = here.and_then(|cell| cell.total).map(|total| total.version);
@@ -178,7 +191,7 @@ impl Partition {
                 changed.push(field);
             }
         }
-        changed
+        (left_out, changed)
     }
 
     /// Changes one field's cells; stamps it and its key if they moved.

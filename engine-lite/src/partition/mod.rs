@@ -6,8 +6,10 @@
 
 mod history;
 mod join;
+mod lists;
 mod log;
 mod mutate;
+mod push;
 mod resolved;
 mod resync;
 mod standing;
@@ -23,6 +25,7 @@ pub use self::{
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
+    push::{Push, PushReply},
     resolved::{Resolved, UnknownResolved},
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,

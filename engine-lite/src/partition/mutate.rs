@@ -33,6 +33,7 @@ impl Partition {
         let fresh = stored.is_none();
         let mut write = Write {
             kind: key.kind,
+            number: self.number + 1,
             own,
             now,
             next: version,
@@ -65,12 +66,14 @@ impl Partition {
 }
 
 /// A write under way: the state it changes in place, and which cells it moved.
-struct Write {
+pub(super) struct Write {
     kind: Kind,
-    own: Origin,
+    /// That of the write's log entry.
+    pub(super) number: u64,
+    pub(super) own: Origin,
     now: Version,
     next: Version,
-    state: KeyState,
+    pub(super) state: KeyState,
     moved: BTreeMap<Field, BTreeSet<Origin>>,
 }
 
@@ -86,11 +89,12 @@ impl Write {
             Mutation::Clear { previous } => Ok(self.delete(*previous)),
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
+            Mutation::List(edit) => self.edit_list(edit),
         }
     }
 
     /// Whether what is stored is past its expiry, or only an expiry is left of it.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.state.deadline().is_some_and(|deadline| deadline.is_past(self.now) || !self.state.has_data(self.kind))
     }
 
@@ -112,7 +116,7 @@ impl Write {
         }
     }
 
-    fn assign_field(&mut self, field: Field, payload: Bytes) {
+    pub(super) fn assign_field(&mut self, field: Field, payload: Bytes) {
         let version = self.version();
         let own = self.own.clone();
         let moved = self.state.fields.entry(field.clone()).or_default().cells.assign(&own, version, payload);
@@ -137,7 +141,7 @@ impl Write {
         }
     }
 
-    fn clear_if_over(&mut self) {
+    pub(super) fn clear_if_over(&mut self) {
         if self.is_over() {
             self.clear();
         }
@@ -278,7 +282,7 @@ impl Write {
         if (present + amount).is_nan() { Err(MutationError::NanScore) } else { Ok(amount) }
     }
 
-    fn remove(&mut self, members: &[Bytes]) -> Outcome {
+    pub(super) fn remove(&mut self, members: &[Bytes]) -> Outcome {
         self.clear_if_over();
         let mut removed = 0;
         for member in members {

@@ -27,7 +27,7 @@ impl Resolved {
             return "longest";
         }
         match self.kind {
-            Kind::String | Kind::Hash | Kind::SortedSet => "latest",
+            Kind::String | Kind::Hash | Kind::SortedSet | Kind::List => "latest",
             Kind::Set => "present",
             Kind::HighScores | Kind::Max => "highest",
             Kind::LowScores | Kind::Min => "lowest",

@@ -23,6 +23,8 @@ pub struct Standing {
     pub seen: Vector,
     /// The current incarnation of each peer, as far as it is known here.
     pub peers: BTreeMap<RegionId, Incarnation>,
+    /// The membership epoch.
+    pub epoch: u64,
     /// What the region's clock says.
     pub now: Version,
 }
@@ -74,6 +76,7 @@ impl Partition {
             applied: self.applied.clone(),
             seen: self.seen.clone(),
             peers: self.known.iter().map(|(region, (incarnation, _))| (region.clone(), *incarnation)).collect(),
+            epoch: self.epoch,
             now,
         })
     }

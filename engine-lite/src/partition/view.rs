@@ -38,7 +38,7 @@ impl KeyState {
         self.cells(&Field::Member(member.clone()))
     }
 
-    pub(super) fn members(&self) -> impl Iterator<Item = (&Bytes, &Cells)> {
+    pub(super) fn members(&self) -> impl DoubleEndedIterator<Item = (&Bytes, &Cells)> {
         self.fields.iter().filter_map(|(field, stamped)| match field {
             Field::Member(member) => Some((member, &stamped.cells)),
             Field::Expiry => None,
@@ -73,6 +73,8 @@ pub enum View {
     SortedSet(Vec<(Bytes, f64)>),
     /// The registers of a HyperLogLog.
     HyperLogLog(Registers),
+    /// The positions and values of a list, in order.
+    Ordered(Vec<(Bytes, Bytes)>),
 }
 
 pub(super) fn view(kind: Kind, state: &KeyState) -> View {
@@ -93,6 +95,10 @@ pub(super) fn view(kind: Kind, state: &KeyState) -> View {
             let mut scores: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.points(kind)?))).collect();
             scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
             (!scores.is_empty()).then_some(View::SortedSet(scores))
+        }
+        Native::Ordered => {
+            let elements: Vec<_> = state.members().filter_map(|(m, c)| Some((m.clone(), c.value(kind)?))).collect();
+            (!elements.is_empty()).then_some(View::Ordered(elements))
         }
     };
     view.unwrap_or(View::Absent)

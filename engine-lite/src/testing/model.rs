@@ -196,6 +196,9 @@ impl Model {
             Native::String => members.filter_map(|(_, v)| text(kind, v)).next().map_or(View::Absent, View::String),
             Native::Set => View::Set(members.map(|(member, _)| member).collect()),
             Native::Hash => View::Hash(members.filter_map(|(member, v)| Some((member, text(kind, v)?))).collect()),
+            Native::Ordered => {
+                View::Ordered(members.filter_map(|(member, v)| Some((member, text(kind, v)?))).collect())
+            }
             Native::SortedSet => {
                 let mut scores: Vec<_> = members.filter_map(|(member, v)| Some((member, score(kind, v)?))).collect();
                 scores.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
@@ -256,14 +259,7 @@ fn text(kind: Kind, visible: &[&Operation]) -> Option<Bytes> {
         Kind::EnableWins | Kind::DisableWins if visible.is_empty() => None,
         Kind::EnableWins => Some(Bytes::from_static(if any("1") { b"1" } else { b"0" })),
         Kind::DisableWins => Some(Bytes::from_static(if any("0") { b"0" } else { b"1" })),
-        Kind::String
-        | Kind::Hash
-        | Kind::Set
-        | Kind::Siblings
-        | Kind::SortedSet
-        | Kind::HighScores
-        | Kind::LowScores
-        | Kind::HyperLogLog => {
+        _ => {
             let sum = sum(visible);
             let Some(winner) = winner(visible) else {
                 return sum.map(shown);
@@ -281,15 +277,7 @@ fn score(kind: Kind, visible: &[&Operation]) -> Option<f64> {
     match kind {
         Kind::HighScores | Kind::Max => numbers.max_by(f64::total_cmp),
         Kind::LowScores | Kind::Min => numbers.min_by(f64::total_cmp),
-        Kind::SortedSet
-        | Kind::String
-        | Kind::Hash
-        | Kind::Set
-        | Kind::First
-        | Kind::Siblings
-        | Kind::EnableWins
-        | Kind::DisableWins
-        | Kind::HyperLogLog => match (numbers.next(), sum(visible)) {
+        _ => match (numbers.next(), sum(visible)) {
             (None, None) => None,
             (_, sum) => {
                 let assigned = winner(visible).map(|payload| number::parse_score(&payload).unwrap_or(0.0));

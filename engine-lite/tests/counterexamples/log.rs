@@ -144,7 +144,8 @@ fn n13_a_resync_ships_old_versions_that_reached_the_sender_late() {
 #[test]
 fn n13_a_walk_in_slices_sees_every_key_once() {
     let (mut a, _) = two();
-    for kind in Kind::ALL {
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.assigns()).collect();
+    for kind in kinds.iter().copied() {
         for name in ["", "a", "a:b", "z"] {
             let write = if kind == Kind::HyperLogLog { observe("1") } else { assign(&[("", "1")]) };
             a.act(1, &Key::new(kind, name), &write);
@@ -160,7 +161,7 @@ fn n13_a_walk_in_slices_sees_every_key_once() {
         } {
             after = last;
         }
-        assert!(seen.len() == 4 * Kind::ALL.len() && seen.is_sorted(), "{seen:?}");
+        assert!(seen.len() == 4 * kinds.len() && seen.is_sorted(), "{seen:?}");
     }
     // A position that names no key is a position all the same.
     let slice = a.partition.walk(a.history, &plan, &Bytes::from_static(b"string"), 100).unwrap();

@@ -1,5 +1,7 @@
 //! Regions, links, resyncs and what can happen to them; every step is held against the model.
 
+mod push;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use archipelago_engine::{
@@ -50,6 +52,7 @@ pub struct World {
     cut: Vec<Vec<bool>>,
     flights: Vec<Flight>,
     resyncs: Vec<Resync>,
+    late: Vec<push::Late>,
     model: Model,
     entries: BTreeMap<(Origin, u64), Held>,
     micros: u64,
@@ -63,6 +66,7 @@ pub struct World {
     pub resynced: u64,
     pub openings: u64,
     pub aside: u64,
+    pub pushed: u64,
 }
 
 pub fn cells_of(partition: &Partition) -> BTreeMap<(Key, Field), Cells> {
@@ -86,6 +90,7 @@ impl World {
             cut: vec![vec![false; regions]; regions],
             flights: Vec::new(),
             resyncs: Vec::new(),
+            late: Vec::new(),
             model: Model::default(),
             entries: BTreeMap::new(),
             micros: START,
@@ -97,6 +102,7 @@ impl World {
             resynced: 0,
             openings: 0,
             aside: 0,
+            pushed: 0,
         };
         for i in 0..regions {
             world.open(i, 0);
@@ -398,7 +404,7 @@ impl World {
     /// One random step of a world where everything fails.
     pub fn step_with_faults(&mut self) {
         self.micros += 1 + self.rng.below(20_000) as u64;
-        match self.rng.below(40) {
+        match self.rng.below(46) {
             0..=14 => {
                 let i = self.any();
                 self.write(i);
@@ -423,14 +429,16 @@ impl World {
                     self.recover(i);
                 }
             }
-            _ => self.disaster(),
+            38 | 39 => self.disaster(),
+            40..=43 => self.push(),
+            _ => self.deliver_push(),
         }
     }
 
     /// One random step of a world where links are slow, and nothing worse.
     pub fn step_without_faults(&mut self) {
         self.micros += 1 + self.rng.below(20_000) as u64;
-        match self.rng.below(10) {
+        match self.rng.below(12) {
             0..=5 => {
                 let i = self.any();
                 self.write(i);
@@ -439,6 +447,8 @@ impl World {
                 let (from, to) = self.two();
                 self.link(from, to, true);
             }
+            9 => self.push(),
+            10 => self.deliver_push(),
             _ => self.deliver(),
         }
     }

@@ -1,6 +1,7 @@
 //! What each subcommand does.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, Write},
     os::unix::ffi::OsStringExt,
     process::ExitCode,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use archipelago::{
-    Builder, Client, Config, Error,
+    Builder, Client, Config, Error, ReadStrength, WriteStrength,
     engine::Kind,
     exec::{ExecReply, Interpreter, split_line},
 };
@@ -26,15 +27,21 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
         Ok(Config::from_file(file.ok_or("no configuration: give a file (--config, ARCHIPELAGO_CONFIG)")?)?)
     };
     let mut builder = Client::builder();
+    let mut keyspaces = BTreeMap::new();
     if let Some(file) = cli.config {
         // Where users live is the application's business, and so is its database of places, which may not be here.
-        builder = builder.config(Config { homes: None, ..Config::from_file(file)? });
+        let config = Config { homes: None, ..Config::from_file(file)? };
+        keyspaces.clone_from(&config.keyspaces);
+        builder = builder.config(config);
     }
     if let Some(region) = cli.region {
         builder = builder.local_region(region);
     }
     match cli.command {
-        Command::Exec(options) => exec(builder, options).await,
+        Command::Exec(options) => {
+            let configured = keyspaces.get(&options.keyspace).map(|keyspace| (keyspace.read, keyspace.write));
+            exec(builder, options, configured.unwrap_or_default()).await
+        }
         Command::Sync(options) if options.until_idle => sync_until_idle(builder, options).await,
         Command::Sync(_) => Ok(sync(builder).await?),
         Command::Inspect(named) => Ok(inspect(builder, named, false).await?),
@@ -46,9 +53,17 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
     }
 }
 
-async fn exec(builder: Builder, options: Exec) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let client = builder.local_only().build().await?;
-    let interpreter = client.keyspace(&options.keyspace)?.interpreter();
+async fn exec(
+    builder: Builder,
+    options: Exec,
+    strengths: (ReadStrength, WriteStrength),
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    // What stays in the local region needs no connection to another.
+    let (read, write) = (options.read.unwrap_or(strengths.0), options.write.unwrap_or(strengths.1));
+    let is_local = read == ReadStrength::Local && matches!(write, WriteStrength::Local | WriteStrength::Replicated(_));
+    let builder = if is_local { builder.local_only() } else { builder.without_sync() };
+    let client = builder.build().await?;
+    let interpreter = client.keyspace(&options.keyspace)?.with_read(read).with_write(write).interpreter();
     let failed = if options.words.is_empty() {
         exec_lines(&interpreter, options.json).await?
     } else {

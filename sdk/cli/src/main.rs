@@ -48,6 +48,12 @@ struct Exec {
     /// The keyspace.
     #[arg(long, default_value = "default")]
     keyspace: String,
+    /// How strong reads are, instead of what the configuration says: local, home, merged:K or majority.
+    #[arg(long, value_name = "STRENGTH")]
+    read: Option<archipelago::ReadStrength>,
+    /// How strong writes are: local, replicated:N, regions:K, majority or all.
+    #[arg(long, value_name = "STRENGTH")]
+    write: Option<archipelago::WriteStrength>,
     /// Answers as JSON: nil is null, errors are {"error": "..."}.
     #[arg(long)]
     json: bool,
@@ -74,7 +80,7 @@ struct SyncOptions {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// string, set, hash or zset.
+    /// string, set, hash, zset or list.
     #[arg(value_name = "TYPE")]
     kind: archipelago::engine::Kind,
     /// The key's name.

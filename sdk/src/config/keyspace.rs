@@ -1,11 +1,16 @@
 //! One keyspace: on which plane it lives, and how it behaves there.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use super::{defaults, millis};
-use crate::{routing::RoutingConfig, sessions::SessionKind};
+use super::{defaults, millis, names};
+use crate::{
+    error::{Error, ErrorKind},
+    routing::RoutingConfig,
+    sessions::SessionKind,
+    strength::{ReadStrength, Strengths, WriteStrength},
+};
 
 /// One keyspace.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +35,21 @@ pub struct KeyspaceConfig {
     /// within it revives the key.
     #[serde(default = "default_sweep_grace", rename = "sweep_grace_ms", deserialize_with = "millis")]
     pub sweep_grace: Duration,
+    /// How strong reads are, in mode `active-active`: `local` (default), `home`, `merged:K` or `majority`; see
+    /// [`strength`](crate::strength).
+    #[serde(default)]
+    pub read: ReadStrength,
+    /// How strong writes are, in mode `active-active`: `local` (default), `replicated:N`, `regions:K`, `majority` or `all`.
+    #[serde(default)]
+    pub write: WriteStrength,
+    /// The region that reads of strength `home` go to; default none.
+    #[serde(default)]
+    pub home: Option<String>,
+    /// Milliseconds within which reads and writes that ask for more than the local region end, 1 to 3,600,000; default 1000.
+    /// Shorter than a round trip to the farthest region that is needed, they always fail; longer, they wait longer for one
+    /// that is down.
+    #[serde(default = "default_deadline", rename = "deadline_ms", deserialize_with = "millis")]
+    pub deadline: Duration,
     /// Which nodes serve what, in mode `routed`.
     #[serde(default)]
     pub routing: Option<RoutingConfig>,
@@ -69,6 +89,10 @@ impl Default for KeyspaceConfig {
             log_cap: defaults::LOG_CAP,
             max_clock_skew: defaults::MAX_CLOCK_SKEW,
             sweep_grace: defaults::SWEEP_GRACE,
+            read: ReadStrength::Local,
+            write: WriteStrength::Local,
+            home: None,
+            deadline: defaults::DEADLINE,
             routing: None,
             session: None,
         }
@@ -82,6 +106,31 @@ impl KeyspaceConfig {
         Self { mode: Mode::Routed, routing: Some(routing), ..Self::default() }
     }
 
+    /// What it asks for, of so many regions.
+    pub(crate) fn strengths(&self, members: usize) -> Result<Strengths, Error> {
+        let home = self.home.as_ref().map(|home| home.parse()).transpose();
+        let home = home.map_err(|error| Error::new(ErrorKind::Config, format!("home: {error}")))?;
+        Ok(Strengths { read: self.read, write: self.write, home, deadline: self.deadline, members })
+    }
+
+    /// Checks against the regions there are. The message begins with the key.
+    pub(super) fn check_regions<V>(&self, regions: &BTreeMap<String, V>) -> Result<(), String> {
+        if let Some(home) = self.home.as_ref().filter(|home| !regions.contains_key(*home)) {
+            return Err(format!("home: unknown region {home:?}, known: {}", names(regions)));
+        }
+        if self.read == ReadStrength::Home && self.home.is_none() {
+            return Err("read: \"home\" needs a home, as in home = \"eu-west-1\"".into());
+        }
+        let strengths = [
+            ("read", self.read.to_string(), self.read.quorum(regions.len())),
+            ("write", self.write.to_string(), self.write.quorum(regions.len())),
+        ];
+        match strengths.into_iter().find(|(.., quorum)| quorum.is_some_and(|quorum| quorum > regions.len())) {
+            Some((key, text, _)) => Err(format!("{key}: {text:?} of {} regions", regions.len())),
+            None => Ok(()),
+        }
+    }
+
     /// Checks what the types cannot. The message begins with the key.
     pub(super) fn check(&self) -> Result<(), String> {
         if !(1..=1024).contains(&self.partitions) {
@@ -89,6 +138,15 @@ impl KeyspaceConfig {
         }
         if self.log_cap < 1000 {
             return Err(format!("log_cap: expected at least 1000, found {}", self.log_cap));
+        }
+        let is_plain = self.read == ReadStrength::Local && self.write == WriteStrength::Local && self.home.is_none();
+        if self.mode == Mode::Routed && !is_plain {
+            return Err(
+                "read, write, home: only for mode = \"active-active\"; one region writes a routed keyspace".into()
+            );
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&self.deadline) {
+            return Err(format!("deadline_ms: expected 1 to 3600000, found {}", self.deadline.as_millis()));
         }
         if self.mode == Mode::ActiveActive && self.routing.is_some() {
             return Err("routing: only for mode = \"routed\"; every region of an active-active keyspace writes".into());
@@ -108,6 +166,9 @@ const fn default_log_cap() -> u64 {
 }
 const fn default_max_clock_skew() -> Duration {
     defaults::MAX_CLOCK_SKEW
+}
+const fn default_deadline() -> Duration {
+    defaults::DEADLINE
 }
 const fn default_sweep_grace() -> Duration {
     defaults::SWEEP_GRACE

@@ -38,7 +38,7 @@ pub mod defaults {
     pub const WEIGHT: u32 = 1;
     /// Without any answer for so long, a region that is down is left by writes.
     pub const PATIENCE: Duration = Duration::from_millis(500);
-    /// Within which every routed call ends.
+    /// Within which every routed call ends, and every read and write of several regions.
     pub const DEADLINE: Duration = Duration::from_secs(1);
     /// How long a majority's confirmation lets a fenced client write.
     pub const FENCE_LEASE: Duration = Duration::from_secs(2);
@@ -148,7 +148,8 @@ impl Config {
             if !is_keyspace_name(name) {
                 return refuse(format!("keyspaces.{name}: a keyspace name has 1 to 64 of A-Z a-z 0-9 - _ ."));
             }
-            keyspace.check().map_err(|what| refusal(format!("keyspaces.{name}.{what}")))?;
+            let checked = keyspace.check().and_then(|()| keyspace.check_regions(&self.regions));
+            checked.map_err(|what| refusal(format!("keyspaces.{name}.{what}")))?;
         }
         self.check_planes().map_err(refusal)?;
         self.routed.check().map_err(|what| refusal(format!("routed.{what}")))?;

@@ -31,7 +31,8 @@ use crate::routing::{Location, RegionInfo};
 /// | their regions with `cluster` | `+cluster\|slots` |
 /// | homes of users, feature `homes` | what [`homes`](crate::homes)`::Homes` lists |
 /// | active-active keyspaces | `+@read +@write +@scripting +@connection +info +time +unwatch ~{KEYSPACE:*` |
-/// | sessions there | `+multi +exec` |
+/// | sessions, and reads and writes of several regions there | `+multi +exec` |
+/// | writes there that wait for replicas | `+wait` |
 /// | Sentinels | `+sentinel +subscribe +ping`, channel `&+switch-master` |
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -5,10 +5,13 @@ use std::{borrow::Cow, pin::Pin};
 use archipelago_engine::{Key, KeyState, Kind, Mutation, MutationError, Outcome};
 use bytes::Bytes;
 
-use super::reply::ExecReply;
+use super::{
+    place::{Place, Undone},
+    reply::ExecReply,
+};
 use crate::{
     error::{Error, ErrorKind},
-    store::{Query, Read, Reply, Store, StoreError, Write},
+    store::{Excerpt, Query, Read, Reply, Write},
 };
 
 /// What a handler comes to.
@@ -48,15 +51,15 @@ impl From<MutationError> for Failure {
 /// One command under way.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
-    store: &'a dyn Store,
+    place: &'a Place,
     name: &'static str,
     /// What follows the command's name.
     pub(super) args: &'a [Bytes],
 }
 
 impl<'a> Call<'a> {
-    pub(super) const fn new(store: &'a dyn Store, name: &'static str, args: &'a [Bytes]) -> Self {
-        Self { store, name, args }
+    pub(super) const fn new(place: &'a Place, name: &'static str, args: &'a [Bytes]) -> Self {
+        Self { place, name, args }
     }
 
     pub(super) fn wrong_arity(&self) -> Failure {
@@ -73,12 +76,12 @@ impl<'a> Call<'a> {
     }
 
     /// The same, for a handler that goes on after a refusal.
-    pub(super) async fn try_write(&self, kind: Kind, name: &Bytes, mutation: Mutation) -> Result<Outcome, StoreError> {
-        self.store.write(&Write { key: Key::new(kind, name.clone()), mutation, exclusive: true }).await
+    pub(super) async fn try_write(&self, kind: Kind, name: &Bytes, mutation: Mutation) -> Result<Outcome, Undone> {
+        self.place.write(&Write { key: Key::new(kind, name.clone()), mutation, exclusive: true }).await
     }
 
-    pub(super) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
-        self.store.write_all(writes).await
+    pub(super) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, Undone>> {
+        self.place.write_all(writes).await
     }
 
     /// Reads, if the name is free or of this type.
@@ -98,8 +101,8 @@ impl<'a> Call<'a> {
 
     /// The cells of a key.
     pub(super) async fn cells(&self, kind: Kind, name: &Bytes) -> Result<KeyState, Failure> {
-        let cells = self.store.cells_and_stand(&Key::new(kind, name.clone())).await;
-        cells.map(|(state, _)| state).map_err(|error| self.read_failed(error))
+        let excerpt = Excerpt::whole(Key::new(kind, name.clone()));
+        self.place.cells(&excerpt).await.map_err(read_failed)
     }
 
     /// Asks the same of every type of every name, in one pipeline: for each name, in the order of the types.
@@ -122,7 +125,7 @@ impl<'a> Call<'a> {
             .flat_map(|name| Kind::ALL.map(|kind| Key::new(kind, name.clone())))
             .map(|key| Write { key, mutation: mutation.clone(), exclusive: false })
             .collect();
-        let done: Result<Vec<Outcome>, StoreError> = self.write_all(&writes).await.into_iter().collect();
+        let done: Result<Vec<Outcome>, Undone> = self.write_all(&writes).await.into_iter().collect();
         let done = done.map_err(|error| self.write_failed(error))?;
         let effective =
             |outcome: &Outcome| matches!(outcome, Outcome::Cleared { existed: true, .. } | Outcome::Expiry(true));
@@ -130,27 +133,22 @@ impl<'a> Call<'a> {
     }
 
     pub(super) async fn read_all(&self, reads: &[Read]) -> Result<Vec<Reply>, Failure> {
-        self.store
-            .read_all(reads)
-            .await
-            .into_iter()
-            .map(|reply| reply.map_err(|error| self.read_failed(error)))
-            .collect()
+        self.place.read_all(reads).await.map_err(read_failed)
     }
 
-    pub(super) fn write_failed(&self, error: StoreError) -> Failure {
-        match error {
-            StoreError::Refused(MutationError::InvalidExpire) => self.invalid_expire(),
-            StoreError::Refused(refusal) => refusal.into(),
-            error => failed(&Error::of_write(error, self.store.region())),
+    pub(super) fn write_failed(&self, undone: Undone) -> Failure {
+        match undone {
+            Undone::Refused(MutationError::InvalidExpire) => self.invalid_expire(),
+            Undone::Refused(refusal) => refusal.into(),
+            Undone::Failed(error) => failed(&error),
         }
     }
+}
 
-    fn read_failed(&self, error: StoreError) -> Failure {
-        match error {
-            StoreError::Refused(refusal) => refusal.into(),
-            error => failed(&Error::of_read(error, self.store.region())),
-        }
+fn read_failed(undone: Undone) -> Failure {
+    match undone {
+        Undone::Refused(refusal) => refusal.into(),
+        Undone::Failed(error) => failed(&error),
     }
 }
 
@@ -163,7 +161,9 @@ fn failed(error: &Error) -> Failure {
     let code = match error.kind() {
         ErrorKind::Unavailable => "UNAVAILABLE",
         ErrorKind::MaybeApplied => "MAYBEAPPLIED",
+        ErrorKind::PartlyApplied => "PARTLYAPPLIED",
         ErrorKind::Timeout => "TIMEOUT",
+        ErrorKind::TooFewAnswers => "TOOFEWANSWERS",
         ErrorKind::Config
         | ErrorKind::Refused
         | ErrorKind::Server

@@ -23,16 +23,21 @@
 //!   score member [score member ...]`, `.TOP key count`, `.SCORE`, `.RANK`, `.REM`, `.CARD`: best scores; `BESTMIN`:
 //!   where the lowest is the best. TYPE answers `first`, `max`, `min`, `flag-on`, `flag-off`, `siblings`, `best-max`,
 //!   `best-min`.
+//! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
+//!   each other: a pop is at least once.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
-//!   no answer came) or `TIMEOUT` (a read was), and names the region.
+//!   no answer came) or `TIMEOUT` (a read was), and names the region. Where the keyspace asks for more than the local region
+//!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.
 
 mod call;
 mod hashes;
 mod hyperloglogs;
 mod keys;
 mod line;
+mod lists;
 mod numbers;
 mod parse;
+mod place;
 mod places;
 mod ranges;
 mod reply;
@@ -46,12 +51,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::call::{Call, wrong_arity};
+use self::{
+    call::{Call, wrong_arity},
+    place::Place,
+};
 pub use self::{
     line::{UnbalancedQuotes, split_line},
     reply::ExecReply,
 };
-use crate::store::Store;
+use crate::{client::Keyspace, store::Store};
 
 /// The most words a command may have: enough for the largest write a store takes.
 const MAX_WORDS: usize = 32 * 1024;
@@ -83,14 +91,19 @@ const MAX_WORDS: usize = 32 * 1024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Interpreter {
-    store: Arc<dyn Store>,
+    place: Place,
 }
 
 impl Interpreter {
     /// An interpreter of commands on this store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { place: Place::Store(store) }
+    }
+
+    /// An interpreter of commands on this keyspace, with the strengths it has.
+    pub(crate) fn of_keyspace(keyspace: Keyspace) -> Self {
+        Self { place: Place::Keyspace(Box::new(keyspace)) }
     }
 
     /// Executes one command: its name and arguments, as [`split_line`] yields them.
@@ -102,7 +115,7 @@ impl Interpreter {
             Ok(found) => found,
             Err(text) => return ExecReply::Error(text),
         };
-        let call = Call::new(self.store.as_ref(), command.name, rest);
+        let call = Call::new(&self.place, command.name, rest);
         (command.run)(call).await.unwrap_or_else(|failure| ExecReply::Error(failure.into_text()))
     }
 

@@ -7,9 +7,10 @@ use super::{
     call::{Answer, Call, Failure, unexpected},
     keys::first_alive,
     parse::{SYNTAX, integer, is},
+    place::Undone,
     reply::ExecReply,
 };
-use crate::store::{Query, Read, Reply, StoreError, Write};
+use crate::store::{Query, Read, Reply, Write};
 
 pub(super) async fn get(call: Call<'_>) -> Answer {
     let [name] = call.args else { return Err(call.wrong_arity()) };
@@ -34,7 +35,7 @@ pub(super) async fn set(call: Call<'_>) -> Answer {
     match call.try_write(Kind::String, name, options.mutation(value)).await {
         Ok(outcome) if options.previous => previous(outcome),
         Ok(outcome) => done(&outcome),
-        Err(StoreError::Refused(MutationError::WrongType)) => replace(&call, name, value, &options).await,
+        Err(Undone::Refused(MutationError::WrongType)) => replace(&call, name, value, &options).await,
         Err(error) => Err(call.write_failed(error)),
     }
 }
@@ -62,10 +63,10 @@ async fn replace(call: &Call<'_>, name: &Bytes, value: &Bytes, options: &Options
     let mut writes: Vec<Write> = others.map(|kind| write(kind, Mutation::Clear { previous: false }, false)).collect();
     writes.push(write(Kind::String, options.mutation(value), true));
     for _ in 0..ATTEMPTS {
-        let results: Result<Vec<Outcome>, StoreError> = call.write_all(&writes).await.into_iter().collect();
+        let results: Result<Vec<Outcome>, Undone> = call.write_all(&writes).await.into_iter().collect();
         match results {
             Ok(outcomes) => return outcomes.last().map_or_else(|| Err(unexpected()), done),
-            Err(StoreError::Refused(MutationError::WrongType)) => {}
+            Err(Undone::Refused(MutationError::WrongType)) => {}
             Err(error) => return Err(call.write_failed(error)),
         }
     }

@@ -1,11 +1,11 @@
 //! Which commands there are, and how many words each takes.
 
-use archipelago_engine::Kind;
+use archipelago_engine::{End, Kind};
 use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, hyperloglogs, keys, numbers, places, ranges, rules, sets, sorted_sets, strings,
+    hashes, hyperloglogs, keys, lists, numbers, places, ranges, rules, sets, sorted_sets, strings,
 };
 
 /// A command.
@@ -26,8 +26,8 @@ impl Command {
 
 /// One line for each: name, arity, handler, and what else the handler wants to know.
 macro_rules! commands {
-    ($($name:literal $arity:literal $handler:path $(, $extra:expr)?;)*) => {
-        &[$(Command { name: $name, arity: $arity, run: |call| Box::pin($handler(call $(, $extra)?)) },)*]
+    ($($name:literal $arity:literal $handler:path $(, $extra:expr)*;)*) => {
+        &[$(Command { name: $name, arity: $arity, run: |call| Box::pin($handler(call $(, $extra)*)) },)*]
     };
 }
 
@@ -83,6 +83,19 @@ const COMMANDS: &[Command] = commands! {
     "pfadd" -2 hyperloglogs::pfadd;
     "pfcount" -2 hyperloglogs::pfcount;
     "pfmerge" -2 hyperloglogs::pfmerge;
+    "lpush" -3 lists::push, End::Front, false;
+    "rpush" -3 lists::push, End::Back, false;
+    "lpushx" -3 lists::push, End::Front, true;
+    "rpushx" -3 lists::push, End::Back, true;
+    "lpop" -2 lists::pop, End::Front;
+    "rpop" -2 lists::pop, End::Back;
+    "lrange" 4 lists::lrange;
+    "llen" 2 lists::llen;
+    "lindex" 3 lists::lindex;
+    "linsert" 5 lists::linsert;
+    "lset" 4 lists::lset;
+    "lrem" 4 lists::lrem;
+    "ltrim" 4 lists::ltrim;
     "first.set" 3 rules::set_first;
     "first.get" 2 rules::get, Kind::First;
     "max.set" 3 rules::set_extreme, Kind::Max;

@@ -34,6 +34,12 @@ macro_rules! constructors {
                 crate::SortedSet { handle: self.handle(Kind::SortedSet, name) }
             }
 
+            /// Values in an order; see [`List`](crate::List).
+            #[must_use]
+            pub fn list<T>(&self, name: impl Into<Bytes>) -> crate::List<T> {
+                crate::List::new(self.handle(Kind::List, name))
+            }
+
             /// Members with the highest score each ever submitted; see [`BestScores`](crate::BestScores).
             #[must_use]
             pub fn high_scores(&self, name: impl Into<Bytes>) -> crate::BestScores {

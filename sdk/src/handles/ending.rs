@@ -1,6 +1,6 @@
 //! How a write ended, as far as its session is concerned.
 
-use archipelago_engine::{Mutation, Outcome, Standing};
+use archipelago_engine::{ListEdit, Mutation, Outcome, Standing};
 
 use crate::{sessions::Writing, store::StoreError};
 
@@ -52,6 +52,21 @@ fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
         (Mutation::Add { .. }, _) | (_, Outcome::Observed(_)) => true,
         (_, Outcome::Cleared { existed, .. }) => *existed,
         (_, Outcome::Expiry(applied)) => *applied,
-        (_, Outcome::Assigned { .. } | Outcome::Removed(_) | Outcome::Sum(_)) => false,
+        (Mutation::List(edit), outcome) => is_whole_edit(edit, outcome),
+        (
+            _,
+            Outcome::Assigned { .. } | Outcome::Removed(_) | Outcome::Sum(_) | Outcome::Length(_) | Outcome::Popped(_),
+        ) => false,
+    }
+}
+
+/// The same of a list: what is absent is the answer of those that found less than they asked for.
+fn is_whole_edit(edit: &ListEdit, outcome: &Outcome) -> bool {
+    match (edit, outcome) {
+        (ListEdit::Pop { count, .. }, Outcome::Popped(values)) => values.len() as u64 == *count,
+        (_, Outcome::Length(length)) => length.is_some_and(|length| length > 0),
+        (ListEdit::Set { .. }, Outcome::Assigned { .. }) => true,
+        (ListEdit::Remove { .. } | ListEdit::Trim { .. }, Outcome::Removed(removed)) => *removed > 0,
+        _ => false,
     }
 }

@@ -44,6 +44,11 @@ impl Merge {
         Some(Self { partition, now })
     }
 
+    /// The joined cells, and the latest of the regions' times.
+    pub(super) fn into_state(self, key: &Key) -> (KeyState, Version) {
+        (self.partition.key(key).cloned().unwrap_or_default(), self.now)
+    }
+
     /// What a reader there sees.
     pub(super) fn answer(&self, read: &Read) -> Result<Reply, StoreError> {
         answer(&self.partition, self.now, read)

@@ -11,6 +11,7 @@ mod first;
 mod flag;
 mod geo;
 mod hyperloglog;
+mod list;
 mod map;
 mod merge;
 mod register;
@@ -18,10 +19,11 @@ mod seen;
 mod set;
 mod siblings;
 mod sorted_set;
+mod strong;
 
 use std::time::Duration;
 
-use archipelago_engine::{Expiry, Key, KeyState, Kind, Mutation, Outcome, Standing};
+use archipelago_engine::{Expiry, Key, KeyState, Kind, Mutation, Outcome, Version};
 use bytes::Bytes;
 
 pub(crate) use self::constructors::constructors;
@@ -36,6 +38,7 @@ pub use self::{
     flag::Flag,
     geo::{Geo, Place},
     hyperloglog::HyperLogLog,
+    list::List,
     map::Map,
     register::Register,
     set::Set,
@@ -45,7 +48,7 @@ pub use self::{
 use crate::{
     client::Keyspace,
     error::{Error, ErrorKind},
-    store::{Query, Read, Reply, Write},
+    store::{Excerpt, Query, Read, Reply, Write},
 };
 
 /// A key in a keyspace of the local region: what every handle is made of.
@@ -110,14 +113,9 @@ impl Handle {
         Ok(u64::try_from(millis).ok().map(Duration::from_millis))
     }
 
-    /// The cells of the local region, behind what the session waits for.
-    async fn cells(&self) -> Result<(KeyState, Standing), Error> {
-        let keyspace = self.keyspace()?;
-        if keyspace.session.is_some() {
-            self.read(Query::Exists).await?;
-        }
-        let cells = keyspace.store.cells_and_stand(&self.key).await;
-        cells.map_err(|error| Error::of_read(error, keyspace.store.region()))
+    /// The cells that a read is answered from, and the time there.
+    async fn cells(&self) -> Result<(KeyState, Version), Error> {
+        self.keyspace()?.cells(&Excerpt::whole(self.key.clone())).await
     }
 
     async fn count(&self) -> Result<u64, Error> {

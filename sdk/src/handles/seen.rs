@@ -6,17 +6,18 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use archipelago_engine::{Outcome, Standing};
+use archipelago_engine::{KeyState, Outcome, Standing, Version};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{ending::Ending, merge::Merge};
+use super::{ending::Ending, merge::Merge, strong::Looked};
 use crate::{
     client::Keyspace,
     error::{Error, ErrorKind},
     keyspace::partition_of,
     sessions::{KeyspaceId, Lack, Partition, Session, SourceId, WhenBehind},
-    store::{Read, Reply, Store, Write},
+    store::{Excerpt, Read, Reply, Store, StoreError, Write},
+    strength::{ReadStrength, WriteStrength},
 };
 
 /// Between two questions to a region that is behind: from the first pause to the longest.
@@ -37,10 +38,29 @@ impl Keyspace {
                 return Box::pin(Turn::new(self, session, at).read(read)).await;
             }
         }
+        if self.strengths.read != ReadStrength::Local {
+            return Box::pin(self.look(read)).await.map(|(reply, _)| reply);
+        }
         self.store.read(read).await.map_err(|error| Error::of_read(error, self.store.region()))
     }
 
+    /// The cells that a read is answered from, and the time there.
+    pub(crate) async fn cells(&self, excerpt: &Excerpt) -> Result<(KeyState, Version), Error> {
+        let looked = match &self.session {
+            Some(session) => {
+                let at = self.partition(&excerpt.key.name);
+                Box::pin(Turn::new(self, session, at).cells(excerpt)).await?
+            }
+            None => self.look_into(excerpt).await?,
+        };
+        Ok((looked.state, looked.now))
+    }
+
     pub(crate) async fn write(&self, write: &Write) -> Result<Outcome, Error> {
+        if self.strengths.write != WriteStrength::Local {
+            let done = Box::pin(self.write_all(std::slice::from_ref(write))).await.pop();
+            return done.unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "an answer is missing")));
+        }
         match &self.session {
             Some(session) => {
                 let at = self.partition(&write.key.name);
@@ -51,21 +71,43 @@ impl Keyspace {
     }
 
     pub(crate) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
+        match self.strengths.write {
+            WriteStrength::Local | WriteStrength::Replicated(_) => self.write_here(writes).await,
+            WriteStrength::Regions(_) | WriteStrength::Majority | WriteStrength::All => {
+                Box::pin(self.write_strongly(writes)).await
+            }
+        }
+    }
+
+    /// In the local region and, if that is asked for, at its replicas.
+    pub(super) async fn write_here(&self, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
         match &self.session {
             Some(session) => Box::pin(self.write_all_seen(session, writes)).await,
-            None => self.write_all_plain(writes).await,
+            None => {
+                let (outcomes, shortfall) = self.execute(writes).await;
+                self.told(outcomes, shortfall.as_ref())
+            }
         }
+    }
+
+    /// Outcomes as their callers hear of them: what was done and not confirmed as asked for is an error, too.
+    fn told(
+        &self,
+        outcomes: Vec<Result<Outcome, StoreError>>,
+        shortfall: Option<&Error>,
+    ) -> Vec<Result<Outcome, Error>> {
+        let told = outcomes.into_iter().map(|done| match (done, shortfall) {
+            (Ok(_), Some(shortfall)) => Err(shortfall.clone()),
+            (Ok(outcome), None) => Ok(outcome),
+            (Err(error), _) => Err(Error::of_write(error, self.store.region())),
+        });
+        told.collect()
     }
 
     fn partition(&self, name: &[u8]) -> Partition {
         let keyspace = KeyspaceId::of(&self.island.keyspace);
         let of = self.store.partitions();
         Partition { keyspace, number: partition_of(name, of), of }
-    }
-
-    async fn write_all_plain(&self, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
-        let outcomes = self.store.write_all(writes).await;
-        outcomes.into_iter().map(|done| done.map_err(|error| Error::of_write(error, self.store.region()))).collect()
     }
 
     /// Behind the pipeline each partition is asked once where it stands: that covers all the writes that went there.
@@ -79,7 +121,7 @@ impl Keyspace {
             }
         }
         let begun: Vec<_> = turns.iter().map(|turn| turn.session.begin_write(turn.at, turn.here())).collect();
-        let outcomes = self.store.write_all(writes).await;
+        let (outcomes, shortfall) = self.execute(writes).await;
         let standings = join_all(partitions.iter().map(|at| self.store.standing(at.number))).await;
         for ((writing, at), standing) in begun.into_iter().zip(&partitions).zip(standings) {
             let here = writes.iter().zip(&outcomes).filter(|(write, _)| partition(write) == *at);
@@ -87,7 +129,7 @@ impl Keyspace {
                 end.note(writing, standing.ok().as_ref());
             }
         }
-        outcomes.into_iter().map(|done| done.map_err(|error| Error::of_write(error, self.store.region()))).collect()
+        self.told(outcomes, shortfall.as_ref())
     }
 }
 
@@ -143,11 +185,11 @@ impl<'k> Turn<'k> {
         let mut pause = PAUSES.0;
         loop {
             let doubts = self.session.doubts();
-            let answer = self.local().read_and_stand(read).await;
-            let (reply, standing) = answer.map_err(|error| Error::of_read(error, self.local().region()))?;
-            let lack = self.lack_here(&standing, doubts).await;
+            let (reply, standings) = self.keyspace.look(read).await?;
+            let standings: Vec<&Standing> = standings.iter().collect();
+            let lack = self.lack_once_asked(&standings, doubts).await;
             if lack.is_empty() {
-                return Ok(self.taken(reply, &standing));
+                return Ok(self.taken(reply, &standings));
             }
             if let Some(reply) = self.read_elsewhere(read, &lack).await {
                 return Ok(reply);
@@ -156,9 +198,28 @@ impl<'k> Turn<'k> {
         }
     }
 
-    fn taken(&self, reply: Reply, standing: &Standing) -> Reply {
+    /// Cells of regions that have together what was seen. No region is asked for them in the others' place.
+    async fn cells(&mut self, excerpt: &Excerpt) -> Result<Looked, Error> {
+        let mut pause = PAUSES.0;
+        loop {
+            let doubts = self.session.doubts();
+            let looked = self.keyspace.look_into(excerpt).await?;
+            let standings: Vec<&Standing> = looked.standings.iter().collect();
+            let lack = self.lack_once_asked(&standings, doubts).await;
+            if lack.is_empty() {
+                if self.session.reads_raise() {
+                    standings.iter().for_each(|standing| self.session.saw(self.at, standing));
+                }
+                return Ok(looked);
+            }
+            self.pause(&mut pause, &lack).await?;
+        }
+    }
+
+    /// An answer that follows from what these regions hold together.
+    fn taken(&self, reply: Reply, standings: &[&Standing]) -> Reply {
         if self.session.reads_raise() {
-            self.session.saw(self.at, standing);
+            standings.iter().for_each(|standing| self.session.saw(self.at, standing));
         }
         reply
     }
@@ -171,7 +232,7 @@ impl<'k> Turn<'k> {
                     if let Ok(Ok((reply, standing))) = timeout_at(self.until, store.read_and_stand(read)).await
                         && self.lack(&[&standing]).is_empty()
                     {
-                        return Some(self.taken(reply, &standing));
+                        return Some(self.taken(reply, &[&standing]));
                     }
                 }
                 None
@@ -179,35 +240,35 @@ impl<'k> Turn<'k> {
             WhenBehind::Merge => {
                 let others = self.others(&lack.sources());
                 let stores = others.into_iter().map(|(_, store)| store).chain([self.local()]);
-                let cells =
-                    join_all(stores.map(|store| timeout_at(self.until, store.cells_and_stand(&read.key)))).await;
+                let excerpt = Excerpt::of_read(read);
+                let cells = join_all(stores.map(|store| timeout_at(self.until, store.cells_and_stand(&excerpt)))).await;
                 let cells: Vec<_> = cells.into_iter().filter_map(Result::ok).filter_map(Result::ok).collect();
                 let standings: Vec<&Standing> = cells.iter().map(|(_, standing)| standing).collect();
                 if !self.lack(&standings).is_empty() {
                     return None;
                 }
                 let reply = Merge::of(&read.key, &cells)?.answer(read).ok()?;
-                if self.session.reads_raise() {
-                    standings.iter().for_each(|standing| self.session.saw(self.at, standing));
-                }
-                Some(reply)
+                Some(self.taken(reply, &standings))
             }
         }
     }
 
-    /// What the local region lacks, once the regions have said what nobody knows: each is asked once in a call. `doubts`
-    /// are those from before the local region said where it stands.
-    async fn lack_here(&mut self, local: &Standing, doubts: u64) -> Lack {
-        let lack = self.lack(&[local]);
+    /// What the regions that answered lack together, once the others have said what nobody knows: each is asked once in a
+    /// call. `doubts` are those from before they said where they stand.
+    async fn lack_once_asked(&mut self, answered: &[&Standing], doubts: u64) -> Lack {
+        let lack = self.lack(answered);
         if lack.vague.is_empty() {
             return lack;
         }
-        let here = self.here();
-        if lack.vague.contains(&here) {
-            self.session.learn(self.at, local, doubts);
-            self.asked.insert(here);
+        for standing in answered {
+            let source = SourceId::of(self.at.keyspace, &standing.origin.region);
+            if lack.vague.contains(&source) {
+                self.session.learn(self.at, standing, doubts);
+                self.asked.insert(source);
+            }
         }
-        let others = self.others(&lack.vague.iter().copied().collect());
+        let is_open = |(source, _): &&Member<'_>| lack.vague.contains(source) && !self.asked.contains(source);
+        let others: Vec<Member<'_>> = self.members.iter().filter(is_open).copied().collect();
         let (until, number) = (self.until, self.at.number);
         let asked = others.into_iter().map(|(source, store)| async move {
             let standing = timeout_at(until, store.standing(number)).await.ok()?.ok()?;
@@ -217,7 +278,7 @@ impl<'k> Turn<'k> {
             self.session.learn(self.at, &standing, doubts);
             self.asked.insert(source);
         }
-        self.lack(&[local])
+        self.lack(answered)
     }
 
     /// Waits a moment, or says what is missing when the time is over.
@@ -275,7 +336,7 @@ impl<'k> Turn<'k> {
             let doubts = self.session.doubts();
             let standing = self.local().standing(self.at.number).await;
             let standing = standing.map_err(|error| Error::of_read(error, self.local().region()))?;
-            let lack = self.lack_here(&standing, doubts).await;
+            let lack = self.lack_once_asked(&[&standing], doubts).await;
             if lack.is_empty() {
                 return Ok(());
             }

@@ -82,8 +82,8 @@ impl<T, C> Siblings<T, C> {
     }
 
     async fn seen(&self) -> Result<Seen, Error> {
-        let (state, standing) = self.handle.cells().await?;
-        let over = state.deadline().is_some_and(|deadline| deadline.is_past(standing.now));
+        let (state, now) = self.handle.cells().await?;
+        let over = state.deadline().is_some_and(|deadline| deadline.is_past(now));
         let cells = state.fields.get(&Field::VALUE).filter(|_| !over).map(|stamped| &stamped.cells);
         let payloads = cells.map(|cells| cells.siblings().into_iter().cloned().collect()).unwrap_or_default();
         Ok(Seen { payloads, context: cells.map(|cells| cells.context()).unwrap_or_default() })

@@ -1,6 +1,7 @@
 //! Redis regions: connections that know whose history they talk to, and the store on top of them.
 
 mod call;
+mod durable;
 mod region;
 mod scripts;
 mod store;

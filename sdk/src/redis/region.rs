@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,7 +18,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::wire::{ConnectError, Keyspace, Wire};
+use super::{
+    durable::Durable,
+    wire::{ConnectError, Keyspace, Wire},
+};
 use crate::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
     dial::{Dialer, Moves, News, Pool, Server, keep_listening, pool},
@@ -38,6 +41,9 @@ pub(crate) struct RedisRegion {
     pub(super) config: RegionConfig,
     pub(super) keyspaces: Arc<BTreeMap<String, Keyspace>>,
     pub(super) blocking: Pool,
+    dialer: Dialer,
+    /// Made at the first durable write.
+    durable: OnceLock<Result<Durable, String>>,
     lines: Vec<Line>,
     turn: AtomicUsize,
     /// Beside `stop`, whose own question takes a lock: every call asks.
@@ -74,10 +80,17 @@ impl RedisRegion {
         dialer: &Dialer,
         keyspaces: &BTreeMap<String, KeyspaceConfig>,
     ) -> Result<Arc<Self>, Error> {
+        let keyspaces: BTreeMap<_, _> =
+            keyspaces.iter().map(|(name, config)| (name.clone(), Keyspace::new(name, config.clone()))).collect();
+        Self::start_with(config, dialer, Arc::new(keyspaces))
+    }
+
+    fn start_with(
+        config: RegionConfig,
+        dialer: &Dialer,
+        keyspaces: Arc<BTreeMap<String, Keyspace>>,
+    ) -> Result<Arc<Self>, Error> {
         let id = dialer.region().clone();
-        let keyspaces: Arc<BTreeMap<_, _>> = Arc::new(
-            keyspaces.iter().map(|(name, config)| (name.clone(), Keyspace::new(name, config.clone()))).collect(),
-        );
         let refuse = |what: String| Error::new(ErrorKind::Config, format!("regions.{id}: {what}"));
         let server = Server::primary_of(&config, dialer)
             .ok_or_else(|| refuse("a cluster serves routed keyspaces only".to_owned()))?;
@@ -111,6 +124,8 @@ impl RedisRegion {
             config,
             keyspaces,
             blocking,
+            dialer: dialer.clone(),
+            durable: OnceLock::new(),
             lines,
             turn: AtomicUsize::new(0),
             is_shut_down: AtomicBool::new(false),
@@ -183,10 +198,29 @@ impl RedisRegion {
         Err(StoreError::Unavailable(format!("region {} is not connected: {why}", self.id)))
     }
 
+    /// Where durable writes go.
+    pub(super) fn durable(&self) -> Result<&Durable, String> {
+        if self.is_shut_down.load(Ordering::Relaxed) {
+            return Err(format!("region {}: the client was shut down", self.id));
+        }
+        let made = self.durable.get_or_init(|| {
+            let config = RegionConfig { connections: 1, ..self.config.clone() };
+            let region = Self::start_with(config, &self.dialer, self.keyspaces.clone());
+            let (durable, task) = Durable::new(region.map_err(|error| error.to_string())?);
+            self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
+            Ok(durable)
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+
     /// Stops reconnecting and waits for the tasks.
     pub(crate) async fn shut_down(&self) {
         self.is_shut_down.store(true, Ordering::Relaxed);
         self.stop.cancel();
+        if let Some(Ok(durable)) = self.durable.get() {
+            // Boxed: a region within a region.
+            Box::pin(durable.region.shut_down()).await;
+        }
         self.tasks.wait().await;
         self.blocking.close();
     }

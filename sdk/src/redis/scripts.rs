@@ -36,10 +36,12 @@ pub(super) struct Scripts {
     pub(super) clear: Script,
     pub(super) expire: Script,
     pub(super) observe: Script,
+    pub(super) list: Script,
     pub(super) open: Script,
     pub(super) read: Script,
     pub(super) state: Script,
     pub(super) join: Script,
+    pub(super) push: Script,
     pub(super) recover: Script,
     pub(super) publish: Script,
     pub(super) begin: Script,
@@ -58,6 +60,7 @@ const RECORD: &str = include_str!("scripts/lib/record.lua");
 const APPEND: &str = include_str!("scripts/lib/append.lua");
 const CELLS: &str = concat!(include_str!("scripts/lib/hyperloglog.lua"), include_str!("scripts/lib/cells.lua"));
 const WRITE: &str = include_str!("scripts/lib/write.lua");
+const POSITIONS: &str = include_str!("scripts/lib/positions.lua");
 const VECTOR: &str = include_str!("scripts/lib/vector.lua");
 const JOIN: &str = include_str!("scripts/lib/join.lua");
 const PLAN: &str = include_str!("scripts/lib/plan.lua");
@@ -75,10 +78,12 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
         observe: write("", include_str!("scripts/observe.lua")),
+        list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, POSITIONS, include_str!("scripts/list.lua")]),
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
         state: Script::new(&[include_str!("scripts/state.lua")]),
         join: checked(&[CELLS, JOIN, include_str!("scripts/join.lua")]),
+        push: checked(&[CELLS, VECTOR, JOIN, include_str!("scripts/push.lua")]),
         recover: checked(&[CELLS, JOIN, include_str!("scripts/recover.lua")]),
         publish: checked(&[CELLS, VECTOR, include_str!("scripts/publish.lua")]),
         begin: checked(&[CELLS, VECTOR, include_str!("scripts/begin.lua")]),
@@ -99,8 +104,8 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 
 impl Scripts {
     /// All of them, for loading.
-    pub(super) fn all(&self) -> [&Script; 22] {
-        [
+    pub(super) fn all(&self) -> Vec<&Script> {
+        vec![
             &self.assign,
             &self.resolve,
             &self.add,
@@ -108,10 +113,12 @@ impl Scripts {
             &self.clear,
             &self.expire,
             &self.observe,
+            &self.list,
             &self.open,
             &self.read,
             &self.state,
             &self.join,
+            &self.push,
             &self.recover,
             &self.publish,
             &self.begin,

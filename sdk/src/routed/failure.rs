@@ -42,8 +42,11 @@ impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let kind = match error.kind() {
             // Nothing was changed, and later it may work.
-            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Behind => io::ErrorKind::Other,
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::TooFewAnswers | ErrorKind::Behind => {
+                io::ErrorKind::Other
+            }
             ErrorKind::MaybeApplied
+            | ErrorKind::PartlyApplied
             | ErrorKind::Config
             | ErrorKind::Refused
             | ErrorKind::Server

@@ -112,6 +112,7 @@ fn standing() -> impl Strategy<Value = Standing> {
             applied: held.into_iter().map(|((number, i), to)| (origin(number, i), version(to))).collect(),
             seen: std::collections::BTreeMap::new(),
             peers: peers.into_iter().map(|(number, i)| (region(number), Incarnation::new(i << 40))).collect(),
+            epoch: 1,
             now: version(9),
         },
     )
@@ -314,6 +315,7 @@ fn sources_without_room_leave_a_doubt_and_sights_without_room_a_bound() {
         applied: (0..40).map(|number| (origin(number, 1), version(1))).collect(),
         seen: std::collections::BTreeMap::new(),
         peers: std::collections::BTreeMap::new(),
+        epoch: 1,
         now: version(1),
     };
     assert_eq!(many.lack(partition(0), &members, &[&stands]).vague, members);
@@ -333,6 +335,7 @@ fn a_doubt_is_over_when_its_region_has_said_what_there_is() {
         applied: std::collections::BTreeMap::new(),
         seen: std::collections::BTreeMap::new(),
         peers: std::collections::BTreeMap::new(),
+        epoch: 1,
         now: version(9),
     };
     for of in [16, 1024] {
@@ -365,6 +368,7 @@ fn a_version_of_another_incarnation_does_not_pass_for_what_was_seen() {
         applied: std::collections::BTreeMap::new(),
         seen: std::collections::BTreeMap::from([(origin(1, 1), version(100))]),
         peers: std::collections::BTreeMap::new(),
+        epoch: 1,
         now: version(500),
     };
     assert!(lacks(&seen, 0, &stands), "restarted empty, and some of it came back by a push");

@@ -2,17 +2,19 @@
 //! runs over both.
 
 pub mod embedded;
+mod excerpt;
 
 use std::{fmt::Debug, time::Duration};
 
 use archipelago_engine::{
     Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, MutationError, Origin, Outcome,
-    Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use self::excerpt::Excerpt;
 use crate::geo::{Search, Unit};
 
 /// One write of one key.
@@ -78,6 +80,13 @@ pub enum Query {
         stop: i64,
         /// From the highest score down.
         reverse: bool,
+    },
+    /// ZRANGE without scores, of an ordered view: positions with the value behind each. Indexes as above.
+    Range {
+        /// First index.
+        start: i64,
+        /// Last index, included.
+        stop: i64,
     },
     /// ZRANGEBYSCORE or ZREVRANGEBYSCORE with scores: members and scores, flat.
     RangeByScore {
@@ -191,6 +200,24 @@ pub enum ResyncFailure {
     Store(#[from] StoreError),
 }
 
+/// What became of writes that were to reach replicas.
+#[derive(Clone, Debug)]
+pub struct ReplicatedWrites {
+    /// One for each write, in order.
+    pub outcomes: Vec<Result<Outcome, StoreError>>,
+    /// How far those that were done have come; an error when that is not known.
+    pub replication: Result<Replication, StoreError>,
+}
+
+/// How far writes have come among a region's replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replication {
+    /// How many replicas said in time that they have them.
+    pub confirmed: u64,
+    /// Replicas that had not said so, by address, as far as the primary knows them; only told when too few had.
+    pub behind: Vec<String>,
+}
+
 /// Everything known of one key, for operators.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
@@ -238,8 +265,15 @@ pub trait Store: Debug + Send + Sync {
     /// changed nothing: one round trip. `None` when that is not known.
     async fn write_and_stand(&self, write: &Write) -> (Result<Outcome, StoreError>, Option<Standing>);
 
-    /// The cells of one key, and where its partition stood: one round trip, and both of one moment.
-    async fn cells_and_stand(&self, key: &Key) -> Result<(KeyState, Standing), StoreError>;
+    /// Cells of one key, and where its partition stood: one round trip, and both of one moment.
+    async fn cells_and_stand(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError>;
+
+    /// Joins cells that were read in another region, past its log. May be late, and may be repeated.
+    async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError>;
+
+    /// Executes writes in order as [`Store::write_all`] does, and then waits, for up to `wait`, until as many replicas of
+    /// this region as asked for have them all. No other call waits behind that.
+    async fn write_replicated(&self, writes: &[Write], replicas: u16, wait: Duration) -> ReplicatedWrites;
 
     /// The server's own clock.
     async fn clock(&self) -> Result<Version, StoreError>;

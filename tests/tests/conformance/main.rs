@@ -10,8 +10,10 @@
 mod expiry;
 mod hyperloglogs;
 mod joins;
+mod lists;
 mod logs;
 mod operations;
+mod pushes;
 mod resyncs;
 mod rules;
 mod standings;
@@ -112,6 +114,13 @@ suite! {
         a_clock_follows_what_it_has_seen
         concurrent_writes_that_a_rule_decides_are_counted_by_type
     }
+    lists {
+        elements_are_pushed_inserted_changed_and_taken
+        ten_thousand_values_are_one_push_and_stand_in_order
+        the_last_element_takes_the_expiry_of_a_list_with_it
+        what_two_regions_do_to_a_list_at_once_ends_alike
+        a_view_of_a_list_that_somebody_overwrote_is_shown_again
+    }
     resyncs {
         a_resync_ships_everything_and_leaves_a_position
         what_was_trimmed_is_a_gap_and_a_resync_closes_it
@@ -129,6 +138,15 @@ suite! {
         siblings_are_all_kept_until_a_decision_replaces_those_it_saw
         a_decision_that_missed_a_write_of_its_own_region_is_refused
         an_increment_is_refused_where_the_rule_is_no_sum
+    }
+    pushes {
+        a_push_is_shown_at_once_and_moves_no_position
+        a_late_push_brings_nothing_back
+        a_push_from_the_wrong_place_changes_nothing
+        cells_of_an_unheard_third_region_are_left_out_of_a_push
+        a_standing_covers_what_a_push_showed
+        an_excerpt_has_the_fields_asked_for
+        replicas_that_do_not_exist_confirm_nothing
     }
     standings {
         a_standing_names_the_last_own_entry_and_what_is_held_of_others

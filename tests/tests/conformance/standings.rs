@@ -2,7 +2,7 @@
 
 use archipelago::{
     engine::{Amount, Cursor, Key, Kind, Mutation, Presence, Version},
-    store::{Query, Read, Reply, StoreError, Write},
+    store::{Excerpt, Query, Read, Reply, StoreError, Write},
 };
 use archipelago_tests::{carry::carry, world::write};
 use bytes::Bytes;
@@ -68,9 +68,9 @@ pub async fn calls_say_where_their_partition_stood(case: Case) {
     let read = Read { key: Key::new(Kind::String, "k"), query: Query::Value };
     let (reply, at_read) = a.read_and_stand(&read).await.unwrap();
     assert_eq!((reply, at_read.last), (Reply::Bytes("1".into()), standing.last));
-    let (cells, at_read) = a.cells_and_stand(&read.key).await.unwrap();
+    let (cells, at_read) = a.cells_and_stand(&Excerpt::whole(read.key.clone())).await.unwrap();
     assert_eq!((cells.fields.len(), at_read.last), (1, standing.last));
-    assert!(a.cells_and_stand(&Key::new(Kind::Set, "none")).await.unwrap().0.fields.is_empty());
+    assert!(a.cells_and_stand(&Excerpt::whole(Key::new(Kind::Set, "none"))).await.unwrap().0.fields.is_empty());
 
     let mut absent = Mutation::set("2");
     if let Mutation::Assign(assignment) = &mut absent {

@@ -270,7 +270,7 @@ pub async fn names_and_members_are_any_bytes(case: Case) {
     let odd: [&[u8]; 8] = [b"", b"\0", b"\xff\xfe", b"\n", b":", b"{x}", b"string:\r\n", b"%z.*"];
     for store in [&*case.a] {
         for name in odd {
-            for kind in Kind::ALL {
+            for kind in Kind::ALL.into_iter().filter(|kind| kind.assigns()) {
                 let key = Key::new(kind, Bytes::from_static(name));
                 let is_string = kind.native() == Native::String;
                 let members: Vec<Bytes> =

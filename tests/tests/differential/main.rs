@@ -12,17 +12,18 @@
     reason = "a failed test may panic"
 )]
 
+mod lists;
 mod pair;
 mod values;
 
 use archipelago::config::KeyspaceConfig;
-use archipelago::engine::Kind;
+use archipelago::engine::{Key, Kind, Mutation};
 use archipelago::testing::servers::{Options, Program};
 use archipelago_tests::{
     random::{Rng, seeds},
     world::{self, Ground, World},
 };
-use pair::{Pair, link, resync};
+use pair::{Pair, link, push, read_push, resync};
 
 /// The types whose values are what was assigned and added, and all others: mixed, each would be met too seldom.
 const PLAIN: &[Kind] = Kind::ALL.split_at(4).0;
@@ -41,25 +42,42 @@ async fn pairs(world: &World) -> Vec<Pair> {
     pairs
 }
 
-async fn history(program: Program, kinds: &[Kind], seed: u64, steps: usize) {
+type RandomWrite = fn(&mut Rng, &Pair) -> (Key, Mutation);
+
+fn plain(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
+    values::write(rng, PLAIN, |key| at.context(key))
+}
+
+fn ruled(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
+    values::write(rng, RULED, |key| at.context(key))
+}
+
+async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) {
     let Some(world) = world(program).await else {
         println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
         return;
     };
     let mut pairs = pairs(&world).await;
     let mut rng = Rng::new(seed);
+    let mut late = Vec::new();
     for step in 0..steps {
         let place = format!("seed {seed} step {step}");
         let at = rng.below(3);
-        match rng.below(10) {
+        match rng.below(12) {
             0..=6 => {
-                let (key, mutation) = values::write(&mut rng, kinds, |key| pairs[at].context(key));
+                let (key, mutation) = write(&mut rng, &pairs[at]);
                 pairs[at].write(&key, &mutation, &place).await;
             }
             7 | 8 => {
                 let to = (at + 1 + rng.below(2)) % 3;
                 let limit = 1 + rng.below(20);
                 link(&mut pairs, at, to, limit, &place).await;
+            }
+            9 => late.extend(read_push(&mut pairs, at, &mut rng, &place).await),
+            // Whatever its age; also back to where it was read.
+            10 if !late.is_empty() => {
+                let pushed = rng.pick(&late).clone();
+                push(&mut pairs, at, &pushed, &place).await;
             }
             _ if rng.one_in(6) => {
                 let to = (at + 1 + rng.below(2)) % 3;
@@ -82,28 +100,39 @@ async fn history(program: Program, kinds: &[Kind], seed: u64, steps: usize) {
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does() {
     for seed in seeds(0..20) {
-        history(Program::Redis, PLAIN, seed, 300).await;
+        history(Program::Redis, seed, 300, plain).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_do_what_the_engine_does_on_valkey() {
     for seed in seeds(100..105) {
-        history(Program::Valkey, PLAIN, seed, 300).await;
+        history(Program::Valkey, seed, 300, plain).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_have_the_rules_of_the_engine() {
     for seed in seeds(200..220) {
-        history(Program::Redis, RULED, seed, 300).await;
+        history(Program::Redis, seed, 300, ruled).await;
     }
 }
 
 #[tokio::test]
 async fn the_scripts_have_the_rules_of_the_engine_on_valkey() {
     for seed in seeds(300..305) {
-        history(Program::Valkey, RULED, seed, 300).await;
+        history(Program::Valkey, seed, 300, ruled).await;
+    }
+}
+
+/// One list and nothing else, so that paths become deep and counters long.
+#[tokio::test]
+async fn the_scripts_make_the_positions_that_the_engine_makes() {
+    for seed in seeds(400..404) {
+        history(Program::Redis, seed, 500, lists::write).await;
+    }
+    for seed in seeds(500..501) {
+        history(Program::Valkey, seed, 500, lists::write).await;
     }
 }
 

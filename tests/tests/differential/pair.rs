@@ -6,12 +6,14 @@ use archipelago::{
     Client, PhysicalKeys,
     engine::{
         Batch, Body, Cell, Cells, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation, MutationError, Native,
-        Origin, Partition, Record, Refusal, Registers, Slice, Version, View, codec, hyperloglog::Payload, number,
+        Origin, Partition, Push, Record, Refusal, Registers, Slice, Version, View, codec, hyperloglog::Payload, number,
+        position,
     },
-    store::{Store, StoreError, Write},
+    store::{Excerpt, Store, StoreError, Write},
 };
 use archipelago_tests::{
     carry,
+    random::Rng,
     world::{self, REGIONS, World},
 };
 use bytes::Bytes;
@@ -186,6 +188,14 @@ impl Pair {
                 let scores = pairs.into_iter().map(|(m, s)| (Bytes::from(m), score(&s))).collect::<Vec<_>>();
                 (!scores.is_empty()).then_some(View::SortedSet(scores))
             }
+            Native::Ordered => {
+                let mut all = command("ZRANGE");
+                all.arg(0).arg(-1);
+                let members: Vec<Vec<u8>> = self.ask(&all).await;
+                let split = |member: Vec<u8>| position::split(&member.into()).expect("a position");
+                let elements: Vec<_> = members.into_iter().map(split).collect();
+                (!elements.is_empty()).then_some(View::Ordered(elements))
+            }
         };
         view.unwrap_or(View::Absent)
     }
@@ -250,6 +260,46 @@ pub async fn link(pairs: &mut [Pair], from: usize, to: usize, limit: usize, plac
         let reply = pairs[to].join(&batch, place).await;
         assert!(matches!(reply, JoinReply::Applied(_)), "{place}: {reply:?}");
     }
+}
+
+/// Cells of some key that one region holds, read there for another: an excerpt, or all of them.
+pub async fn read_push(pairs: &mut [Pair], from: usize, rng: &mut Rng, place: &str) -> Option<Push> {
+    let pair = &mut pairs[from];
+    let keys: Vec<Key> = pair.touched.iter().cloned().collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let key = rng.pick(&keys).clone();
+    let mut excerpt = Excerpt::whole(key.clone());
+    if rng.one_in(2) {
+        let fields = pair.partition.key(&key).into_iter().flat_map(|state| state.fields.keys().cloned());
+        excerpt.fields = Some(fields.chain([Field::Expiry]).filter(|_| rng.one_in(2)).collect());
+    }
+    if excerpt.fields.as_ref().is_some_and(Vec::is_empty) {
+        excerpt.fields = None;
+    }
+    let (state, standing) = pair.store.cells_and_stand(&excerpt).await.unwrap();
+    let ours = pair.partition.key(&key).map(|state| excerpt.cut(state)).unwrap_or_default();
+    assert_eq!(state.fields, ours.fields, "{place}: the excerpt {excerpt:?}");
+    let push = standing.push(vec![excerpt.delta(&state)]);
+    let ours = pair.partition.standing(&pair.record.history, standing.now).unwrap();
+    assert_eq!(push, ours.push(vec![excerpt.delta(&state)]), "{place}: what is pushed");
+    Some(push)
+}
+
+/// A push arrives, in both worlds.
+pub async fn push(pairs: &mut [Pair], to: usize, push: &Push, place: &str) {
+    let pair = &mut pairs[to];
+    let theirs = pair.store.push(0, push).await.unwrap();
+    let ours = pair.partition.push(&pair.record.history, push).unwrap();
+    assert_eq!(theirs, ours, "{place}: what became of the push");
+    pair.touched.extend(push.deltas.iter().map(|delta| delta.key.clone()));
+    for delta in &push.deltas {
+        pair.compare_key(&delta.key, place).await;
+    }
+    let (theirs, now) = (pair.store.standing(0).await.unwrap(), Version::ZERO);
+    let ours = pair.partition.standing(&pair.record.history, now).unwrap();
+    assert_eq!(theirs.seen, ours.seen, "{place}: seen");
 }
 
 /// A whole resync, in both worlds.

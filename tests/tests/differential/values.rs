@@ -6,6 +6,8 @@ use archipelago::engine::{
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
 
+use crate::lists;
+
 const MEMBERS: [&[u8]; 6] = [b"", b"a", b"b", b"\0\xff", b"\n:{}", b"%d."];
 
 const PAYLOADS: [&str; 26] = [
@@ -124,6 +126,7 @@ pub fn write(rng: &mut Rng, kinds: &[Kind], context: impl FnOnce(&Key) -> Vec<(O
             }
             Mutation::Resolve { payload: payload(rng, kind), seen }
         }
+        0..=11 if kind == Kind::List => Mutation::List(lists::edit(rng)),
         0..=6 => Mutation::Assign(assignment(rng, kind)),
         7..=10 if kind.adds() || rng.one_in(8) => {
             let amount =

@@ -278,6 +278,8 @@ fn is_away(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Unavailable | ErrorKind::MaybeApplied | ErrorKind::Timeout => true,
         ErrorKind::Config
+        | ErrorKind::PartlyApplied
+        | ErrorKind::TooFewAnswers
         | ErrorKind::Refused
         | ErrorKind::Server
         | ErrorKind::Serialization

@@ -12,7 +12,7 @@ for i = 1, #names do
 end
 -- Redis drops the key with its last member, and its expiry with it.
 if removed > 0 and #fields.x.cells > 0 then
-  local counts = {[1] = 'EXISTS', [2] = 'SCARD', [3] = 'HLEN', [4] = 'ZCARD'}
+  local counts = {[1] = 'EXISTS', [2] = 'SCARD', [3] = 'HLEN', [4] = 'ZCARD', [5] = 'ZCARD'}
   if redis.call(counts[NATIVE[kind]], KEYS[2]) == removed then retract(fields.x) end
 end
 local failed = commit()

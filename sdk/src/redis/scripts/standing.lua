@@ -4,8 +4,8 @@
 local all, out = redis.call('HGETALL', KEYS[1]), {}
 for i = 1, #all, 2 do
   local first = string.byte(all[i])
-  -- `applied`, `ack`, `known`, `seen`.
-  if first == 97 or first == 107 or first == 115 then
+  -- `applied`, `ack`, `epoch`, `known`, `seen`.
+  if first == 97 or first == 101 or first == 107 or first == 115 then
     out[#out + 1] = all[i]
     out[#out + 1] = all[i + 1]
   end

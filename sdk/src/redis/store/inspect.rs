@@ -1,6 +1,7 @@
 //! Everything known of one key, for operators.
 
 use archipelago_engine::{Field, Key, KeyState, Stamped};
+use bytes::Bytes;
 use redis::Value;
 
 use super::{
@@ -47,6 +48,19 @@ pub(super) fn key_state(answer: Value) -> Result<KeyState, StoreError> {
             state.fields.insert(field, Stamped { stamp, cells });
         } else {
             state.stamp = state.stamp.max(parse::unsigned(&value)?);
+        }
+    }
+    Ok(state)
+}
+
+/// The cells of these fields, from what HMGET answers.
+pub(super) fn named_fields(names: Vec<Bytes>, answer: Value) -> Result<KeyState, StoreError> {
+    let mut state = KeyState::default();
+    for (name, value) in names.into_iter().zip(parse::array(answer)?) {
+        if let Some(field) = Field::from_bytes(&name).filter(|_| value != Value::Nil) {
+            let (stamp, cells) = stored_cells(value)?;
+            state.stamp = state.stamp.max(stamp);
+            state.fields.insert(field, Stamped { stamp, cells });
         }
     }
     Ok(state)

@@ -2,7 +2,10 @@
 
 mod inspect;
 mod links;
+mod lists;
+mod push;
 mod reads;
+mod replicated;
 mod resyncs;
 mod searches;
 mod standing;
@@ -12,8 +15,8 @@ mod writes;
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Record, RegionId,
-    ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    Batch, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Push, PushReply, Record,
+    RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,7 +30,7 @@ use super::{
 };
 use crate::{
     keyspace::{PhysicalKeys, partition_of},
-    store::{Inspection, Read, Reply, ResyncFailure, Store, StoreError, Write},
+    store::{Excerpt, Inspection, Read, ReplicatedWrites, Reply, ResyncFailure, Store, StoreError, Write},
 };
 
 /// How often a call is repeated that certainly changed nothing.
@@ -172,8 +175,16 @@ impl Store for RedisStore {
         self.write_in_step(write).await
     }
 
-    async fn cells_and_stand(&self, key: &Key) -> Result<(KeyState, Standing), StoreError> {
-        self.cells_in_step(key).await
+    async fn cells_and_stand(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError> {
+        self.cells_in_step(excerpt).await
+    }
+
+    async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError> {
+        self.push_cells(partition, push).await
+    }
+
+    async fn write_replicated(&self, writes: &[Write], replicas: u16, wait: Duration) -> ReplicatedWrites {
+        self.write_and_wait(writes, replicas, wait).await
     }
 
     async fn clock(&self) -> Result<Version, StoreError> {

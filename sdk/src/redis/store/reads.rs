@@ -57,7 +57,7 @@ impl RedisStore {
                 Native::String => "EXISTS",
                 Native::Set => "SCARD",
                 Native::Hash => "HLEN",
-                Native::SortedSet => "ZCARD",
+                Native::SortedSet | Native::Ordered => "ZCARD",
             }),
             Query::Cardinality => command("PFCOUNT"),
             Query::Field(field) => with(command("HGET"), &[field]),
@@ -69,6 +69,11 @@ impl RedisStore {
             Query::RangeByRank { start, stop, reverse } => {
                 let mut cmd = command(if *reverse { "ZREVRANGE" } else { "ZRANGE" });
                 cmd.arg(start).arg(stop).arg("WITHSCORES");
+                cmd
+            }
+            Query::Range { start, stop } => {
+                let mut cmd = command("ZRANGE");
+                cmd.arg(start).arg(stop);
                 cmd
             }
             Query::RangeByScore { min, max, reverse, limit } => {

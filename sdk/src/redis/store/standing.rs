@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use archipelago_engine::{Key, KeyState, Origin, Outcome, Standing, Vector, Version};
+use archipelago_engine::{Field, KeyState, Origin, Outcome, Standing, Vector, Version};
 use redis::{Cmd, Value};
 
 use super::{
@@ -13,14 +13,14 @@ use super::{
         wire::{Slot, Wire},
     },
     ATTEMPTS, RedisStore,
-    inspect::key_state,
+    inspect::{key_state, named_fields},
     links::pairs,
     parse_time,
     reads::reply,
     searches::absent_is_nil,
     writes::outcome,
 };
-use crate::store::{Read, Reply, StoreError, Write};
+use crate::store::{Excerpt, Read, Reply, StoreError, Write};
 
 /// What became of a call, and of the question where its partition stood.
 type Asked = (Result<Value, StoreError>, Result<Standing, StoreError>);
@@ -37,12 +37,20 @@ impl RedisStore {
         Ok((absent_is_nil(read, answer.and_then(reply))?, standing?))
     }
 
-    pub(super) async fn cells_in_step(&self, key: &Key) -> Result<(KeyState, Standing), StoreError> {
-        let (partition, keys) = self.locate(key)?;
-        let mut cmd = redis::cmd("HGETALL");
-        cmd.arg(keys.cells(key));
+    pub(super) async fn cells_in_step(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError> {
+        let (partition, keys) = self.locate(&excerpt.key)?;
+        let names = excerpt.fields.as_ref().map(|fields| fields.iter().map(Field::to_bytes).collect::<Vec<_>>());
+        let mut cmd = redis::cmd(if names.is_some() { "HMGET" } else { "HGETALL" });
+        cmd.arg(keys.cells(&excerpt.key));
+        for name in names.iter().flatten() {
+            cmd.arg(name.as_ref());
+        }
         let (answer, standing) = self.ask(partition, true, |_, _| Ok(cmd.clone())).await?;
-        Ok((key_state(answer?)?, standing?))
+        let state = match names {
+            Some(names) => named_fields(names, answer?)?,
+            None => key_state(answer?)?,
+        };
+        Ok((state, standing?))
     }
 
     pub(super) async fn write_in_step(&self, write: &Write) -> (Result<Outcome, StoreError>, Option<Standing>) {
@@ -116,6 +124,7 @@ impl RedisStore {
             applied: Vector::new(),
             seen: Vector::new(),
             peers: BTreeMap::new(),
+            epoch: 1,
             now: parse_time(now)?,
         };
         for (field, value) in pairs(held)? {
@@ -128,8 +137,9 @@ impl RedisStore {
 /// One field of the meta hash. What does not parse is another version's, and left alone.
 fn note(standing: &mut Standing, field: &[u8], value: &[u8]) {
     let (Ok(field), Ok(value)) = (std::str::from_utf8(field), std::str::from_utf8(value)) else { return };
-    let Some((what, of)) = field.split_once(':') else { return };
+    let (what, of) = field.split_once(':').unwrap_or((field, ""));
     match what {
+        "epoch" => standing.epoch = value.parse().unwrap_or_default(),
         "applied" | "seen" => {
             if let (Ok(origin), Ok(version)) = (of.parse(), value.parse()) {
                 let vector = if what == "seen" { &mut standing.seen } else { &mut standing.applied };

@@ -14,7 +14,7 @@ use super::{
         scripts::SCRIPTS,
         wire::{Joined, Slot, Wire, partition_keys, script},
     },
-    RedisStore,
+    RedisStore, lists,
 };
 use crate::{
     keyspace::partition_of,
@@ -35,7 +35,7 @@ impl RedisStore {
 
     /// Pipelined on one connection, in order. A write that was refused as stale changed nothing, and so was every later
     /// one of its partition: they are repeated in order.
-    pub(super) async fn write_pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
+    pub(in crate::redis) async fn write_pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
         let mut results = Vec::with_capacity(writes.len());
         for chunk in writes.chunks(CHUNK) {
             match self.write_chunk(chunk).await {
@@ -126,6 +126,7 @@ impl RedisStore {
             Mutation::Observe { .. } => &SCRIPTS.observe,
             Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
             Mutation::Expire(_) => &SCRIPTS.expire,
+            Mutation::List(_) => &SCRIPTS.list,
         };
         let scratch = (key.kind == Kind::HyperLogLog).then(|| keys.scratch());
         let mut cmd = script(body, 6 + others().count() + usize::from(scratch.is_some()));
@@ -253,8 +254,20 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
             let (mode, millis) = expiry_arguments(*expiry);
             cmd.arg(mode).arg(millis);
         }
+        Mutation::List(edit) => lists::arguments(cmd, edit),
     }
     Ok(())
+}
+
+/// What an assignment answers.
+pub(super) fn assigned(answer: Value) -> Result<Outcome, StoreError> {
+    let [assigned, added, changed, previous] = parse::tuple(answer)?;
+    Ok(Outcome::Assigned {
+        assigned: parse::unsigned(&assigned)?,
+        added: parse::unsigned(&added)?,
+        changed: parse::unsigned(&changed)?,
+        previous: parse::bytes(previous)?,
+    })
 }
 
 pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, StoreError> {
@@ -264,15 +277,7 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
             let bits = parse::unsigned(&answer)?;
             Outcome::Assigned { assigned: bits & 1, added: bits >> 1 & 1, changed: bits >> 2 & 1, previous: None }
         }
-        Mutation::Assign(_) | Mutation::Resolve { .. } => {
-            let [assigned, added, changed, previous] = parse::tuple(answer)?;
-            Outcome::Assigned {
-                assigned: parse::unsigned(&assigned)?,
-                added: parse::unsigned(&added)?,
-                changed: parse::unsigned(&changed)?,
-                previous: parse::bytes(previous)?,
-            }
-        }
+        Mutation::Assign(_) | Mutation::Resolve { .. } => assigned(answer)?,
         Mutation::Add { .. } => Outcome::Sum(parse::bytes(answer)?.unwrap_or_else(Bytes::new)),
         Mutation::Remove { .. } => Outcome::Removed(parse::unsigned(&answer)?),
         Mutation::Observe { .. } => Outcome::Observed(parse::integer(&answer)? == 1),
@@ -281,5 +286,6 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
             Outcome::Cleared { existed: parse::integer(&existed)? == 1, previous: parse::bytes(previous)? }
         }
         Mutation::Expire(_) => Outcome::Expiry(parse::integer(&answer)? == 1),
+        Mutation::List(edit) => lists::outcome(edit, answer)?,
     })
 }

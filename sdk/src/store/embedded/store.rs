@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
     Batch, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation, Origin, Outcome,
-    Partition, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version, View,
+    Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version, View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::defaults,
     keyspace::PhysicalKeys,
-    store::{Inspection, Read, Reply, ResyncFailure, Store, StoreError, Write},
+    store::{Excerpt, Inspection, Read, ReplicatedWrites, Replication, Reply, ResyncFailure, Store, StoreError, Write},
 };
 
 #[async_trait]
@@ -67,13 +67,23 @@ impl Store for EmbeddedStore {
         done.await.unwrap_or_else(|error| (Err(error), None))
     }
 
-    async fn cells_and_stand(&self, key: &Key) -> Result<(KeyState, Standing), StoreError> {
-        let slot = self.slot_of(key);
+    async fn cells_and_stand(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError> {
+        let slot = self.slot_of(&excerpt.key);
         self.call(|state, now| {
             let standing = self.stand_at(state, now, &slot)?;
-            Ok((state.partition(&slot).key(key).cloned().unwrap_or_default(), standing))
+            let cells = state.partition(&slot).key(&excerpt.key).map(|state| excerpt.cut(state));
+            Ok((cells.unwrap_or_default(), standing))
         })
         .await
+    }
+
+    async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError> {
+        self.stale_step(partition, |partition, history, _| partition.push(history, push)).await
+    }
+
+    /// Replicas of embedded regions hold the keys of routed keyspaces only: none ever confirms.
+    async fn write_replicated(&self, writes: &[Write], _: u16, _: Duration) -> ReplicatedWrites {
+        ReplicatedWrites { outcomes: self.write_all(writes).await, replication: Ok(Replication::default()) }
     }
 
     async fn clock(&self) -> Result<Version, StoreError> {
@@ -259,6 +269,7 @@ fn describe(view: &View) -> String {
         View::Hash(fields) => format!("hash of {} fields", fields.len()),
         View::SortedSet(scores) => format!("sorted set of {} members", scores.len()),
         View::HyperLogLog(registers) => format!("HyperLogLog of about {} elements", registers.count()),
+        View::Ordered(elements) => format!("sorted set of {} elements in order", elements.len()),
     }
 }
 

@@ -182,10 +182,11 @@ local function score(cells)
   return plus(to_score(best.ap), sum or 0) -- minus zero is zero, for it would sort below it
 end
 
--- Kinds by their codes: the word in keys, and the native structure of the view (1 string, 2 set, 3 hash, 4 sorted set).
+-- Kinds by their codes: the word in keys, and the native structure of the view (1 string, 2 set, 3 hash, 4 sorted set,
+-- 5 ordered: a sorted set of equal scores).
 local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off',
-  [14] = 'hyperloglog'}
-local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, [14] = 1}
+  'list', 'hyperloglog'}
+local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, 1}
 -- Whose writes are none unless they improve on what is visible, or find nothing there.
 local ORDERS = {[5] = 'GT', [6] = 'LT', [8] = 'GT', [9] = 'LT'}
 local FIRST = 7
@@ -264,6 +265,13 @@ local function to_view(command, view, ...)
   end
 end
 
+-- The first bytes behind all that begin with these: the bound of a range in a view of positions.
+local function behind(prefix)
+  local last = #prefix
+  while string.byte(prefix, last) == 255 do last = last - 1 end
+  return string.sub(prefix, 1, last - 1) .. string.char(string.byte(prefix, last) + 1)
+end
+
 -- Shows one member in the native view.
 local function show_member(kind, view, member, cells)
   local native = NATIVE[kind]
@@ -277,9 +285,14 @@ local function show_member(kind, view, member, cells)
   elseif native == 3 then
     local shown = value(kind, cells)
     if shown then to_view('HSET', view, member, shown) else to_view('HDEL', view, member) end
-  else
+  elseif native == 4 then
     local n = points(kind, cells)
     if n then to_view('ZADD', view, string.format('%.17g', n), member) else to_view('ZREM', view, member) end
+  else
+    -- Ordered: the value stands behind the position, and no position begins another.
+    local shown = value(kind, cells)
+    to_view('ZREMRANGEBYLEX', view, '[' .. member, '(' .. behind(member))
+    if shown then to_view('ZADD', view, 0, member .. shown) end
   end
 end
 

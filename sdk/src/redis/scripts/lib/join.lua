@@ -1,9 +1,9 @@
 -- Joins one key's cells. `known[origin]` is what is held of an origin: an assignment or total up to there is ignored,
--- whatever path it came by. With `covered` (a resync's vector) the key is shipped whole: a live cell that the vector
+-- whatever path it came by. With `known.strict` (a push) cells of an origin of which nothing is held are left out. With `covered` (a resync's vector) the key is shipped whole: a live cell that the vector
 -- covers and that is above the sender's was seen by the sender, removed, and its remains collected.
 local time = micros(redis.call('TIME'))
 local now_ms = floor(time / 1000)
-local conflicts, inexact, moved_any = 0, 0, false
+local conflicts, inexact, left_out, moved_any = 0, 0, 0, false
 
 local function larger(a, b) return a ~= b and before(a, b) end
 
@@ -98,6 +98,10 @@ local function merge(cells, incoming, known)
   for i = 1, #incoming do
     local d = incoming[i]
     local bound, here = known[d.o] or 0, nil
+    if known.strict and not known[d.o] then
+      left_out = left_out + 1
+      d = {rv = 0}
+    end
     if (d.av and d.av <= bound) or (d.tv and d.tv <= bound) then
       for j = 1, #cells do
         if cells[j].o == d.o then here = cells[j] end
@@ -114,6 +118,7 @@ local function is_news(incoming, known)
   for i = 1, #incoming do
     local d = incoming[i]
     local bound = known[d.o] or 0
+    if known.strict and not known[d.o] then return false end
     if (d.av and (d.av <= bound or (d.av <= d.rv and d.ap ~= ''))) or (d.tv and d.tv <= bound) then return false end
   end
   return true
