@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     cell::{Assign, Cell, Joined, Total},
+    key::Kind,
     number,
     origin::Origin,
     version::Version,
@@ -108,10 +109,17 @@ impl Cells {
         self.0.entry(origin.clone()).or_default().join(cell)
     }
 
-    /// Whether a reader sees this field at all.
+    /// Whether any cell is live.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.0.values().any(Cell::is_live)
+    }
+
+    /// Whether a reader sees this field of a key of this type at all.
+    #[must_use]
+    pub fn shows(&self, kind: Kind) -> bool {
+        // The removal of a HyperLogLog is an assignment, too.
+        if kind == Kind::HyperLogLog { self.has_registers() } else { self.is_live() }
     }
 
     /// The latest live assignment; at equal versions the smaller origin's.

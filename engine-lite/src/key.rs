@@ -35,6 +35,8 @@ pub enum Kind {
     DisableWins,
     /// Values in an order; members are [positions](crate::position).
     List,
+    /// How many distinct elements were seen.
+    HyperLogLog,
     /// Entries with an id and fields, in the order of their ids; members are [ids](crate::EntryId).
     Stream,
     /// Units that cannot be sold twice.
@@ -58,7 +60,7 @@ pub enum Native {
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::String,
         Self::Set,
         Self::Hash,
@@ -72,6 +74,7 @@ impl Kind {
         Self::EnableWins,
         Self::DisableWins,
         Self::List,
+        Self::HyperLogLog,
         Self::Stream,
         Self::Stock,
     ];
@@ -93,6 +96,7 @@ impl Kind {
             Self::EnableWins => "flag-on",
             Self::DisableWins => "flag-off",
             Self::List => "list",
+            Self::HyperLogLog => "hyperloglog",
             Self::Stream => "stream",
             Self::Stock => "stock",
         }
@@ -115,6 +119,7 @@ impl Kind {
             Self::EnableWins => 11,
             Self::DisableWins => 12,
             Self::List => 13,
+            Self::HyperLogLog => 14,
             Self::Stream => 15,
             Self::Stock => 17,
         }
@@ -131,6 +136,7 @@ impl Kind {
             | Self::Siblings
             | Self::EnableWins
             | Self::DisableWins
+            | Self::HyperLogLog
             | Self::Stock => Native::String,
             Self::Set => Native::Set,
             Self::Hash => Native::Hash,
@@ -174,6 +180,7 @@ impl FromStr for Kind {
             "low-scores" => Ok(Self::LowScores),
             "enable-wins" => Ok(Self::EnableWins),
             "disable-wins" => Ok(Self::DisableWins),
+            "hll" => Ok(Self::HyperLogLog),
             word => {
                 let known = Self::ALL.into_iter().find(|kind| kind.word() == word);
                 known.ok_or_else(|| UnknownKind(text.chars().take(32).collect()))
@@ -207,14 +214,14 @@ impl Key {
 /// Whose cells: a member's (a string's single member is the empty one), or those of the key's expiry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// A member of a set or sorted set, a field of a hash, a position in a list, or a string's value.
+    /// A member of a set or sorted set, a field of a hash, a position in a list, or the value of a string or HyperLogLog.
     Member(Bytes),
     /// When the key expires.
     Expiry,
 }
 
 impl Field {
-    /// The field of a string's value.
+    /// The field of the value of a string or HyperLogLog.
     pub const VALUE: Self = Self::Member(Bytes::new());
 
     /// The name of the field in the Redis hash of cells: `m` and the member, or `x`.

@@ -28,6 +28,7 @@ mod cells;
 pub mod codec;
 mod delta;
 mod entry;
+pub mod hyperloglog;
 mod key;
 mod list;
 mod mutation;
@@ -45,13 +46,15 @@ pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
 pub use delta::{Body, Delta, Entry, Vector};
 pub use entry::{Append, EntryId, Keep, NotAnId, decode_fields, encode_fields};
+pub use hyperloglog::Registers;
 pub use key::{Field, Key, Kind, Native, UnknownKind};
 pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
     Batch, Collection, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Push, PushReply, RawEntry, Record,
-    Refusal, ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState, View, Wait,
+    Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState,
+    UnknownResolved, View, Wait,
 };
 pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};
 pub use version::Version;

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::{
     entry::{Append, EntryId, Keep},
+    hyperloglog::Registers,
     key::{Key, Kind},
     list::ListEdit,
     number,
@@ -37,6 +38,13 @@ pub enum Mutation {
     Remove {
         /// Which.
         members: Vec<Bytes>,
+    },
+    /// Note elements, and what another HyperLogLog has noted: PFADD, PFMERGE.
+    Observe {
+        /// The elements.
+        elements: Vec<Bytes>,
+        /// What to take in besides.
+        union: Option<Registers>,
     },
     /// Remove everything: DEL, GETDEL.
     Clear {
@@ -156,6 +164,8 @@ pub enum Outcome {
         /// What a string held before, if asked for.
         previous: Option<Bytes>,
     },
+    /// Of an observation: whether it changed a register, or made the key.
+    Observed(bool),
     /// Of a change of expiry: whether it applied.
     Expiry(bool),
     /// Of a push or an insert: how long the list is now; `None` when the element to insert beside was not found.
@@ -298,7 +308,15 @@ impl Mutation {
     /// the type refuses.
     pub fn check(&self, key: &Key) -> Result<(), MutationError> {
         self.check_limits(&key.name)?;
+        let is_union = key.kind == Kind::HyperLogLog;
         match self {
+            // Only observations work on registers, and they on nothing else.
+            Self::Observe { .. } if !is_union => Err(MutationError::WrongType),
+            Self::Assign(_) | Self::Resolve { .. } | Self::Remove { .. } | Self::Clear { previous: true }
+                if is_union =>
+            {
+                Err(MutationError::WrongType)
+            }
             Self::List(_) if key.kind == Kind::List => Ok(()),
             Self::Append(_) | Self::Evict(_) if key.kind == Kind::Stream => Ok(()),
             Self::Stock(_) if key.kind == Kind::Stock => Ok(()),
@@ -314,9 +332,12 @@ impl Mutation {
             Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
             Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
             Self::Resolve { payload, .. } => fits(key.kind, payload),
-            Self::Add { .. } | Self::Remove { .. } | Self::Clear { .. } | Self::Expire(_) | Self::Sweep { .. } => {
-                Ok(())
-            }
+            Self::Add { .. }
+            | Self::Remove { .. }
+            | Self::Observe { .. }
+            | Self::Clear { .. }
+            | Self::Expire(_)
+            | Self::Sweep { .. } => Ok(()),
         }
     }
 
@@ -340,6 +361,9 @@ impl Mutation {
             Self::Resolve { payload, seen } => (payload.len() <= limits::VALUE && seen.len() <= limits::MEMBERS, None),
             Self::Add { member, .. } => (member_fits(member), None),
             Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
+            Self::Observe { elements, .. } => {
+                (elements.iter().all(member_fits) && elements.len() <= limits::MEMBERS, None)
+            }
             Self::Expire(expiry) => (true, Some(expiry)),
             Self::List(edit) => (edit.check_limits().is_ok(), None),
             Self::Append(append) => (append.check_limits().is_ok(), None),

@@ -60,6 +60,7 @@ impl Cells {
             Kind::SortedSet | Kind::HighScores | Kind::LowScores | Kind::Max | Kind::Min => {
                 self.points(kind).map(|points| number::show(points).into())
             }
+            Kind::HyperLogLog => self.registers().map(|registers| registers.encode().into()),
             Kind::EnableWins => self.flag(ON),
             Kind::DisableWins => self.flag(OFF),
             _ => self.text(),

@@ -7,6 +7,8 @@ mod cell;
 mod entries;
 #[path = "counterexamples/expiry.rs"]
 mod expiry;
+#[path = "counterexamples/hyperloglog.rs"]
+mod hyperloglog;
 #[path = "counterexamples/lists.rs"]
 mod lists;
 #[path = "counterexamples/log.rs"]
@@ -131,6 +133,10 @@ fn add(member: &str, amount: Amount) -> Mutation {
 
 fn assign(entries: &[(&'static str, &'static str)]) -> Mutation {
     Mutation::assign(entries.iter().map(|(member, payload)| (Bytes::from(*member), Bytes::from(*payload))))
+}
+
+fn observe(element: &'static str) -> Mutation {
+    Mutation::Observe { elements: vec![Bytes::from(element)], union: None }
 }
 
 fn remove(member: &'static str) -> Mutation {

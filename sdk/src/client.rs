@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use archipelago_engine::{Key, Kind, RegionId};
+use archipelago_engine::{Key, Kind, RegionId, Resolved};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
 
@@ -396,6 +396,21 @@ impl Client {
     /// are writes. Looks at all regions and all partitions.
     pub async fn uncollected(&self) -> Vec<String> {
         sync::uncollected(&self.inner.islands).await
+    }
+
+    /// How often a rule decided between concurrent writes, by the region where they met; see
+    /// [`SyncState::resolved`](archipelago_engine::SyncState::resolved) for what is counted.
+    ///
+    /// Looks at all regions and all partitions. Regions that cannot be read are left out.
+    pub async fn resolved(&self) -> BTreeMap<(RegionId, Resolved), u64> {
+        let mut counts = BTreeMap::new();
+        for (region, store) in self.inner.islands.iter().flat_map(|island| &island.stores) {
+            let states = join_all((0..store.partitions()).map(|partition| store.sync_state(partition))).await;
+            for (resolved, count) in states.into_iter().flatten().flat_map(|state| state.resolved) {
+                *counts.entry((region.clone(), resolved)).or_default() += count;
+            }
+        }
+        counts
     }
 
     /// The pairs of regions whose clocks are further apart than `max_clock_skew`. Regions that cannot be read are left

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use archipelago_engine::{Cell, Cells, EntryId, Field, Key, KeyState, Kind, Native, Version, decode_fields, position};
+use archipelago_engine::{
+    Cell, Cells, EntryId, Field, Key, KeyState, Kind, Native, Version, decode_fields, hyperloglog::Payload, position,
+};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -66,6 +68,7 @@ pub(crate) async fn inspect(store: &dyn Store, key: Key) -> Result<Report, Error
     let failed = |error| Error::of_read(error, store.region());
     let inspection = store.inspect(&key).await.map_err(failed)?;
     let query = match key.kind.native() {
+        Native::String if key.kind == Kind::HyperLogLog => Query::Cardinality,
         Native::String => Query::Value,
         Native::Set => Query::Members,
         Native::Hash => Query::All,
@@ -147,9 +150,14 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
                 Field::Member(member) => text(member),
                 Field::Expiry => "(expiry)".to_owned(),
             },
-            live: cells.is_live(),
+            live: if *field == Field::Expiry { cells.is_live() } else { cells.shows(kind) },
             shows: shows(kind, field, cells).map(|shown| text(&shown)),
-            cells: cells.iter().map(|(origin, cell)| cell_report(origin.to_string(), cell)).collect(),
+            cells: cells
+                .iter()
+                .map(|(origin, cell)| {
+                    cell_report(if *field == Field::Expiry { Kind::String } else { kind }, origin.to_string(), cell)
+                })
+                .collect(),
         }
     };
     state.fields.iter().map(report).collect()
@@ -158,18 +166,31 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
 fn shows(kind: Kind, field: &Field, cells: &Cells) -> Option<Bytes> {
     match (field, kind.native()) {
         (Field::Expiry, _) => cells.deadline().map(|deadline| deadline.to_payload()),
+        (Field::Member(_), _) if kind == Kind::HyperLogLog => {
+            cells.registers().map(|r| format!("about {} elements", r.count()).into())
+        }
         (Field::Member(_), Native::String | Native::Hash | Native::Ordered) => cells.value(kind),
         (Field::Member(_), Native::SortedSet) => cells.points(kind).map(|n| archipelago_engine::number::show(n).into()),
         (Field::Member(_), Native::Set) => cells.is_live().then(|| Bytes::from_static(b"present")),
     }
 }
 
-fn cell_report(origin: String, cell: &Cell) -> CellReport {
+/// What an assignment says, as people can read it.
+fn payload(kind: Kind, payload: &Bytes) -> String {
+    if kind != Kind::HyperLogLog || payload.is_empty() {
+        return text(payload);
+    }
+    let Payload { epoch, registers } = Payload::from_bytes(payload);
+    let what = registers.map_or("no registers".to_owned(), |r| format!("about {} elements", r.count()));
+    format!("epoch {epoch}, {what}")
+}
+
+fn cell_report(kind: Kind, origin: String, cell: &Cell) -> CellReport {
     let number = archipelago_engine::number::show;
     CellReport {
         origin,
         live: cell.is_live(),
-        assigned: cell.assign.as_ref().map(|a| (time(a.version), text(&a.payload))),
+        assigned: cell.assign.as_ref().map(|a| (time(a.version), payload(kind, &a.payload))),
         retracted: (!cell.retracted.is_zero()).then(|| time(cell.retracted)),
         total: cell.total.map(|t| (time(t.version), number(t.number), time(t.since))),
         base: cell.base.map(|b| (time(b.version), number(b.number))),

@@ -54,6 +54,7 @@ const CRC16: [u16; 256] = {
 /// | `{ks:p}:held` | sorted set of stocks by the earliest such deadline |
 /// | `{ks:p}:receipt:LENGTH:NAME:CALL` | what became of a call on a stock, for ten minutes; LENGTH is the name's |
 /// | `{ks:p}:aside` | hash of log entries that could not be decoded |
+/// | `{ks:p}:scratch` | registers of a HyperLogLog while a script merges them |
 /// | `{ks:0}:lease:NAME` | who drives a link |
 #[derive(Clone, Debug)]
 pub struct PhysicalKeys {
@@ -148,6 +149,12 @@ impl PhysicalKeys {
     #[must_use]
     pub fn aside(&self) -> Vec<u8> {
         self.with(&[b"aside"])
+    }
+
+    /// Where a script puts registers that it merges; gone when the script ends.
+    #[must_use]
+    pub fn scratch(&self) -> Vec<u8> {
+        self.with(&[b"scratch"])
     }
 
     /// A lease.

@@ -9,10 +9,10 @@
 //!
 //! Typed handles say how concurrent writes merge: [`Register`] (the latest wins), [`Counter`] (all increments count),
 //! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`List`]
-//! (every insert is kept, runs stay together), [`BestScores`] and [`ExtremeRegister`] (the best ever submitted),
-//! [`FirstRegister`] (the first wins), [`Flag`] (on wins, or off), [`Siblings`] (the application decides), [`Stock`]
-//! (units that cannot be sold twice). Any language
-//! reads the values with plain commands; [`PhysicalKeys`] documents where they are.
+//! (every insert is kept, runs stay together), [`Geo`] (the latest position), [`HyperLogLog`] (about how many were seen),
+//! [`BestScores`] and [`ExtremeRegister`] (the best ever submitted), [`FirstRegister`] (the first wins), [`Flag`] (on
+//! wins, or off), [`Siblings`] (the application decides), [`Stream`] (every entry is kept), [`Stock`] (units that cannot be
+//! sold twice). Any language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -34,6 +34,10 @@
 //! A keyspace or a call that needs more than the local region asks for it: see [`strength`].
 //!
 //! [`near`] holds values of either plane in the process until they change, and gives them as streams of their changes.
+//!
+//! How two writes merge that no region saw one after the other; each line is tested, with the second one later by the clock:
+//!
+#![doc = include_str!("docs/rules.md")]
 //!
 //! What is *not* promised: transactions over several keys, unique names, or that a region already shows what another has
 //! just written.
@@ -60,6 +64,7 @@ pub mod config;
 mod dial;
 mod error;
 pub mod exec;
+pub mod geo;
 mod handles;
 pub mod homes;
 mod inspect;
@@ -86,8 +91,8 @@ pub use config::Config;
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Json, List, Map, MessagePack, Register,
-    Reservation, ScoreRange, Set, Siblings, SortedSet, Stock, Stream, StreamEntry,
+    Batch, BestScores, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Geo, HyperLogLog, Json, List, Map,
+    MessagePack, Place, Register, Reservation, ScoreRange, Set, Siblings, SortedSet, Stock, Stream, StreamEntry,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

@@ -47,6 +47,8 @@ async fn plain_commands_read_every_view_in_every_region() {
     a.sorted_set("board").insert("ann", 1.5).await.unwrap();
     b.sorted_set("board").insert("bob", 0.5).await.unwrap();
     b.sorted_set("board").add("ann", 2.0).await.unwrap();
+    a.hyperloglog("visitors").add_all(["ann", "bob"]).await.unwrap();
+    b.hyperloglog("visitors").add_all(["bob", "cid"]).await.unwrap();
     settle(a).await;
     for server in &world.servers {
         assert_eq!(plain(server, &["GET", &place(Kind::String, "greeting")]).await, ["\"hello\""], "as JSON");
@@ -60,6 +62,7 @@ async fn plain_commands_read_every_view_in_every_region() {
         assert_eq!(user, ["\"Ada\"", "3", "name", "visits"]);
         let board = plain(server, &["ZRANGE", &place(Kind::SortedSet, "board"), "0", "-1", "WITHSCORES"]).await;
         assert_eq!(board, ["bob", "0.5", "ann", "3.5"]);
+        assert_eq!(plain(server, &["PFCOUNT", &place(Kind::HyperLogLog, "visitors")]).await, ["3"]);
         assert_eq!(plain(server, &["TYPE", &place(Kind::SortedSet, "board")]).await, ["zset"]);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     position::Maker,
 };
 
-impl Write {
+impl Write<'_> {
     pub(super) fn append_entry(&mut self, append: &Append) -> Result<Outcome, MutationError> {
         let last = self.ids().pop();
         if append.existing && last.is_none() {

@@ -92,7 +92,9 @@ impl Partition {
             return Ok(JoinReply::Known(cursor));
         }
         for delta in &batch.deltas {
-            self.join_delta(delta, &Vector::new());
+            for field in self.join_delta(delta, &Vector::new()) {
+                self.count_resolved(&delta.key, field);
+            }
         }
         raise(&mut self.seen, &batch.seen());
         self.raise_clock(batch.applied, now, max_skew);
@@ -131,7 +133,9 @@ impl Partition {
     pub fn recover(&mut self, history: &str, origin: &Origin, id: Version, delta: Option<&Delta>) -> Result<(), Stale> {
         self.check(history)?;
         if let Some(delta) = delta {
-            self.join_delta(delta, &Vector::new());
+            for field in self.join_delta(delta, &Vector::new()) {
+                self.count_resolved(&delta.key, field);
+            }
         }
         if let Some(entries) = self.aside.get_mut(origin) {
             entries.remove(&id);
@@ -145,9 +149,9 @@ impl Partition {
     /// Joins one key's cells; from any path, what `applied` covers of an assignment or total is ignored.
     ///
     /// `passed` is what is held of this key alone.
-    pub(super) fn join_delta(&mut self, delta: &Delta, passed: &Vector) {
+    pub(super) fn join_delta<'d>(&mut self, delta: &'d Delta, passed: &Vector) -> Vec<&'d Field> {
         let passed = |origin: &Origin| passed.get(origin).copied().unwrap_or_default();
-        self.join_cells(delta, |partition, origin| Some(partition.applied_of(origin).max(passed(origin))));
+        self.join_cells(delta, |partition, origin| Some(partition.applied_of(origin).max(passed(origin)))).1
     }
 
     /// Joins one key's cells but for assignments and totals up to what is `covered` of their origin; says how many cells
@@ -155,10 +159,17 @@ impl Partition {
     ///
     /// Unless it stands here at the very same version: then nothing can come back that was removed, and if lost state
     /// gave that version two contents, every region has to end on the same one.
-    pub(super) fn join_cells(&mut self, delta: &Delta, covered: impl Fn(&Self, &Origin) -> Option<Version>) -> u64 {
+    ///
+    /// Answers how many cells were left out, and which fields changed.
+    pub(super) fn join_cells<'d>(
+        &mut self,
+        delta: &'d Delta,
+        covered: impl Fn(&Self, &Origin) -> Option<Version>,
+    ) -> (u64, Vec<&'d Field>) {
         let stamp = self.number + 1;
-        let mut left_out = 0;
+        let (mut left_out, mut changed) = (0, Vec::new());
         for (field, cells) in &delta.fields {
+            let mut has_moved = false;
             for (origin, cell) in cells.iter() {
                 let Some(known) = covered(self, origin) else {
                     left_out += 1;
@@ -174,12 +185,16 @@ impl Partition {
                 self.change(&delta.key, field, stamp, |ours| {
                     let joined = ours.join(origin, &cell);
                     conflict = joined.conflict;
+                    has_moved |= joined.changed;
                     joined.changed
                 });
                 self.conflicts += u64::from(conflict);
             }
+            if has_moved {
+                changed.push(field);
+            }
         }
-        left_out
+        (left_out, changed)
     }
 
     /// Changes one field's cells; stamps it and its key if they moved.

@@ -12,6 +12,7 @@ mod lists;
 mod log;
 mod mutate;
 mod push;
+mod resolved;
 mod resync;
 mod standing;
 mod stock;
@@ -28,6 +29,7 @@ pub use self::{
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
     push::{Push, PushReply},
+    resolved::{Resolved, UnknownResolved},
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},
@@ -93,6 +95,7 @@ pub struct Partition {
     settling: BTreeMap<Origin, BTreeSet<RegionId>>,
     conflicts: u64,
     inexact: u64,
+    resolved: BTreeMap<Resolved, u64>,
 }
 
 /// What a sync driver needs to know of a partition, read in one step.
@@ -134,6 +137,10 @@ pub struct SyncState {
     pub conflicts: u64,
     /// How often a join made a number too large to be exact.
     pub inexact: u64,
+    /// How often a join of a log changed a field that then had live assignments of several origins that differ: concurrent
+    /// writes between which a rule decided. Each region counts what arrives there. Resyncs are not counted, and one that
+    /// changes again before the other region has seen it is counted again.
+    pub resolved: BTreeMap<Resolved, u64>,
 }
 
 impl Partition {
@@ -166,6 +173,7 @@ impl Partition {
             settling: BTreeMap::new(),
             conflicts: 0,
             inexact: 0,
+            resolved: BTreeMap::new(),
         }
     }
 
@@ -204,7 +212,7 @@ impl Partition {
     /// When a key with data expires, past or not; `None` when it has no data or never expires.
     #[must_use]
     pub fn expires_at(&self, key: &Key) -> Option<u64> {
-        match self.keys.get(key).filter(|state| state.has_data())?.deadline()? {
+        match self.keys.get(key).filter(|state| state.has_data(key.kind))?.deadline()? {
             Deadline::At(millis) => Some(millis),
             Deadline::Never => None,
         }
@@ -232,6 +240,7 @@ impl Partition {
             vector_due: self.vector_due,
             conflicts: self.conflicts,
             inexact: self.inexact,
+            resolved: self.resolved.clone(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Mutations: a local write, from its conditions to its log entry.
 
+mod observe;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -96,6 +98,7 @@ impl Write<'_> {
             Mutation::Resolve { payload, seen } => Ok(self.resolve(payload, seen)),
             Mutation::Add { member, amount } => self.add(member, *amount),
             Mutation::Remove { members } => Ok(self.remove(members)),
+            Mutation::Observe { elements, union } => Ok(self.observe(elements, union.as_ref())),
             Mutation::Clear { previous } => Ok(self.delete(*previous)),
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
@@ -108,12 +111,12 @@ impl Write<'_> {
 
     /// Whether what is stored is past its expiry, or only an expiry is left of it.
     pub(super) fn is_over(&self) -> bool {
-        self.state.deadline().is_some_and(|deadline| deadline.is_past(self.now) || !self.state.has_data())
+        self.state.deadline().is_some_and(|deadline| deadline.is_past(self.now) || !self.state.has_data(self.kind))
     }
 
     /// What a reader sees of a member before the write.
     fn visible(&self, member: &Bytes) -> Option<&Cells> {
-        if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.is_live()) }
+        if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.shows(self.kind)) }
     }
 
     pub(super) fn version(&mut self) -> Version {
@@ -146,7 +149,11 @@ impl Write<'_> {
     fn clear(&mut self) {
         let fields: Vec<Field> = self.state.fields.keys().cloned().collect();
         for field in fields {
-            self.retract_field(field);
+            if self.kind == Kind::HyperLogLog && field == Field::VALUE {
+                self.begin_epoch();
+            } else {
+                self.retract_field(field);
+            }
         }
     }
 
@@ -298,7 +305,7 @@ impl Write<'_> {
             removed += u64::from(self.visible(member).is_some());
             self.retract_field(Field::Member(member.clone()));
         }
-        if removed > 0 && !self.state.has_data() {
+        if removed > 0 && !self.state.has_data(self.kind) {
             // Redis drops the key with its last member, and its expiry with it.
             self.retract_field(Field::Expiry);
         }
@@ -306,7 +313,7 @@ impl Write<'_> {
     }
 
     fn delete(&mut self, previous: bool) -> Outcome {
-        let existed = !self.is_over() && self.state.has_data();
+        let existed = !self.is_over() && self.state.has_data(self.kind);
         let previous = if previous { self.value() } else { None };
         self.clear();
         Outcome::Cleared { existed, previous }
@@ -315,7 +322,7 @@ impl Write<'_> {
     fn expire(&mut self, expiry: Expiry) -> Result<Outcome, MutationError> {
         let deadline = self.deadline_of(expiry)?;
         self.clear_if_over();
-        if !self.state.has_data() {
+        if !self.state.has_data(self.kind) {
             return Ok(Outcome::Expiry(false));
         }
         if deadline.is_past(self.now) {

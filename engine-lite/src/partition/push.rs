@@ -73,7 +73,14 @@ impl Partition {
         if self.is_closed(&push.sender) {
             return Ok(PushReply::Closed);
         }
-        let left_out = push.deltas.iter().map(|delta| self.join_cells(delta, Self::covered_for_push)).sum();
+        let mut left_out = 0;
+        for delta in &push.deltas {
+            let (without, changed) = self.join_cells(delta, Self::covered_for_push);
+            left_out += without;
+            for field in changed {
+                self.count_resolved(&delta.key, field);
+            }
+        }
         raise(&mut self.seen, &push.seen);
         Ok(PushReply::Joined { left_out })
     }

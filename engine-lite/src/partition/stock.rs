@@ -127,6 +127,7 @@ impl Write<'_> {
             | Mutation::Sweep { .. }
             | Mutation::List(_)
             | Mutation::Append(_)
+            | Mutation::Observe { .. }
             | Mutation::Evict(_) => Err(MutationError::NotForStock),
         }
     }

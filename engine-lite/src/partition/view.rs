@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     cells::{Cells, Deadline},
+    hyperloglog::Registers,
     key::{Field, Kind, Native},
     number,
     stock::Books,
@@ -51,10 +52,10 @@ impl KeyState {
         self.cells(&Field::Expiry).and_then(Cells::deadline)
     }
 
-    /// Whether any member is live, whatever the clock says.
+    /// Whether a reader of a key of this type sees anything, whatever the clock says.
     #[must_use]
-    pub fn has_data(&self) -> bool {
-        self.members().any(|(_, cells)| cells.is_live())
+    pub fn has_data(&self, kind: Kind) -> bool {
+        self.members().any(|(_, cells)| cells.shows(kind))
     }
 }
 
@@ -71,6 +72,8 @@ pub enum View {
     Hash(Vec<(Bytes, Bytes)>),
     /// A sorted set's members and scores, lowest score first, equal scores by member.
     SortedSet(Vec<(Bytes, f64)>),
+    /// The registers of a HyperLogLog.
+    HyperLogLog(Registers),
     /// The positions and values of a list, or the ids and payloads of a stream, in order.
     Ordered(Vec<(Bytes, Bytes)>),
 }
@@ -79,6 +82,9 @@ pub(super) fn view(kind: Kind, state: &KeyState) -> View {
     let view = match kind.native() {
         Native::String if kind == Kind::Stock => {
             (!state.fields.is_empty()).then(|| View::String(Books::of(state).left().to_string().into()))
+        }
+        Native::String if kind == Kind::HyperLogLog => {
+            state.member(&Bytes::new()).and_then(Cells::registers).map(View::HyperLogLog)
         }
         Native::String => state.member(&Bytes::new()).and_then(|cells| cells.value(kind)).map(View::String),
         Native::Set => {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{Deadline, Field, Key, Kind, Native, Origin, Vector, Version, View, number};
+use crate::{Deadline, Field, Key, Kind, Native, Origin, Registers, Vector, Version, View, number};
 
 /// An operation, by the order in which the model heard of it.
 pub type OperationId = usize;
@@ -21,6 +21,10 @@ pub enum Change {
     Add(f64),
     /// Hides what its region saw there.
     Retract,
+    /// Notes what a HyperLogLog holds from now on.
+    Observe(Registers),
+    /// Begins a new epoch of a HyperLogLog, if anything is visible there.
+    Reset,
     /// Assigns a decision, and hides the assignments it was about: those of these origins up to these versions.
     Resolve(Bytes, Vec<(Origin, Version)>),
 }
@@ -32,6 +36,8 @@ struct Operation {
     version: Version,
     change: Change,
     hides: BTreeSet<OperationId>,
+    /// How many resets lie behind it, its own included.
+    epoch: u64,
 }
 
 /// Every operation of a history, whoever holds it.
@@ -60,7 +66,10 @@ impl Model {
         let hidden = self.hidden(key, held);
         let visible = here.iter().filter(|(id, _)| !hidden.contains(id));
         let observed: BTreeSet<&Origin> = visible.map(|(_, o)| &o.origin).collect();
+        let epoch = here.iter().map(|(_, o)| o.epoch).max().unwrap_or(0);
         let hides: BTreeSet<OperationId> = match &change {
+            Change::Reset if !self.is_present(key, field, held) => return None,
+            Change::Observe(_) | Change::Reset => BTreeSet::new(),
             Change::Retract if observed.is_empty() => return None,
             // What it overwrites or removes is what it saw. A region's word on one origin is its last word: it repeats
             // what was hidden of that origin before.
@@ -90,7 +99,8 @@ impl Model {
             other => other,
         };
         let id = self.operations.len();
-        self.operations.push(Operation { origin: origin.clone(), field: field.clone(), version, change, hides });
+        let epoch = epoch + u64::from(change == Change::Reset);
+        self.operations.push(Operation { origin: origin.clone(), field: field.clone(), version, change, hides, epoch });
         self.by_key.entry(key.clone()).or_default().push(id);
         held.insert(id);
         Some(id)
@@ -145,6 +155,12 @@ impl Model {
         assigned.map(|o| (o.origin.clone(), o.version)).collect()
     }
 
+    /// What a HyperLogLog holds.
+    #[must_use]
+    pub fn registers(&self, key: &Key, held: &BTreeSet<OperationId>) -> Option<Registers> {
+        registers(&self.visible(key, held).remove(&Field::VALUE)?)
+    }
+
     /// Whether anything of a field is visible.
     #[must_use]
     pub fn is_present(&self, key: &Key, field: &Field, held: &BTreeSet<OperationId>) -> bool {
@@ -185,6 +201,9 @@ impl Model {
                 let counted = |member: &str| self.counted(key, member, None, held);
                 let left = counted("mint") + counted("returned") - counted("used");
                 View::String(number::show(left.max(0.0)).into())
+            }
+            Native::String if kind == Kind::HyperLogLog => {
+                members.filter_map(|(_, v)| registers(v)).next().map_or(View::Absent, View::HyperLogLog)
             }
             Native::String => members.filter_map(|(_, v)| text(kind, v)).next().map_or(View::Absent, View::String),
             Native::Set => View::Set(members.map(|(member, _)| member).collect()),
@@ -236,7 +255,7 @@ impl Model {
         ids.filter_map(|id| self.operations.get(*id)).flat_map(|o| &o.hides).copied().collect()
     }
 
-    /// The operations that no held one hides, by field.
+    /// The operations that no held one hides, by field; of a HyperLogLog the observations of the latest epoch.
     fn visible(&self, key: &Key, held: &BTreeSet<OperationId>) -> BTreeMap<Field, Vec<&Operation>> {
         let hidden = self.hidden(key, held);
         let mut visible: BTreeMap<Field, Vec<&Operation>> = BTreeMap::new();
@@ -245,8 +264,27 @@ impl Model {
                 visible.entry(operation.field.clone()).or_default().push(operation);
             }
         }
+        if key.kind == Kind::HyperLogLog {
+            for operations in visible.values_mut() {
+                let latest = operations.iter().map(|o| o.epoch).max();
+                operations.retain(|o| Some(o.epoch) == latest && o.change != Change::Reset);
+            }
+            visible.retain(|_, operations| !operations.is_empty());
+        }
         visible
     }
+}
+
+/// All that any of the operations holds.
+fn registers(visible: &[&Operation]) -> Option<Registers> {
+    visible.iter().fold(None, |union, o| match &o.change {
+        Change::Observe(registers) => {
+            let mut union = union.unwrap_or_default();
+            union.union(registers);
+            Some(union)
+        }
+        Change::Assign(_) | Change::Add(_) | Change::Retract | Change::Resolve(..) | Change::Reset => union,
+    })
 }
 
 fn text(kind: Kind, visible: &[&Operation]) -> Option<Bytes> {
@@ -290,7 +328,7 @@ fn score(kind: Kind, visible: &[&Operation]) -> Option<f64> {
 fn payloads<'a>(visible: &'a [&Operation]) -> impl Iterator<Item = (Version, &'a Origin, &'a Bytes)> {
     visible.iter().filter_map(|o| match &o.change {
         Change::Assign(payload) => Some((o.version, &o.origin, payload)),
-        Change::Add(_) | Change::Retract | Change::Resolve(..) => None,
+        Change::Add(_) | Change::Retract | Change::Resolve(..) | Change::Observe(_) | Change::Reset => None,
     })
 }
 
@@ -307,7 +345,7 @@ fn winner(visible: &[&Operation]) -> Option<Bytes> {
 fn sum(visible: &[&Operation]) -> Option<f64> {
     let added = visible.iter().filter_map(|o| match o.change {
         Change::Add(amount) => Some(amount),
-        Change::Assign(_) | Change::Retract | Change::Resolve(..) => None,
+        Change::Assign(_) | Change::Retract | Change::Resolve(..) | Change::Observe(_) | Change::Reset => None,
     });
     // An empty sum of doubles is -0 to Rust, and a missing one is no sum at all.
     added.reduce(|a, b| a + b).map(|sum| sum + 0.0)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use archipelago_engine::{
     Amount, Assignment, Deadline, Expiry, Field, Key, Kind, Mutation, MutationError, Native, Order, Origin, Outcome,
-    Partition, Presence, Refusal, Retention, Version, number,
+    Partition, Presence, Refusal, Registers, Retention, Version, number,
     testing::{Change, Model, OperationId},
 };
 use bytes::Bytes;
@@ -53,9 +53,22 @@ fn random_expiry(rng: &mut Rng) -> Expiry {
     }
 }
 
+fn random_observation(rng: &mut Rng) -> Mutation {
+    let elements = |rng: &mut Rng| (0..rng.below(3)).map(|_| b(rng.below(9).to_string())).collect::<Vec<_>>();
+    let union = rng.one_in(3).then(|| {
+        let mut registers = Registers::default();
+        for element in elements(rng) {
+            registers.observe(&element);
+        }
+        registers
+    });
+    Mutation::Observe { elements: elements(rng), union }
+}
+
 /// `seen`: what is assigned there, at times only in part.
 pub fn random_mutation(rng: &mut Rng, kind: Kind, mut seen: Vec<(Origin, Version)>) -> Mutation {
     match rng.below(16) {
+        0..=9 if kind == Kind::HyperLogLog => random_observation(rng),
         0..=1 if kind == Kind::Siblings => {
             if rng.one_in(3) {
                 seen.pop();
@@ -95,7 +108,7 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind, mut seen: Vec<(Origin, Version
         6..=11 if !is_string(kind) => {
             Mutation::Remove { members: (0..=rng.below(2)).map(|_| random_member(rng, kind)).collect() }
         }
-        6..=12 => Mutation::Clear { previous: is_string(kind) && rng.one_in(2) },
+        6..=12 => Mutation::Clear { previous: is_string(kind) && kind != Kind::HyperLogLog && rng.one_in(2) },
         13 => Mutation::Sweep { grace: rng.below(50) as u64 },
         _ => Mutation::Expire(random_expiry(rng)),
     }
@@ -105,6 +118,9 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind, mut seen: Vec<(Origin, Version
 pub fn unconditional_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
     let member = random_member(rng, kind);
     match rng.below(6) {
+        _ if kind == Kind::HyperLogLog => {
+            Mutation::Observe { elements: vec![b(rng.below(1000).to_string())], union: None }
+        }
         0 => DEL,
         _ if kind == Kind::List => Mutation::List(lists::random_push(rng)),
         _ if kind == Kind::Stream => Mutation::Append(entries::append(rng)),
@@ -141,7 +157,8 @@ impl Shadow<'_> {
 
     pub(super) fn clear(&mut self) {
         for field in self.model.fields(self.key, self.held) {
-            self.note(&field, Change::Retract);
+            let is_union = self.key.kind == Kind::HyperLogLog && field == Field::VALUE;
+            self.note(&field, if is_union { Change::Reset } else { Change::Retract });
         }
     }
 
@@ -276,6 +293,24 @@ impl Shadow<'_> {
                     self.note(&Field::Expiry, Change::Retract);
                 }
                 Ok(Outcome::Removed(removed))
+            }
+            Mutation::Observe { elements, union } => {
+                if over {
+                    self.clear();
+                }
+                let seen = self.model.registers(self.key, self.held);
+                let mut registers = seen.clone().unwrap_or_default();
+                for element in elements {
+                    registers.observe(element);
+                }
+                if let Some(other) = union {
+                    registers.union(other);
+                }
+                let changed = seen.as_ref() != Some(&registers);
+                if changed {
+                    self.note(&Field::VALUE, Change::Observe(registers));
+                }
+                Ok(Outcome::Observed(changed))
             }
             Mutation::Clear { previous: asked } => {
                 let previous = previous(self, *asked);

@@ -171,18 +171,26 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
     bar.finish_and_clear();
     let missing = if result.is_err() { client.missing().await } else { Vec::new() };
     let uncollected = if result.is_ok() { client.uncollected().await } else { Vec::new() };
+    let resolved = client.resolved().await;
+    let resolved = resolved
+        .iter()
+        .map(|((region, resolved), count)| (format!("{resolved} in {region}, {}", resolved.rule()), *count));
+    let resolved: std::collections::BTreeMap<String, u64> = resolved.collect();
     client.shut_down().await;
     let took = began.elapsed();
     if options.json {
         let idle = result.is_ok();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        output::json(
-            &serde_json::json!({ "idle": idle, "took_ms": millis, "missing": missing, "uncollected": uncollected }),
-        )?;
+        output::json(&serde_json::json!({
+            "idle": idle, "took_ms": millis, "missing": missing, "uncollected": uncollected, "resolved": resolved
+        }))?;
     } else if result.is_ok() {
         writeln!(std::io::stdout(), "every region holds everything ({took:.1?})")?;
         for what in uncollected {
             writeln!(std::io::stdout(), "{what}")?;
+        }
+        for (what, count) in &resolved {
+            writeln!(std::io::stdout(), "concurrent writes decided so far: {what}: {count}")?;
         }
     }
     match result {

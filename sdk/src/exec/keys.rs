@@ -24,7 +24,12 @@ pub(super) async fn exists(call: Call<'_>) -> Answer {
 pub(super) async fn kind(call: Call<'_>) -> Answer {
     let names = call.read_kinds(call.args, Query::Exists).await?;
     let mut kinds = Kind::ALL.into_iter().zip(names.into_iter().flatten());
-    Ok(ExecReply::Status(kinds.find(|(_, reply)| *reply == Reply::Int(1)).map_or("none", |(kind, _)| kind.word())))
+    Ok(ExecReply::Status(kinds.find(|(_, reply)| *reply == Reply::Int(1)).map_or("none", |(kind, _)| type_word(kind))))
+}
+
+/// What TYPE says. Redis has no type of its own for HyperLogLogs.
+fn type_word(kind: Kind) -> &'static str {
+    if kind == Kind::HyperLogLog { Kind::String.word() } else { kind.word() }
 }
 
 /// How a command of the EXPIRE family says when.

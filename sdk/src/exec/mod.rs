@@ -10,6 +10,8 @@
 //! - INCRBY answers the overflow error past ±2^53, and INCRBYFLOAT, HINCRBYFLOAT and ZINCRBY compute in doubles (Redis
 //!   uses `long double` for the first two). Scores are shown with the fewest digits that read back the same, never with
 //!   an exponent, whatever the server's version. Numbers are read in decimal only, and a string `inf` is no number.
+//! - A HyperLogLog is a type of its own: GET answers `WRONGTYPE`, though TYPE says string, as Redis does. PFCOUNT and
+//!   PFMERGE of several names read them one after the other.
 //! - An expiry ends in the year 2255: what lies behind it is an invalid expire time. EXPIRE takes no NX, XX, GT or LT.
 //! - A plain SET over another type removes that and sets in one pipeline, but not in one step.
 //! - What touches several names, or one name whatever its type (DEL, EXISTS, MGET, EXPIRE), is a pipeline, not a
@@ -38,12 +40,14 @@
 
 mod call;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod line;
 mod lists;
 mod numbers;
 mod parse;
 mod place;
+mod places;
 mod ranges;
 mod reply;
 mod rules;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, keys, lists, numbers, ranges, rules, sets, sorted_sets, stocks, streams, strings,
+    hashes, hyperloglogs, keys, lists, numbers, places, ranges, rules, sets, sorted_sets, stocks, streams, strings,
 };
 
 /// A command.
@@ -75,6 +75,14 @@ const COMMANDS: &[Command] = commands! {
     "zrank" 3 ranges::rank, false;
     "zrevrank" 3 ranges::rank, true;
     "zcount" 4 ranges::zcount;
+    "geoadd" -5 places::geoadd;
+    "geopos" -2 places::geopos;
+    "geohash" -2 places::geohash;
+    "geodist" -4 places::geodist;
+    "geosearch" -7 places::geosearch;
+    "pfadd" -2 hyperloglogs::pfadd;
+    "pfcount" -2 hyperloglogs::pfcount;
+    "pfmerge" -2 hyperloglogs::pfmerge;
     "lpush" -3 lists::push, End::Front, false;
     "rpush" -3 lists::push, End::Back, false;
     "lpushx" -3 lists::push, End::Front, true;

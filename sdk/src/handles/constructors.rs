@@ -100,6 +100,18 @@ macro_rules! constructors {
             pub fn stock(&self, name: impl Into<Bytes>) -> crate::Stock {
                 crate::Stock { handle: self.handle(Kind::Stock, name) }
             }
+
+            /// Members with positions; see [`Geo`](crate::Geo). The same key as the sorted set of this name.
+            #[must_use]
+            pub fn geo(&self, name: impl Into<Bytes>) -> crate::Geo {
+                crate::Geo { handle: self.handle(Kind::SortedSet, name) }
+            }
+
+            /// About how many distinct elements were seen; see [`HyperLogLog`](crate::HyperLogLog).
+            #[must_use]
+            pub fn hyperloglog(&self, name: impl Into<Bytes>) -> crate::HyperLogLog {
+                crate::HyperLogLog { handle: self.handle(Kind::HyperLogLog, name) }
+            }
         }
     };
 }

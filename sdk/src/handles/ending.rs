@@ -48,7 +48,8 @@ fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
             *assigned == assignment.entries.len() as u64
         }
         (Mutation::Remove { members }, Outcome::Removed(removed)) => *removed == members.len() as u64,
-        (Mutation::Add { .. }, _) => true,
+        // What it asked for holds, whether it changed a register or not.
+        (Mutation::Add { .. }, _) | (_, Outcome::Observed(_)) => true,
         (_, Outcome::Cleared { existed, .. }) => *existed,
         (_, Outcome::Expiry(applied)) => *applied,
         (_, Outcome::Stock(outcome)) => match outcome {

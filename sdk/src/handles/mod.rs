@@ -9,6 +9,8 @@ mod ending;
 mod extreme;
 mod first;
 mod flag;
+mod geo;
+mod hyperloglog;
 mod list;
 mod map;
 mod merge;
@@ -34,6 +36,8 @@ pub use self::{
     extreme::ExtremeRegister,
     first::FirstRegister,
     flag::Flag,
+    geo::{Geo, Place},
+    hyperloglog::HyperLogLog,
     list::List,
     map::Map,
     register::Register,
@@ -43,7 +47,9 @@ pub use self::{
     stock::{Reservation, Stock},
     stream::{Stream, StreamEntry},
 };
-pub(crate) use self::{constructors::constructors, counter::integer_from, flag::on_or_off};
+pub(crate) use self::{
+    constructors::constructors, counter::integer_from, flag::on_or_off, geo::payload as geo_payload,
+};
 use crate::{
     client::Keyspace,
     error::{Error, ErrorKind},

@@ -36,6 +36,7 @@ pub(super) struct Scripts {
     pub(super) clear: Script,
     pub(super) expire: Script,
     pub(super) entries: Script,
+    pub(super) observe: Script,
     pub(super) list: Script,
     pub(super) stock: Script,
     pub(super) open: Script,
@@ -63,7 +64,11 @@ pub(super) struct Scripts {
 const HISTORY: &str = include_str!("scripts/lib/history.lua");
 const RECORD: &str = include_str!("scripts/lib/record.lua");
 const APPEND: &str = include_str!("scripts/lib/append.lua");
-const CELLS: &str = concat!(include_str!("scripts/lib/cells.lua"), include_str!("scripts/lib/dying.lua"));
+const CELLS: &str = concat!(
+    include_str!("scripts/lib/hyperloglog.lua"),
+    include_str!("scripts/lib/cells.lua"),
+    include_str!("scripts/lib/dying.lua")
+);
 const WRITE: &str = include_str!("scripts/lib/write.lua");
 const ORDERED: &str = include_str!("scripts/lib/ordered.lua");
 const POSITIONS: &str = include_str!("scripts/lib/positions.lua");
@@ -86,6 +91,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         clear: write("", include_str!("scripts/clear.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
         entries: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, include_str!("scripts/entries.lua")]),
+        observe: write("", include_str!("scripts/observe.lua")),
         list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, POSITIONS, include_str!("scripts/list.lua")]),
         stock: write("extra_keys = 4\n", include_str!("scripts/stock.lua")),
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
@@ -126,6 +132,7 @@ impl Scripts {
             &self.clear,
             &self.expire,
             &self.entries,
+            &self.observe,
             &self.list,
             &self.stock,
             &self.open,

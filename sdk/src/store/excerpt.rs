@@ -30,13 +30,16 @@ impl Excerpt {
             Query::Contains(member) | Query::Field(member) | Query::HasField(member) | Query::Score(member) => {
                 Some(vec![member.clone()])
             }
-            Query::Fields(fields) => Some(fields.clone()),
+            Query::Fields(members) | Query::Positions(members) | Query::GeoHashes(members) => Some(members.clone()),
+            Query::Distance { from, to, .. } => Some(vec![from.clone(), to.clone()]),
             // Some depend on every member, and a string has but one.
             Query::Value
             | Query::Exists
             | Query::TimeToLive
             | Query::Members
             | Query::Count
+            | Query::Cardinality
+            | Query::Search(_)
             | Query::All
             | Query::Rank { .. }
             | Query::RangeByRank { .. }
@@ -59,7 +62,8 @@ impl Excerpt {
             Mutation::Add { member, .. } => Some(vec![member.clone()]),
             Mutation::Remove { members } => Some(members.clone()),
             // Which elements of a list an edit moved only the region knows.
-            Mutation::Clear { .. }
+            Mutation::Observe { .. }
+            | Mutation::Clear { .. }
             | Mutation::Expire(_)
             | Mutation::Sweep { .. }
             | Mutation::Resolve { .. }

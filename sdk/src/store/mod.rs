@@ -15,6 +15,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use self::excerpt::Excerpt;
+use crate::geo::{Search, Unit};
 
 /// One write of one key.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ pub struct Read {
 /// What to read of a view: each is one native command.
 #[derive(Clone, Debug)]
 pub enum Query {
-    /// GET: the string, or nil.
+    /// GET: the string, or nil; of a HyperLogLog Redis's bytes of its registers.
     Value,
     /// EXISTS: 0 or 1.
     Exists,
@@ -52,6 +53,8 @@ pub enum Query {
     Contains(Bytes),
     /// SCARD, HLEN, ZCARD.
     Count,
+    /// PFCOUNT of one key.
+    Cardinality,
     /// HGET.
     Field(Bytes),
     /// HMGET.
@@ -107,6 +110,22 @@ pub enum Query {
         /// How many to skip, and how many to return at most (negative: all).
         limit: Option<(i64, i64)>,
     },
+    /// GEOPOS: for each member longitude and latitude, or nil.
+    Positions(Vec<Bytes>),
+    /// GEOHASH: for each member its eleven letters, or nil.
+    GeoHashes(Vec<Bytes>),
+    /// GEODIST: with four places, or nil.
+    Distance {
+        /// One member.
+        from: Bytes,
+        /// The other.
+        to: Bytes,
+        /// In which unit.
+        unit: Unit,
+    },
+    /// GEOSEARCH: for each place found the member, distance, score, and longitude with latitude; nil where the member to
+    /// search around is absent.
+    Search(Search),
     /// ZCOUNT.
     CountByScore {
         /// The lower bound.

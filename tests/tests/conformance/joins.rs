@@ -1,7 +1,7 @@
 //! Joins: once, in order, and what they make of concurrent writes.
 
 use archipelago::{
-    engine::{Amount, Batch, JoinReply, Kind, Mutation, SetAside, Version},
+    engine::{Amount, Batch, Expiry, JoinReply, Kind, Mutation, SetAside, Version},
     store::{Query, Reply},
 };
 use archipelago_tests::{
@@ -34,6 +34,31 @@ pub async fn a_batch_is_applied_once_and_then_known(case: Case) {
     let whole = carry::batch(&slice, slice_start(&slice)).unwrap();
     assert!(matches!(b.join(0, &whole).await.unwrap(), JoinReply::Applied(_)));
     assert_eq!(get(b, "n").await, "6");
+}
+
+pub async fn concurrent_writes_that_a_rule_decides_are_counted_by_type(case: Case) {
+    let (a, b) = (&*case.a, &*case.b);
+    carry(a, b, 0).await;
+    carry(b, a, 0).await;
+    for (store, value) in [(a, "1"), (b, "2")] {
+        write(store, Kind::String, "k", Mutation::set(value)).await.unwrap();
+        assign(store, Kind::Hash, "h", &[("f", value), ("g", "same")]).await;
+        assign(store, Kind::Set, "s", &[("m", "")]).await;
+        add(store, Kind::String, "n", "", Amount::Integer(5)).await.unwrap();
+        let millis = 1_000_000 * value.parse::<i64>().unwrap();
+        write(store, Kind::Set, "s", Mutation::Expire(Expiry::In(millis))).await.unwrap();
+    }
+    let batch = next_batch(a, b, 0, 100).await.unwrap();
+    for _ in 0..2 {
+        b.join(0, &batch).await.unwrap();
+        let resolved = b.sync_state(0).await.unwrap().resolved;
+        let shown: Vec<_> = resolved.iter().map(|(what, count)| format!("{what} {} {count}", what.rule())).collect();
+        assert_eq!(shown, ["string value latest 1", "set expiry longest 1", "hash value latest 1"]);
+    }
+    // One after the other is no conflict; and each region counts what arrives there.
+    write(b, Kind::String, "k", Mutation::set("3")).await.unwrap();
+    carry(b, a, 0).await;
+    assert_eq!(a.sync_state(0).await.unwrap().resolved.values().sum::<u64>(), 2, "hash and expiry");
 }
 
 fn slice_start(slice: &archipelago::engine::LogSlice) -> u64 {

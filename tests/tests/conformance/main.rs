@@ -9,6 +9,7 @@
 
 mod collections;
 mod expiry;
+mod hyperloglogs;
 mod joins;
 mod lists;
 mod logs;
@@ -85,6 +86,18 @@ suite! {
         the_last_member_takes_the_expiry_with_it
         an_extension_that_arrives_late_revives_the_key
     }
+    hyperloglogs {
+        counts_are_those_of_redis
+        what_changes_no_register_writes_nothing
+        unions_of_all_regions_count_each_element_once
+        a_removal_wins_over_additions_it_has_not_seen
+        an_expired_one_begins_anew
+        registers_that_cannot_be_read_stop_no_link
+        the_count_in_a_header_is_not_taken_over
+        a_view_that_was_spoilt_comes_back_with_the_next_write
+        a_write_of_a_broken_history_changes_nothing
+        writes_of_other_types_are_refused
+    }
     logs {
         every_change_is_one_entry_numbered_without_gaps_and_what_changes_nothing_is_none
         several_members_in_one_write_take_a_version_each
@@ -102,6 +115,7 @@ suite! {
         increments_of_two_regions_add_up_and_a_set_overrides_what_it_saw
         a_late_assignment_does_not_bring_back_what_was_removed
         a_clock_follows_what_it_has_seen
+        concurrent_writes_that_a_rule_decides_are_counted_by_type
     }
     lists {
         elements_are_pushed_inserted_changed_and_taken

@@ -278,7 +278,10 @@ pub async fn names_and_members_are_any_bytes(case: Case) {
                 let is_free = !kind.is_scored() && !matches!(kind, Kind::EnableWins | Kind::DisableWins);
                 let payload = if is_free { Bytes::from_static(b"\0\xff\n") } else { b("1") };
                 let entries = members.iter().map(|member| (member.clone(), payload.clone()));
-                let mutation = Mutation::assign(entries);
+                let mutation = match kind {
+                    Kind::HyperLogLog => Mutation::Observe { elements: vec![payload.clone()], union: None },
+                    _ => Mutation::assign(entries),
+                };
                 store.write(&Write { key: key.clone(), mutation, exclusive: false }).await.unwrap();
                 let query = if is_string { Query::Exists } else { Query::Count };
                 let count = store.read(&Read { key: key.clone(), query }).await.unwrap();

@@ -1,7 +1,7 @@
 //! Random writes: few names, many odd values.
 
 use archipelago::engine::{
-    Amount, Assignment, Expiry, Key, Kind, Mutation, Native, Order, Origin, Presence, Retention, Version,
+    Amount, Assignment, Expiry, Key, Kind, Mutation, Native, Order, Origin, Presence, Registers, Retention, Version,
 };
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
@@ -97,11 +97,28 @@ fn assignment(rng: &mut Rng, kind: Kind) -> Assignment {
     }
 }
 
+/// Few elements, so that many are known; or many, so that the sparse form is left.
+fn observation(rng: &mut Rng) -> Mutation {
+    let few = |rng: &mut Rng| (0..rng.below(4)).map(|_| Bytes::from(rng.below(12).to_string())).collect::<Vec<_>>();
+    let many = |rng: &mut Rng| (0..1500).map(|_| Bytes::from(rng.below(100_000).to_string())).collect::<Vec<_>>();
+    let some = |rng: &mut Rng| if rng.one_in(40) { many(rng) } else { few(rng) };
+    let union = rng.one_in(4).then(|| {
+        let mut registers = Registers::default();
+        for element in some(rng) {
+            registers.observe(&element);
+        }
+        registers
+    });
+    Mutation::Observe { elements: some(rng), union }
+}
+
 /// A random write of a random key of these kinds; `context` tells a key's siblings.
 pub fn write(rng: &mut Rng, kinds: &[Kind], context: impl FnOnce(&Key) -> Vec<(Origin, Version)>) -> (Key, Mutation) {
     let key = key(rng, kinds);
     let kind = key.kind;
     let mutation = match rng.below(16) {
+        0..=10 if kind == Kind::HyperLogLog => observation(rng),
+        11 if kind == Kind::HyperLogLog => Mutation::Clear { previous: false },
         0..=3 if kind == Kind::Siblings => {
             let mut seen = context(&key);
             if rng.one_in(3) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use archipelago_engine::{Batch, Delta, JoinReply, LogSlice, Origin, RawEntry, SetAside, Version, codec};
+use archipelago_engine::{Batch, Delta, JoinReply, Kind, LogSlice, Origin, RawEntry, SetAside, Version, codec};
 use bytes::Bytes;
 use deadpool::managed::Object;
 use redis::Value;
@@ -15,7 +15,7 @@ use super::{
     },
     RedisStore,
 };
-use crate::store::StoreError;
+use crate::{keyspace::PhysicalKeys, store::StoreError};
 
 impl RedisStore {
     pub(super) async fn read_log(&self, partition: u16, after: Version, limit: usize) -> Result<LogSlice, StoreError> {
@@ -109,10 +109,7 @@ impl RedisStore {
                     slot.number.clone(),
                     physical.aside(),
                 ];
-                for delta in &batch.deltas {
-                    keys.push(physical.cells(&delta.key));
-                    keys.push(physical.view(&delta.key));
-                }
+                keys.extend(joined_keys(physical, &batch.deltas));
                 let mut cmd = self.checked_script(&SCRIPTS.join, wire, slot, &keys)?;
                 cmd.arg(batch.origin.region.as_str()).arg(batch.origin.incarnation.to_string());
                 cmd.arg(batch.origin.to_bytes()).arg(&slot.origin).arg(batch.from).arg(batch.to);
@@ -178,10 +175,7 @@ impl RedisStore {
                 slot.number.clone(),
                 physical.aside(),
             ];
-            if let Some(delta) = delta {
-                keys.push(physical.cells(&delta.key));
-                keys.push(physical.view(&delta.key));
-            }
+            keys.extend(joined_keys(physical, delta));
             let mut cmd = self.checked_script(&SCRIPTS.recover, wire, slot, &keys)?;
             cmd.arg(origin.to_string()).arg(origin.to_bytes()).arg(&slot.origin).arg(id.as_micros());
             cmd.arg(delta.map(codec::encode_delta).unwrap_or_default());
@@ -190,6 +184,18 @@ impl RedisStore {
         .await
         .map(drop)
     }
+}
+
+/// What a join of these deltas works on: cells and view of each, and where registers are merged.
+pub(super) fn joined_keys<'a>(physical: &PhysicalKeys, deltas: impl IntoIterator<Item = &'a Delta>) -> Vec<Vec<u8>> {
+    let (mut keys, mut merges) = (Vec::new(), false);
+    for delta in deltas {
+        keys.push(physical.cells(&delta.key));
+        keys.push(physical.view(&delta.key));
+        merges |= delta.key.kind == Kind::HyperLogLog;
+    }
+    keys.extend(merges.then(|| physical.scratch()));
+    keys
 }
 
 pub(super) fn pairs(value: Value) -> Result<Vec<(Bytes, Bytes)>, StoreError> {

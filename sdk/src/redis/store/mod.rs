@@ -9,6 +9,7 @@ mod push;
 mod reads;
 mod replicated;
 mod resyncs;
+mod searches;
 mod standing;
 mod state;
 mod stock;

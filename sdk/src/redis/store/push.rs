@@ -5,6 +5,7 @@ use archipelago_engine::{Push, PushReply, codec};
 use super::{
     super::{call::parse, scripts::SCRIPTS},
     RedisStore,
+    links::joined_keys,
 };
 use crate::store::StoreError;
 
@@ -16,10 +17,7 @@ impl RedisStore {
             .call_checked(partition, |wire, slot| {
                 let mut keys =
                     vec![physical.meta(), physical.index(), physical.expiring(), slot.log.clone(), slot.number.clone()];
-                for delta in &push.deltas {
-                    keys.push(physical.cells(&delta.key));
-                    keys.push(physical.view(&delta.key));
-                }
+                keys.extend(joined_keys(physical, &push.deltas));
                 let mut cmd = self.checked_script(&SCRIPTS.push, wire, slot, &keys)?;
                 cmd.arg(self.region.id.as_str()).arg(&slot.origin);
                 cmd.arg(push.sender.region.as_str()).arg(push.sender.incarnation.to_string()).arg(push.epoch);

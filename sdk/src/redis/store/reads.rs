@@ -9,6 +9,7 @@ use super::{
         wire::Joined,
     },
     RedisStore,
+    searches::{absent_is_nil, add_to},
 };
 use crate::store::{Query, Read, Reply, StoreError};
 
@@ -21,7 +22,7 @@ impl RedisStore {
 
     pub(super) async fn read_one(&self, read: &Read) -> Result<Reply, StoreError> {
         let cmd = self.read_command(read)?;
-        reply(self.call(&cmd).await?)
+        absent_is_nil(read, self.call(&cmd).await.and_then(reply))
     }
 
     pub(super) async fn read_pipelined(&self, reads: &[Read]) -> Vec<Result<Reply, StoreError>> {
@@ -41,7 +42,8 @@ impl RedisStore {
         }
         let wire = self.region.wire().await?;
         let answers = wire.pipeline(&pipeline).await.map_err(CallError::into_store)?;
-        Ok(answers.into_iter().map(|a| checked(a).map_err(CallError::into_store).and_then(reply)).collect())
+        let replies = answers.into_iter().map(|a| checked(a).map_err(CallError::into_store).and_then(reply));
+        Ok(reads.iter().zip(replies).map(|(read, reply)| absent_is_nil(read, reply)).collect())
     }
 
     pub(super) fn read_command(&self, read: &Read) -> Result<Cmd, StoreError> {
@@ -63,6 +65,7 @@ impl RedisStore {
                 Native::Hash => "HLEN",
                 Native::SortedSet | Native::Ordered => "ZCARD",
             }),
+            Query::Cardinality => command("PFCOUNT"),
             Query::Field(field) => with(command("HGET"), &[field]),
             Query::Fields(fields) => with(command("HMGET"), &fields.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
             Query::All => command("HGETALL"),
@@ -101,6 +104,18 @@ impl RedisStore {
                 if let Some((offset, count)) = limit {
                     cmd.arg("LIMIT").arg(offset).arg(count);
                 }
+                cmd
+            }
+            Query::Positions(members) => {
+                with(command("GEOPOS"), &members.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            }
+            Query::GeoHashes(members) => {
+                with(command("GEOHASH"), &members.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            }
+            Query::Distance { from, to, unit } => with(command("GEODIST"), &[from, to, unit.word().as_bytes()]),
+            Query::Search(search) => {
+                let mut cmd = command("GEOSEARCH");
+                add_to(&mut cmd, search);
                 cmd
             }
             Query::CountByScore { min, max } => {

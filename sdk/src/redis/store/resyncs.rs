@@ -13,7 +13,7 @@ use super::{
         texts::{aside_field, encode_plan, encode_vector, version_of},
     },
     RedisStore,
-    links::pairs,
+    links::{joined_keys, pairs},
     state::meta_state,
 };
 use crate::store::{ResyncFailure, StoreError};
@@ -168,10 +168,7 @@ impl RedisStore {
         let mut keys = vec![physical.meta(), physical.index(), physical.expiring()];
         keys.push(Vec::new()); // the log and the numbers of the incarnation here, filled in below
         keys.push(Vec::new());
-        for delta in &slice.deltas {
-            keys.push(physical.cells(&delta.key));
-            keys.push(physical.view(&delta.key));
-        }
+        keys.extend(joined_keys(physical, &slice.deltas));
         let blocks: Vec<Vec<u8>> = slice.deltas.iter().map(codec::encode_delta).collect();
         self.resync_step(partition, &SCRIPTS.slice, &keys, plan, |cmd, own| {
             cmd.arg(slice.last.as_ref().map_or(&b""[..], |last| last.as_ref())).arg(own);

@@ -17,6 +17,7 @@ use super::{
     links::pairs,
     parse_time,
     reads::reply,
+    searches::absent_is_nil,
     writes::outcome,
 };
 use crate::store::{Excerpt, Read, Reply, StoreError, Write};
@@ -33,7 +34,7 @@ impl RedisStore {
     pub(super) async fn read_in_step(&self, read: &Read) -> Result<(Reply, Standing), StoreError> {
         let (partition, _) = self.locate(&read.key)?;
         let (answer, standing) = self.ask(partition, true, |_, _| self.read_command(read)).await?;
-        Ok((reply(answer?)?, standing?))
+        Ok((absent_is_nil(read, answer.and_then(reply))?, standing?))
     }
 
     pub(super) async fn cells_in_step(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError> {

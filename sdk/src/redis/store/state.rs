@@ -77,6 +77,11 @@ fn read_meta(state: &mut SyncState, field: &Bytes, value: &Bytes) {
         "due" => state.vector_due = true,
         "conflicts" => state.conflicts = count(),
         "inexact" => state.inexact = count(),
+        "resolved" => {
+            if let Ok(resolved) = of.parse() {
+                state.resolved.insert(resolved, count());
+            }
+        }
         "applied" | "collected" => {
             if let Ok(origin) = of.parse() {
                 let vector = if what == "applied" { &mut state.applied } else { &mut state.collected };

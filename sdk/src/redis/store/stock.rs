@@ -40,6 +40,7 @@ impl RedisStore {
             | Mutation::Remove { .. }
             | Mutation::List(_)
             | Mutation::Append(_)
+            | Mutation::Observe { .. }
             | Mutation::Evict(_)
             | Mutation::Sweep { .. } => {
                 return Err(MutationError::NotForStock.into());
@@ -71,6 +72,7 @@ impl RedisStore {
             | Mutation::Assign(_)
             | Mutation::List(_)
             | Mutation::Append(_)
+            | Mutation::Observe { .. }
             | Mutation::Evict(_)
             | Mutation::Resolve { .. }
             | Mutation::Add { .. }

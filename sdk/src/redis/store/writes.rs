@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipelago_engine::{
-    Amount, Expiry, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, Retention, number,
+    Amount, Expiry, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, Registers, Retention, number,
 };
 use bytes::Bytes;
 use redis::{Cmd, Value};
@@ -127,13 +127,15 @@ impl RedisStore {
             Mutation::Resolve { .. } => &SCRIPTS.resolve,
             Mutation::Add { .. } => &SCRIPTS.add,
             Mutation::Remove { .. } => &SCRIPTS.remove,
+            Mutation::Observe { .. } => &SCRIPTS.observe,
             Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
             Mutation::Expire(_) => &SCRIPTS.expire,
             Mutation::List(_) => &SCRIPTS.list,
             Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
             Mutation::Append(_) | Mutation::Evict(_) => &SCRIPTS.entries,
         };
-        let mut cmd = script(body, 6 + others().count());
+        let scratch = (key.kind == Kind::HyperLogLog).then(|| keys.scratch());
+        let mut cmd = script(body, 6 + others().count() + usize::from(scratch.is_some()));
         cmd.arg(Joined(keys.cells_parts(key)))
             .arg(Joined(keys.view_parts(key)))
             .arg(&slot.log)
@@ -142,6 +144,9 @@ impl RedisStore {
             .arg(keys.expiring());
         for kind in others() {
             cmd.arg(keys.view(&Key::new(kind, key.name.clone())));
+        }
+        if let Some(scratch) = scratch {
+            cmd.arg(scratch);
         }
         cmd.arg(wire.history_argument(&keyspace.config)).arg(&slot.origin).arg(keyspace.config.log_cap);
         cmd.arg(key.name.as_ref()).arg(key.kind.code());
@@ -239,6 +244,12 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
                 cmd.arg(member.as_ref());
             }
         }
+        Mutation::Observe { elements, union } => {
+            cmd.arg(union.as_ref().map(Registers::encode).unwrap_or_default());
+            for element in elements {
+                cmd.arg(element.as_ref());
+            }
+        }
         Mutation::Clear { previous } => {
             cmd.arg(u8::from(*previous)).arg("");
         }
@@ -278,6 +289,7 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
         Mutation::Assign(_) | Mutation::Resolve { .. } => assigned(answer)?,
         Mutation::Add { .. } => Outcome::Sum(parse::bytes(answer)?.unwrap_or_else(Bytes::new)),
         Mutation::Remove { .. } => Outcome::Removed(parse::unsigned(&answer)?),
+        Mutation::Observe { .. } => Outcome::Observed(parse::integer(&answer)? == 1),
         Mutation::Clear { .. } | Mutation::Sweep { .. } => {
             let [existed, previous] = parse::tuple(answer)?;
             Outcome::Cleared { existed: parse::integer(&existed)? == 1, previous: parse::bytes(previous)? }

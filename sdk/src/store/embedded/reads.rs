@@ -1,11 +1,14 @@
 //! Reads of a view, each with the semantics of its native command.
 
 use archipelago_engine::{
-    Cells, Field, Key, KeyState, Kind, MutationError, Native, Partition, Version, View, number, window,
+    Cells, Field, Key, KeyState, Kind, MutationError, Native, Partition, Registers, Version, View, number, window,
 };
 use bytes::Bytes;
 
-use crate::store::{Bound, Query, Reply, StoreError};
+use crate::{
+    geo::{self, Position, Unit},
+    store::{Bound, Query, Reply, StoreError},
+};
 
 /// What a query answers in a partition at a time.
 pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::Read) -> Result<Reply, StoreError> {
@@ -18,6 +21,9 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
         Query::Members | Query::All => Reply::Array(looking.all()),
         Query::Contains(member) | Query::HasField(member) => Reply::Int(i64::from(looking.cells(member).is_some())),
         Query::Count => Reply::Int(length(looking.count())),
+        Query::Cardinality => {
+            Reply::Int(looking.registers().map_or(0, |r| i64::try_from(r.count()).unwrap_or(i64::MAX)))
+        }
         Query::Field(field) => looking.value(field),
         Query::Fields(fields) => Reply::Array(fields.iter().map(|field| looking.value(field)).collect()),
         Query::Score(member) => looking.score(member),
@@ -46,6 +52,13 @@ pub(crate) fn answer(partition: &Partition, now: Version, read: &crate::store::R
             let (skip, take) = page(*limit);
             flat(within.skip(skip).take(take))
         }
+        Query::Positions(members) => looking.of_each(members, |score| position(geo::position_of(score))),
+        Query::GeoHashes(members) => looking.of_each(members, |score| Reply::Bytes(geo::geohash(score).into())),
+        Query::Distance { from, to, unit } => match (looking.points(from), looking.points(to)) {
+            (Some(from), Some(to)) => distance(geo::metres(geo::position_of(from), geo::position_of(to)), *unit),
+            (None, _) | (_, None) => Reply::Nil,
+        },
+        Query::Search(search) => looking.search(search),
         Query::CountByScore { min, max } => {
             let scores = looking.scores(false);
             Reply::Int(length(scores.iter().filter(|(_, score)| is_within(*score, *min, *max)).count()))
@@ -72,32 +85,41 @@ impl<'a> Looking<'a> {
     }
 
     fn exists(&self) -> bool {
-        self.state().is_some_and(KeyState::has_data)
+        self.state().is_some_and(|state| state.has_data(self.key.kind))
     }
 
     /// The cells of a member that a reader sees.
     fn cells(&self, member: &Bytes) -> Option<&'a Cells> {
         let stamped = self.state()?.fields.get(&Field::Member(member.clone()))?;
-        Some(&stamped.cells).filter(|cells| cells.is_live())
+        Some(&stamped.cells).filter(|cells| cells.shows(self.key.kind))
     }
 
     fn value(&self, member: &Bytes) -> Reply {
         if self.key.kind == Kind::Stock {
             return match self.partition.view(self.key, self.now) {
                 View::String(left) => Reply::Bytes(left),
-                View::Absent | View::Set(_) | View::Hash(_) | View::SortedSet(_) | View::Ordered(_) => Reply::Nil,
+                View::Absent
+                | View::Set(_)
+                | View::Hash(_)
+                | View::SortedSet(_)
+                | View::Ordered(_)
+                | View::HyperLogLog(_) => Reply::Nil,
             };
         }
         self.cells(member).and_then(|cells| cells.value(self.key.kind)).map_or(Reply::Nil, Reply::Bytes)
     }
 
     fn score(&self, member: &Bytes) -> Reply {
-        self.cells(member).and_then(|cells| cells.points(self.key.kind)).map_or(Reply::Nil, shown)
+        self.points(member).map_or(Reply::Nil, shown)
+    }
+
+    fn registers(&self) -> Option<Registers> {
+        self.cells(&Bytes::new()).and_then(Cells::registers)
     }
 
     fn count(&self) -> usize {
         let fields = self.state().into_iter().flat_map(|state| &state.fields);
-        fields.filter(|(field, stamped)| **field != Field::Expiry && stamped.cells.is_live()).count()
+        fields.filter(|(field, stamped)| **field != Field::Expiry && stamped.cells.shows(self.key.kind)).count()
     }
 
     fn time_to_live(&self) -> i64 {
@@ -114,7 +136,7 @@ impl<'a> Looking<'a> {
         match self.partition.view(self.key, self.now) {
             View::Set(members) => members.into_iter().map(Reply::Bytes).collect(),
             View::Hash(fields) => fields.into_iter().flat_map(|(f, v)| [Reply::Bytes(f), Reply::Bytes(v)]).collect(),
-            View::Absent | View::String(_) | View::SortedSet(_) | View::Ordered(_) => Vec::new(),
+            View::Absent | View::String(_) | View::SortedSet(_) | View::Ordered(_) | View::HyperLogLog(_) => Vec::new(),
         }
     }
 
@@ -142,11 +164,35 @@ impl<'a> Looking<'a> {
         at.map_or(Reply::Nil, |rank| Reply::Int(length(rank)))
     }
 
+    fn points(&self, member: &Bytes) -> Option<f64> {
+        self.cells(member)?.points(self.key.kind)
+    }
+
+    fn of_each(&self, members: &[Bytes], shown: impl Fn(f64) -> Reply) -> Reply {
+        Reply::Array(members.iter().map(|member| self.points(member).map_or(Reply::Nil, &shown)).collect())
+    }
+
+    /// Where there is no key at all, nothing is found around any member.
+    fn search(&self, search: &geo::Search) -> Reply {
+        if !self.exists() {
+            return Reply::Array(Vec::new());
+        }
+        let Some(found) = geo::find(self.scores(false), search) else { return Reply::Nil };
+        let place = |found: geo::Found| {
+            #[allow(clippy::cast_possible_truncation, reason = "scores of positions are whole numbers of 52 bits")]
+            let score = found.score as i64;
+            let parts = [Reply::Bytes(found.member), distance(found.metres, search.unit), Reply::Int(score)];
+            Reply::Array(parts.into_iter().chain([position(found.position)]).collect())
+        };
+        Reply::Array(found.into_iter().map(place).collect())
+    }
+
     /// A query for another type gets what the server answers; where there is nothing, every type is empty.
     fn check_kind(&self, query: &Query) -> Result<(), StoreError> {
         let native = self.key.kind.native();
         let fits = match query {
             Query::Exists | Query::TimeToLive => true,
+            Query::Cardinality => self.key.kind == Kind::HyperLogLog,
             Query::Value => native == Native::String,
             Query::Members | Query::Contains(_) => native == Native::Set,
             Query::Count => native != Native::String,
@@ -155,6 +201,10 @@ impl<'a> Looking<'a> {
             | Query::Rank { .. }
             | Query::RangeByRank { .. }
             | Query::RangeByScore { .. }
+            | Query::Positions(_)
+            | Query::GeoHashes(_)
+            | Query::Distance { .. }
+            | Query::Search(_)
             | Query::CountByScore { .. } => native == Native::SortedSet,
             Query::Range { .. } | Query::Between { .. } => native == Native::Ordered,
         };
@@ -178,6 +228,15 @@ fn is_within(score: f64, min: Bound, max: Bound) -> bool {
 
 fn flat(scores: impl Iterator<Item = (Bytes, f64)>) -> Reply {
     Reply::Array(scores.flat_map(|(member, score)| [Reply::Bytes(member), shown(score)]).collect())
+}
+
+fn position(position: Position) -> Reply {
+    let degrees = [position.longitude(), position.latitude()];
+    Reply::Array(degrees.map(|degrees| Reply::Bytes(geo::shown(degrees).into())).into())
+}
+
+fn distance(metres: f64, unit: Unit) -> Reply {
+    Reply::Bytes(format!("{:.4}", metres / unit.metres()).into())
 }
 
 fn shown(score: f64) -> Reply {

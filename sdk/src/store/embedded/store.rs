@@ -321,6 +321,7 @@ fn describe(view: &View) -> String {
         View::Set(members) => format!("set of {} members", members.len()),
         View::Hash(fields) => format!("hash of {} fields", fields.len()),
         View::SortedSet(scores) => format!("sorted set of {} members", scores.len()),
+        View::HyperLogLog(registers) => format!("HyperLogLog of about {} elements", registers.count()),
         View::Ordered(elements) => format!("sorted set of {} elements in order", elements.len()),
     }
 }

@@ -119,6 +119,13 @@ local function retract_cell(c)
   return live and true or false
 end
 
+-- Whether a reader sees anything of a field.
+local function shows(kind, cells)
+  if kind ~= HYPERLOGLOG then return is_live(cells) end
+  local _, live = live_registers(cells)
+  return #live > 0
+end
+
 local function winner_and_sum(cells)
   local best, sum
   for i = 1, #cells do
@@ -177,8 +184,9 @@ end
 
 -- Kinds by their codes: the word in keys, and the native structure of the view (1 string, 2 set, 3 hash, 4 sorted set,
 -- 5 ordered: a sorted set of equal scores).
-local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off', 'list', [15] = 'stream', [17] = 'stock'}
-local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, [15] = 5, [17] = 1}
+local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off',
+  'list', 'hyperloglog', 'stream', [17] = 'stock'}
+local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, 1, 5, [17] = 1}
 -- Whose writes are none unless they improve on what is visible, or find nothing there.
 local ORDERS = {[5] = 'GT', [6] = 'LT', [8] = 'GT', [9] = 'LT'}
 local FIRST = 7
@@ -271,6 +279,8 @@ local function show_member(kind, view, member, cells)
   if kind == 17 then
     -- What is left is not one member's to say.
     foreign[view] = true
+  elseif kind == HYPERLOGLOG then
+    show_registers(view, cells)
   elseif native == 1 then
     local shown = value(kind, cells)
     if shown then redis.call('SET', view, shown) else redis.call('DEL', view) end

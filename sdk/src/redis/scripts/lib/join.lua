@@ -49,6 +49,25 @@ local function retract_covered(cells, shipped, covered)
   end
 end
 
+-- Fields of which several live assignments differ, so that a rule decides: counted by type, those of expiries apart.
+local resolved = {}
+
+local function count_resolved(kind, field, cells)
+  if #cells < 2 then return end
+  local first
+  for i = 1, #cells do
+    local c = cells[i]
+    if is_assigned(c) then
+      if first and first ~= c.ap then
+        local what = WORDS[kind] .. (field == 'x' and ' expiry' or ' value')
+        resolved[what] = (resolved[what] or 0) + 1
+        return
+      end
+      first = c.ap
+    end
+  end
+end
+
 -- What can be written for all keys at once, at the end.
 local new_entries, strings, dying = {}, {}, {}
 
@@ -130,6 +149,7 @@ local function join_member(kind, name, block, pos, cells_key, view, number_now, 
   end
   if #cells == 0 or (stored and records == string.sub(stored, 8)) then return true end
   moved_any = true
+  count_resolved(kind, field, cells)
   local value = put('>BI6', 1, number_now + 1) .. records
   -- A string is one field: its own stamp is the key's.
   if kind == 1 then
@@ -205,6 +225,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
       note_dead(kind, name, name_i, cells, number_now)
       args[#args + 1] = name_i
       args[#args + 1] = stamp .. records
+      if not covered then count_resolved(kind, name_i, cells) end
       if name_i == 'x' then x_cells = cells else changed[#changed + 1] = {string.sub(name_i, 2), cells} end
       if #args >= 2000 then
         redis.call('HSET', cells_key, unpack(args))
@@ -256,6 +277,7 @@ local function note(seen)
     if version > present then redis.call('HSET', KEYS[1], field, string.format('%.0f', version)) end
   end
   if conflicts > 0 then redis.call('HINCRBY', KEYS[1], 'conflicts', conflicts) end
+  for what, n in pairs(resolved) do redis.call('HINCRBY', KEYS[1], 'resolved:' .. what, n) end
   if inexact > 0 then redis.call('HINCRBY', KEYS[1], 'inexact', inexact) end
 end
 

@@ -1,11 +1,12 @@
 -- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent,
--- and last what only the operation knows.
+-- and last what only the operation knows, or for a HyperLogLog the scratch key.
 -- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
+local own, kind = ARGV[2], tonumber(ARGV[5])
 local last_other = #KEYS - extra_keys
+if kind == HYPERLOGLOG then last_other = last_other - 1 end
 if last_other > 6 and redis.call('EXISTS', unpack(KEYS, 7, last_other)) > 0 then
   return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
 end
-local own, kind = ARGV[2], tonumber(ARGV[5])
 local fields, touched, taken, now = {}, {}, 0, nil
 local known, over, had_data, hidden = false, false, false, false
 local first_version -- of this write, once it is committed
@@ -28,7 +29,7 @@ local function load_all()
   put_field('x', false)
   local at = deadline(fields.x.cells)
   for name, field in pairs(fields) do
-    if name ~= 'x' and is_live(field.cells) then had_data = true end
+    if name ~= 'x' and shows(kind, field.cells) then had_data = true end
   end
   if at then over = floor(server_time() / 1000) >= at or not had_data end
 end
@@ -91,8 +92,22 @@ local function retract(field)
   end
 end
 
+local function assign(field, payload)
+  retract(field)
+  local c = cell_of(field.cells, own)
+  c.av, c.ap, c.moved = version(), payload, true
+  touch(field)
+end
+
+-- A HyperLogLog begins the next epoch: retracted, a union that somebody has not seen yet would bring its elements back.
 local function clear()
-  for _, field in pairs(fields) do retract(field) end
+  for name, field in pairs(fields) do
+    if kind ~= HYPERLOGLOG or name == 'x' then
+      retract(field)
+    elseif shows(kind, field.cells) then
+      assign(field, put('>I6', math.min((live_registers(field.cells)) + 1, LAST_EPOCH)))
+    end
+  end
 end
 
 local function clear_if_over()
@@ -102,13 +117,6 @@ local function clear_if_over()
     redis.call('UNLINK', KEYS[2])
     over = false
   end
-end
-
-local function assign(field, payload)
-  retract(field)
-  local c = cell_of(field.cells, own)
-  c.av, c.ap, c.moved = version(), payload, true
-  touch(field)
 end
 
 local function deadline_from(mode, millis)
@@ -180,7 +188,7 @@ local function publish()
   end
   for i = 1, #touched do
     local field = touched[i]
-    if field.name ~= 'x' and not hidden then show_member(kind, KEYS[2], string.sub(field.name, 2), field.cells) end
+    if field.name ~= 'x' and not hidden and not field.is_shown then show_member(kind, KEYS[2], string.sub(field.name, 2), field.cells) end
   end
   if hidden or foreign[KEYS[2]] then show_all(kind, KEYS[1], KEYS[2]) end
   local x = fields.x
