@@ -168,11 +168,12 @@ impl Cache {
 
     /// The key has changed.
     pub(super) fn invalidate(&self, key: &[u8]) {
-        self.counts.invalidations.add();
         let mut generation = self.generation(key);
         *generation = generation.wrapping_add(1);
         self.entries.invalidate(key);
         drop(generation);
+        // Counted when it has taken effect: who sees the count finds nothing of what was there before.
+        self.counts.invalidations.add();
         self.watchers.wake(key);
     }
 
