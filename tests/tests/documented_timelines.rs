@@ -148,7 +148,7 @@ fn matches(compare: &str, expected: &Value, found: &Value) -> bool {
 
 async fn run_all(ground: Ground) {
     let cases = cases();
-    assert_eq!(cases.len(), 9, "a case of each type, and two of sorted sets");
+    assert_eq!(cases.len(), 10, "a case of each type, and two of sorted sets");
     for case in cases {
         let Some(world) = World::with(ground, Options::default(), world::settings()).await else {
             println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");

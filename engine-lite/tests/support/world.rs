@@ -88,7 +88,7 @@ pub fn cells_of(partition: &Partition) -> BTreeMap<(Key, Field), Cells> {
 
 /// Every key that is ever written.
 fn all_keys() -> impl Iterator<Item = Key> {
-    Kind::ALL.into_iter().flat_map(|kind| ["k", "l"].map(|name| Key::new(kind, name)))
+    Kind::ALL.into_iter().flat_map(|kind| ["k", "l"].map(|name| Key::new(kind, name))).chain([Ledger::key()])
 }
 
 /// The cells that a reader sees anything of, without what is over in them: that may have been collected in one region

@@ -233,7 +233,7 @@ async fn transactions_and_pipelines_work_through_the_connection() {
     assert_eq!(both, (1, 2));
     let (x, y): (i64, i64) = redis::pipe().get("x").get("y").query_async(&mut connection).await.unwrap();
     assert_eq!((x, y), (1, 2));
-    let error = connection.lpush::<_, _, i64>("list", "a").await.unwrap_err();
+    let error = redis::cmd("BITCOUNT").arg("bits").query_async::<i64>(&mut connection).await.unwrap_err();
     assert!(error.to_string().contains("embedded regions lack it"), "{error}");
     client.shut_down().await;
 }
