@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use archipelago::testing::poll;
+use archipelago::{WriteStrength, testing::poll};
 use archipelago_tests::world::settle;
 
 use crate::{Site, becomes, held, on_all, tracked};
@@ -10,6 +10,7 @@ use crate::{Site, becomes, held, on_all, tracked};
 on_all!(
     what_another_client_writes_is_seen,
     what_another_region_wrote_is_seen_when_it_arrives,
+    what_another_region_pushed_is_seen_when_it_arrives,
     what_is_deleted_is_gone,
     what_expires_is_gone_when_it_expires,
     nothing_is_held_of_what_a_server_lost,
@@ -50,6 +51,21 @@ async fn what_another_region_wrote_is_seen_when_it_arrives(site: Site) {
     elsewhere.counter("views").add(5).await.unwrap();
     assert_eq!(near.get().await.unwrap().as_deref(), Some(&0));
     settle(&elsewhere).await;
+    becomes(&near, Some(5)).await;
+    elsewhere.shut_down().await;
+    site.end().await;
+}
+
+/// A strong write goes past the log: on embedded regions nobody was told of it, and the old value stayed.
+async fn what_another_region_pushed_is_seen_when_it_arrives(site: Site) {
+    let elsewhere = site.world.idle_client(1).await;
+    let near = site.near.counter("views");
+    tracked(&site.near).await;
+    elsewhere.counter("before").add(1).await.unwrap();
+    settle(&elsewhere).await;
+    assert_eq!(held(&near).await, Some(0));
+    let strong = elsewhere.keyspace("default").unwrap().with_write(WriteStrength::All);
+    strong.counter("views").add(5).await.unwrap();
     becomes(&near, Some(5)).await;
     elsewhere.shut_down().await;
     site.end().await;

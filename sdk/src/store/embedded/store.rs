@@ -79,7 +79,12 @@ impl Store for EmbeddedStore {
     }
 
     async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError> {
-        self.stale_step(partition, |partition, history, _| partition.push(history, push)).await
+        self.stale_step(partition, |partition, history, _| {
+            let reply = partition.push(history, push);
+            self.tell(push.deltas.iter().map(|delta| &delta.key));
+            reply
+        })
+        .await
     }
 
     /// Replicas of embedded regions hold the keys of routed keyspaces only: none ever confirms.
