@@ -189,7 +189,12 @@ impl Tour {
             self.played(number % 3, &format!("p{number:02}"), 1000.0 - f64::from(u8::try_from(number)?)).await?;
         }
         let mut third = self.watch("board=best&page=2").await?;
-        let picture = third.until("the third page", |picture| everywhere(picture, "ada", 50.0)).await?;
+        // Ada is on the third page as soon as twenty are ahead of her: that is not yet all.
+        let all_came = |picture: &Picture| {
+            let seen = |region: usize| picture.regions.get(region)?.seen.as_ref();
+            everywhere(picture, "ada", 50.0) && (0..3).all(|region| seen(region).is_some_and(|seen| seen.players == 26))
+        };
+        let picture = third.until("the third page", all_came).await?;
         for region in &picture.regions {
             let seen = region.seen.as_ref().ok_or("nothing seen")?;
             assert_eq!((seen.players, seen.first, seen.rows.len()), (26, 20, 6));
