@@ -70,7 +70,7 @@ impl App {
 
     /// A boolean flag's value for one user.
     async fn is_on(&self, flag: &str, user: &EvaluationContext) -> Result<bool> {
-        self.client.get_bool_value(flag, Some(user), None).await.map_err(said)
+        Ok(self.client.get_bool_value(flag, Some(user), None).await.map_err(said)?)
     }
 
     /// Until this app is served that; says how long it took.
