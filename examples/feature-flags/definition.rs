@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded() {
-        let huge = "x".repeat(MAX_DEFINITION);
+        let huge = "x".repeat(MAX_DEFINITION + 1);
         assert!(Definition::from_text(&huge).unwrap_err().0.contains("at most 65536 bytes"));
         let long = json!({"type": "string", "variants": {"a": huge}, "default": "a"});
         assert!(why(long).contains("at most 65536 bytes"));
