@@ -45,6 +45,11 @@ pub async fn all() -> Result<()> {
         "{} build, median of {ROUNDS} rounds of {CALLS} calls each:",
         if cfg!(debug_assertions) { "debug" } else { "release" }
     );
+    let held = us.held("sample-discount");
+    print("the near cache alone, one value; an evaluation takes two", async || {
+        drop(black_box(held.definition.cached()))
+    })
+    .await;
     print("provider, float flag without rules", async || {
         drop(black_box(ours.resolve_float_value("sample-discount", &anybody).await));
     })

@@ -85,22 +85,21 @@ impl FlagProvider {
 
     /// What a flag is, and whether it is killed.
     async fn flag(&self, name: &str) -> EvaluationResult<(Arc<Stored>, bool)> {
-        let known = self.inner.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        if let Some(Held { definition, switch }) = &known
-            && let (Some(Some(stored)), Some(switch)) = (definition.cached(), switch.cached())
-        {
-            return Ok((stored, is_killed(switch)));
+        if let Some(flag) = self.cached(name) {
+            return Ok(flag);
         }
-        match known {
-            Some(held) => read(name, &held).await,
-            None => {
-                check_name(name).map_err(|why| error(Code::FlagNotFound, why.0))?;
-                let held = self.inner.flags.held(name);
-                let flag = read(name, &held).await?;
-                self.remember(name, held);
-                Ok(flag)
-            }
-        }
+        check_name(name).map_err(|why| error(Code::FlagNotFound, why.0))?;
+        let held = self.inner.flags.held(name);
+        let flag = read(name, &held).await?;
+        self.remember(name, held);
+        Ok(flag)
+    }
+
+    /// The same, if this process holds both.
+    fn cached(&self, name: &str) -> Option<(Arc<Stored>, bool)> {
+        let known = self.inner.known.read().unwrap_or_else(PoisonError::into_inner);
+        let Held { definition, switch } = known.get(name)?;
+        Some((definition.cached()??, is_killed(switch.cached()?)))
     }
 
     fn remember(&self, name: &str, held: Held) {
