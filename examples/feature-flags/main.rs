@@ -14,6 +14,7 @@ mod changes;
 mod check;
 mod commands;
 mod definition;
+mod form;
 mod provider;
 mod regions;
 mod samples;
