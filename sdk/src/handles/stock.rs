@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    self as engine, Books, CallId, Cell, Cells, Delta, Field, Mutation, Origin, Outcome, RegionId, StockChange,
-    StockOutcome, Total,
+    self as engine, Books, CallId, Cell, Cells, Delta, Field, Mutation, Origin, Outcome, PushReply, RegionId,
+    StockChange, StockOutcome, Total,
 };
 use tokio::time::timeout;
 
@@ -219,21 +219,33 @@ impl Stock {
             let transfer = StockChange::Transfer { to: standing.origin.clone(), units, partial: true };
             let write = Write { key: key.clone(), mutation: Mutation::Stock(transfer), exclusive: false };
             if let Ok(Outcome::Stock(StockOutcome::Given { units, by, total })) = store.write(&write).await {
-                self.receive(local.as_ref(), &standing.origin, &by, total).await?;
-                fetched += units;
+                if self.receive(local.as_ref(), store.as_ref(), &standing.origin, &by, total).await? {
+                    fetched += units;
+                }
             }
         }
         Ok(fetched > 0)
     }
 
-    /// Joins the giver's count at once: its log would bring it a moment later.
-    async fn receive(&self, local: &dyn Store, to: &Origin, by: &Origin, total: Total) -> Result<(), StoreError> {
+    /// Pushes the giver's count here at once, for its log would bring it a moment later; says whether it was taken.
+    async fn receive(
+        &self,
+        local: &dyn Store,
+        giver: &dyn Store,
+        to: &Origin,
+        by: &Origin,
+        total: Total,
+    ) -> Result<bool, StoreError> {
         let mut delta = Delta::new(self.handle.key.clone());
         let cell = Cell { total: Some(total), ..Cell::default() };
         let cells: Cells = [(by.clone(), cell)].into_iter().collect();
         delta.fields.insert(Field::Member(format!("to:{to}").into()), cells);
         let partition = partition_of(&self.handle.key.name, local.partitions());
-        local.recover(partition, by, total.version, Some(&delta)).await
+        let standing = giver.standing(partition).await?;
+        if standing.origin != *by {
+            return Ok(false);
+        }
+        Ok(matches!(local.push(partition, &standing.push(vec![delta])).await?, PushReply::Joined { left_out: 0 }))
     }
 
     fn stores(&self) -> Result<&BTreeMap<RegionId, Arc<dyn Store>>, Error> {
