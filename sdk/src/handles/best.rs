@@ -3,11 +3,8 @@
 use archipelago_engine::Kind;
 use bytes::Bytes;
 
-use super::{Handle, ScoreRange, common_methods, number, optional, pairs, sorted_set::insertion, unexpected};
-use crate::{
-    error::Error,
-    store::{Query, Reply},
-};
+use super::{Handle, ScoreRange, common_methods, sorted_set::insertion};
+use crate::error::Error;
 
 /// Members with the best score each ever submitted: the highest, or the lowest (a lap time).
 ///
@@ -62,7 +59,7 @@ impl BestScores {
     /// # Errors
     /// [`Error`]; see [`crate::ErrorKind`].
     pub async fn score(&self, member: impl Into<Bytes>) -> Result<Option<f64>, Error> {
-        optional(self.handle.read(Query::Score(member.into())).await?)?.as_ref().map(number).transpose()
+        self.handle.score(member.into()).await
     }
 
     /// A member's place, 0 being the best; `None` when absent.
@@ -70,12 +67,7 @@ impl BestScores {
     /// # Errors
     /// [`Error`]; see [`crate::ErrorKind`].
     pub async fn rank(&self, member: impl Into<Bytes>) -> Result<Option<u64>, Error> {
-        let query = Query::Rank { member: member.into(), reverse: self.highest_first() };
-        match self.handle.read(query).await? {
-            Reply::Nil => Ok(None),
-            Reply::Int(rank) => Ok(Some(rank.unsigned_abs())),
-            other @ (Reply::Bytes(_) | Reply::Array(_)) => Err(unexpected(&other)),
-        }
+        self.handle.rank(member.into(), self.highest_first()).await
     }
 
     /// The best `count` members, best first.
@@ -91,11 +83,7 @@ impl BestScores {
     /// # Errors
     /// [`Error`]; see [`crate::ErrorKind`].
     pub async fn page(&self, skip: u32, count: u32) -> Result<Vec<(Bytes, f64)>, Error> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let (start, stop) = (i64::from(skip), i64::from(skip) + i64::from(count) - 1);
-        self.scored(Query::RangeByRank { start, stop, reverse: self.highest_first() }).await
+        self.handle.page(skip, count, self.highest_first()).await
     }
 
     /// The members whose scores lie in a range, best first, `limit` at most.
@@ -103,12 +91,7 @@ impl BestScores {
     /// # Errors
     /// [`Error`]; see [`crate::ErrorKind`].
     pub async fn range(&self, range: ScoreRange, limit: u32) -> Result<Vec<(Bytes, f64)>, Error> {
-        self.scored(range.query(self.highest_first(), limit)).await
-    }
-
-    async fn scored(&self, query: Query) -> Result<Vec<(Bytes, f64)>, Error> {
-        let members = pairs(self.handle.read(query).await?)?;
-        members.into_iter().map(|(member, score)| Ok((member, number(&score)?))).collect()
+        self.handle.scored(range.query(self.highest_first(), limit)).await
     }
 
     /// How many members there are.

@@ -127,6 +127,32 @@ impl Handle {
         Ok(integer(&self.read(Query::Count).await?)?.unsigned_abs())
     }
 
+    async fn score(&self, member: Bytes) -> Result<Option<f64>, Error> {
+        optional(self.read(Query::Score(member)).await?)?.as_ref().map(number).transpose()
+    }
+
+    async fn rank(&self, member: Bytes, reverse: bool) -> Result<Option<u64>, Error> {
+        match self.read(Query::Rank { member, reverse }).await? {
+            Reply::Nil => Ok(None),
+            Reply::Int(rank) => Ok(Some(rank.unsigned_abs())),
+            other @ (Reply::Bytes(_) | Reply::Array(_)) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The `count` members behind the first `skip`.
+    async fn page(&self, skip: u32, count: u32, reverse: bool) -> Result<Vec<(Bytes, f64)>, Error> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let (start, stop) = (i64::from(skip), i64::from(skip) + i64::from(count) - 1);
+        self.scored(Query::RangeByRank { start, stop, reverse }).await
+    }
+
+    async fn scored(&self, query: Query) -> Result<Vec<(Bytes, f64)>, Error> {
+        let members = pairs(self.read(query).await?)?;
+        members.into_iter().map(|(member, score)| Ok((member, number(&score)?))).collect()
+    }
+
     async fn remove(&self, members: Vec<Bytes>) -> Result<u64, Error> {
         match self.write(Mutation::Remove { members }).await? {
             Outcome::Removed(count) => Ok(count),

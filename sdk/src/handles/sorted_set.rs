@@ -3,10 +3,10 @@
 use archipelago_engine::{Amount, Assignment, Mutation, MutationError, Order, Outcome, number as numbers};
 use bytes::Bytes;
 
-use super::{Handle, common_methods, number, optional, pairs, unexpected};
+use super::{Handle, common_methods, number, unexpected};
 use crate::{
     error::{Error, ErrorKind},
-    store::{Bound, Query, Reply},
+    store::{Bound, Query},
 };
 
 /// Members with scores: a leaderboard. `add` of several regions sums; `insert` sets the score.
@@ -107,7 +107,7 @@ impl SortedSet {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
     pub async fn score(&self, member: impl Into<Bytes>) -> Result<Option<f64>, Error> {
-        optional(self.handle.read(Query::Score(member.into())).await?)?.as_ref().map(number).transpose()
+        self.handle.score(member.into()).await
     }
 
     /// A member's place, 0 being the highest score; `None` when absent.
@@ -115,11 +115,7 @@ impl SortedSet {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
     pub async fn rank(&self, member: impl Into<Bytes>) -> Result<Option<u64>, Error> {
-        match self.handle.read(Query::Rank { member: member.into(), reverse: true }).await? {
-            Reply::Nil => Ok(None),
-            Reply::Int(rank) => Ok(Some(rank.unsigned_abs())),
-            other @ (Reply::Bytes(_) | Reply::Array(_)) => Err(unexpected(&other)),
-        }
+        self.handle.rank(member.into(), true).await
     }
 
     /// The members with the `count` highest scores, highest first.
@@ -135,11 +131,7 @@ impl SortedSet {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
     pub async fn page(&self, skip: u32, count: u32) -> Result<Vec<(Bytes, f64)>, Error> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let (start, stop) = (i64::from(skip), i64::from(skip) + i64::from(count) - 1);
-        self.scored(Query::RangeByRank { start, stop, reverse: true }).await
+        self.handle.page(skip, count, true).await
     }
 
     /// The members whose scores lie in a range, lowest first, `limit` at most.
@@ -147,12 +139,7 @@ impl SortedSet {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`].
     pub async fn range(&self, range: ScoreRange, limit: u32) -> Result<Vec<(Bytes, f64)>, Error> {
-        self.scored(range.query(false, limit)).await
-    }
-
-    async fn scored(&self, query: Query) -> Result<Vec<(Bytes, f64)>, Error> {
-        let members = pairs(self.handle.read(query).await?)?;
-        members.into_iter().map(|(member, score)| Ok((member, number(&score)?))).collect()
+        self.handle.scored(range.query(false, limit)).await
     }
 
     /// How many members there are.

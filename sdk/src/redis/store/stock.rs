@@ -10,10 +10,11 @@ use super::{
     super::{
         call::{CallError, checked, parse},
         scripts::SCRIPTS,
-        wire::{Joined, Slot, Wire, partition_keys, script},
+        wire::{Slot, Wire, partition_keys, script},
     },
     RedisStore,
     inspect::key_state,
+    writes::write_keys,
 };
 use crate::store::{StoreError, Write};
 
@@ -46,17 +47,7 @@ impl RedisStore {
                 return Err(MutationError::NotForStock.into());
             }
         };
-        let others = || Kind::ALL.into_iter().filter(|kind| write.exclusive && *kind != key.kind);
-        let mut cmd = script(&SCRIPTS.stock, 6 + others().count() + EXTRA);
-        cmd.arg(Joined(keys.cells_parts(key)))
-            .arg(Joined(keys.view_parts(key)))
-            .arg(&slot.log)
-            .arg(&slot.number)
-            .arg(keys.index())
-            .arg(keys.expiring());
-        for kind in others() {
-            cmd.arg(keys.view(&Key::new(kind, key.name.clone())));
-        }
+        let mut cmd = write_keys(&SCRIPTS.stock, keys, slot, write, EXTRA);
         let holds = keys.holds(&key.name);
         let receipt = call.map_or_else(|| holds.clone(), |call| keys.receipt(&key.name, call.as_bytes()));
         cmd.arg(holds).arg(keys.held()).arg(receipt).arg(keys.meta());

@@ -11,14 +11,14 @@ use redis::{Cmd, Value};
 use super::{
     super::{
         call::{CallError, checked, parse},
-        scripts::SCRIPTS,
+        scripts::{SCRIPTS, Script},
         wire::{Joined, Slot, Wire, partition_keys, script},
     },
     RedisStore, entries, lists,
     stock::stock_outcome,
 };
 use crate::{
-    keyspace::partition_of,
+    keyspace::{PhysicalKeys, partition_of},
     store::{StoreError, Write},
 };
 
@@ -121,7 +121,6 @@ impl RedisStore {
         if key.kind == Kind::Stock {
             return self.stock_command(wire, slot, partition, write);
         }
-        let others = || Kind::ALL.into_iter().filter(|kind| write.exclusive && *kind != key.kind);
         let body = match &write.mutation {
             Mutation::Assign(_) => &SCRIPTS.assign,
             Mutation::Resolve { .. } => &SCRIPTS.resolve,
@@ -135,16 +134,7 @@ impl RedisStore {
             Mutation::Append(_) | Mutation::Evict(_) => &SCRIPTS.entries,
         };
         let scratch = (key.kind == Kind::HyperLogLog).then(|| keys.scratch());
-        let mut cmd = script(body, 6 + others().count() + usize::from(scratch.is_some()));
-        cmd.arg(Joined(keys.cells_parts(key)))
-            .arg(Joined(keys.view_parts(key)))
-            .arg(&slot.log)
-            .arg(&slot.number)
-            .arg(keys.index())
-            .arg(keys.expiring());
-        for kind in others() {
-            cmd.arg(keys.view(&Key::new(kind, key.name.clone())));
-        }
+        let mut cmd = write_keys(body, keys, slot, write, usize::from(scratch.is_some()));
         if let Some(scratch) = scratch {
             cmd.arg(scratch);
         }
@@ -182,6 +172,23 @@ impl RedisStore {
         }
         Ok(swept)
     }
+}
+
+/// A script with the keys of every write; `extra` of the operation's own follow.
+pub(super) fn write_keys(body: &Script, keys: &PhysicalKeys, slot: &Slot, write: &Write, extra: usize) -> Cmd {
+    let key = &write.key;
+    let others = || Kind::ALL.into_iter().filter(|kind| write.exclusive && *kind != key.kind);
+    let mut cmd = script(body, 6 + others().count() + extra);
+    cmd.arg(Joined(keys.cells_parts(key)))
+        .arg(Joined(keys.view_parts(key)))
+        .arg(&slot.log)
+        .arg(&slot.number)
+        .arg(keys.index())
+        .arg(keys.expiring());
+    for kind in others() {
+        cmd.arg(keys.view(&Key::new(kind, key.name.clone())));
+    }
+    cmd
 }
 
 fn expiry_arguments(expiry: Expiry) -> (&'static str, i64) {
