@@ -218,10 +218,10 @@ impl Stock {
             let units = lacking.saturating_sub(fetched).max(rights / 2);
             let transfer = StockChange::Transfer { to: standing.origin.clone(), units, partial: true };
             let write = Write { key: key.clone(), mutation: Mutation::Stock(transfer), exclusive: false };
-            if let Ok(Outcome::Stock(StockOutcome::Given { units, by, total })) = store.write(&write).await {
-                if self.receive(local.as_ref(), store.as_ref(), &standing.origin, &by, total).await? {
-                    fetched += units;
-                }
+            if let Ok(Outcome::Stock(StockOutcome::Given { units, by, total })) = store.write(&write).await
+                && self.receive(local.as_ref(), store.as_ref(), &standing.origin, &by, total).await?
+            {
+                fetched += units;
             }
         }
         Ok(fetched > 0)
