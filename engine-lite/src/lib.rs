@@ -25,6 +25,7 @@
 
 mod cell;
 mod cells;
+mod claim;
 pub mod codec;
 mod delta;
 mod entry;
@@ -44,6 +45,7 @@ mod version;
 
 pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
+pub use claim::{Claim, Homes};
 pub use delta::{Body, Delta, Entry, Vector};
 pub use entry::{Append, EntryId, Keep, NotAnId, decode_fields, encode_fields};
 pub use hyperloglog::Registers;

@@ -4,6 +4,7 @@
 //! backup; putting an older clone in its place is a lost tail. The Redis scripts keep the same state in the keys of one
 //! hash slot and do the same steps; a differential test holds the two equal.
 
+mod claims;
 mod collect;
 mod entries;
 mod history;

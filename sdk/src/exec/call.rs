@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, pin::Pin};
 
-use archipelago_engine::{Key, KeyState, Kind, Mutation, MutationError, Outcome};
+use archipelago_engine::{End, Key, KeyState, Kind, Mutation, MutationError, Outcome};
 use bytes::Bytes;
 
 use super::{
@@ -78,6 +78,12 @@ impl<'a> Call<'a> {
     /// The same, for a handler that goes on after a refusal.
     pub(super) async fn try_write(&self, kind: Kind, name: &Bytes, mutation: Mutation) -> Result<Outcome, Undone> {
         self.place.write(&Write { key: Key::new(kind, name.clone()), mutation, exclusive: true }).await
+    }
+
+    /// Takes an element that no other claim takes.
+    pub(super) async fn claim(&self, kind: Kind, name: &Bytes, end: End) -> Result<Option<(Bytes, Bytes)>, Failure> {
+        let claimed = self.place.claim(&Key::new(kind, name.clone()), end).await;
+        claimed.map_err(|error| self.write_failed(error))
     }
 
     pub(super) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, Undone>> {

@@ -25,6 +25,10 @@
 //!   `best-min`.
 //! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
 //!   each other: a pop is at least once.
+//! - `LCLAIM key LEFT|RIGHT` takes one element that no other claim takes, in whatever region, as
+//!   [`List::claim_front`](crate::List::claim_front) does: it asks the region where the element was inserted. `STREAM.CLAIM
+//!   key` does the same for the oldest entry of a stream. They answer the element, or nil; `UNAVAILABLE` names the regions
+//!   where elements wait that cannot be reached. They need a client: an interpreter of a store alone refuses them.
 //! - A stock has commands of its own, and no others: `STOCK.RESTOCK key id units`, `STOCK.TAKE key id units [UPTO]`,
 //!   `STOCK.RETURN key id units`, `STOCK.RESERVE key id units milliseconds`, `STOCK.CONFIRM key reservation`,
 //!   `STOCK.RELEASE key reservation`, `STOCK.TRANSFER key REGION/INCARNATION units [UPTO]`, `STOCK.LEFT key` and
@@ -32,13 +36,15 @@
 //!   EXPIRE are refused where there is one.
 //! - A stream is gone with its last entry, and what was removed does not bound the next id; `MS-*` is no id, XREAD never
 //!   waits (no BLOCK), and there are no consumer groups. MAXLEN and MINID remove at most 10,000 entries at once, and all of
-//!   those, `~` or not. An entry of another region may arrive with an id below some that are here already: a reader that
+//!   those, `~` or not. Consumers in any region take each entry once by
+//!   `STREAM.CLAIM`. An entry of another region may arrive with an id below some that are here already: a reader that
 //!   goes on from the last id it has seen misses it.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region. Where the keyspace asks for more than the local region
 //!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.
 
 mod call;
+mod claims;
 mod hashes;
 mod hyperloglogs;
 mod keys;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, hyperloglogs, keys, lists, numbers, places, ranges, rules, sets, sorted_sets, stocks, streams, strings,
+    claims, hashes, hyperloglogs, keys, lists, numbers, places, ranges, rules, sets, sorted_sets, stocks, streams,
+    strings,
 };
 
 /// A command.
@@ -96,6 +97,7 @@ const COMMANDS: &[Command] = commands! {
     "lset" 4 lists::lset;
     "lrem" 4 lists::lrem;
     "ltrim" 4 lists::ltrim;
+    "lclaim" 3 claims::lclaim;
     "xadd" -5 streams::xadd;
     "xrange" -4 streams::xrange, false;
     "xrevrange" -4 streams::xrange, true;
@@ -103,6 +105,7 @@ const COMMANDS: &[Command] = commands! {
     "xread" -4 streams::xread;
     "xdel" -3 streams::xdel;
     "xtrim" -4 streams::xtrim;
+    "stream.claim" 2 claims::stream;
     "first.set" 3 rules::set_first;
     "first.get" 2 rules::get, Kind::First;
     "max.set" 3 rules::set_extreme, Kind::Max;

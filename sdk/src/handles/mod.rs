@@ -2,6 +2,7 @@
 
 mod batch;
 mod best;
+mod claim;
 mod codec;
 mod constructors;
 mod counter;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 pub use self::{
     batch::Batch,
     best::BestScores,
+    claim::Claimed,
     codec::{Codec, Json, MessagePack},
     counter::Counter,
     extreme::ExtremeRegister,

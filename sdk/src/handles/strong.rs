@@ -40,7 +40,7 @@ pub(super) struct Looked {
 
 impl Keyspace {
     /// When a call that begins now has to end.
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         Instant::now() + self.strengths.deadline
     }
 

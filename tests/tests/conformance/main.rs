@@ -118,6 +118,7 @@ suite! {
         concurrent_writes_that_a_rule_decides_are_counted_by_type
     }
     lists {
+        a_claim_takes_the_first_candidate_that_is_there
         elements_are_pushed_inserted_changed_and_taken
         many_values_are_one_push_and_stand_in_order
         the_last_element_takes_the_expiry_of_a_list_with_it

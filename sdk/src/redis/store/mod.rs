@@ -1,5 +1,6 @@
 //! The store of one keyspace in a Redis region.
 
+mod claims;
 mod collect;
 mod entries;
 mod inspect;
