@@ -54,9 +54,9 @@ pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
-    Batch, Collection, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Push, PushReply, RawEntry, Record,
-    Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped, Standing, SyncState,
-    UnknownResolved, View, Wait,
+    Batch, Collection, Conflict, Contender, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Push, PushReply,
+    RawEntry, Record, Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped,
+    Standing, SyncState, UnknownResolved, View, Wait,
 };
 pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};
 pub use version::Version;

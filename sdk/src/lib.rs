@@ -61,6 +61,7 @@ mod builder;
 mod client;
 pub mod commands;
 pub mod config;
+mod conflicts;
 mod dial;
 mod error;
 pub mod exec;
@@ -88,6 +89,7 @@ pub use archipelago_engine as engine;
 pub use builder::Builder;
 pub use client::{Client, Keyspace};
 pub use config::Config;
+pub use conflicts::{Conflict, ConflictEvent, Contender};
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{

@@ -6,6 +6,7 @@
 
 mod claims;
 mod collect;
+mod conflict;
 mod entries;
 mod history;
 mod join;
@@ -26,6 +27,7 @@ use thiserror::Error;
 
 pub use self::{
     collect::{Collection, Mark, Wait},
+    conflict::{Conflict, Contender},
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},
