@@ -93,8 +93,9 @@ pub use conflicts::{Conflict, ConflictEvent, Contender};
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Batch, BestScores, Claimed, Codec, Counter, ExtremeRegister, FirstRegister, Flag, Geo, HyperLogLog, Json, List,
-    Map, MessagePack, Place, Register, Reservation, ScoreRange, Set, Siblings, SortedSet, Stock, Stream, StreamEntry,
+    Batch, BatchAdd, BatchDelete, BatchRemove, BatchSet, BestScores, Claimed, Codec, Counter, ExtremeRegister,
+    FirstRegister, Flag, Geo, HyperLogLog, Json, List, Map, MessagePack, Place, Register, Reservation, ScoreRange, Set,
+    Siblings, SortedSet, Stock, Stream, StreamEntry,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData};
 
-use archipelago_engine::{End, ListEdit, Mutation, Outcome, Side, position};
+use archipelago_engine::{End, Find, ListEdit, Mutation, Outcome, Side, position};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -94,6 +94,16 @@ impl<T, C> List<T, C> {
         self.removal(ListEdit::Trim { start, stop }).await
     }
 
+    /// What a range holds.
+    async fn values(&self, start: i64, stop: i64) -> Result<Vec<Bytes>, Error> {
+        let members = array(self.handle.read(Query::Range { start, stop }).await?)?;
+        let value = |member| {
+            let split = position::split(&optional(member)?.unwrap_or_default());
+            split.map(|(_, value)| value).ok_or_else(|| unexpected(&"no element of a list"))
+        };
+        members.into_iter().map(value).collect()
+    }
+
     async fn removal(&self, edit: ListEdit) -> Result<u64, Error> {
         match self.handle.write(Mutation::List(edit)).await? {
             Outcome::Removed(removed) => Ok(removed),
@@ -173,6 +183,36 @@ impl<T, C: Codec> List<T, C> {
     /// came; else see [`crate::ErrorKind`].
     pub async fn set<V: Serialize + ?Sized>(&self, index: i64, value: &V) -> Result<(), Error> {
         self.handle.write(Mutation::List(ListEdit::Set { index, value: C::encode(value)? })).await.map(drop)
+    }
+
+    /// The index of the first element that holds a value; `None` when none does. Reads the list.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn index_of<V: Serialize + ?Sized>(&self, value: &V) -> Result<Option<u64>, Error> {
+        let first = Find { count: 1, ..Find::default() };
+        Ok(self.find(value, first).await?.into_iter().next())
+    }
+
+    /// The indexes of elements that hold a value, in the order in which they are looked for (LPOS). Reads the list, as far as
+    /// [`Find::most`] asks for when it looks from the front.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// # use archipelago::engine::Find;
+    /// let regions = archipelago::Embedded::builder().region("eu").build()?;
+    /// let client = archipelago::Client::builder().embedded(&regions).local_region("eu").build().await?;
+    /// let list = client.list::<u8>("list");
+    /// list.push_back(&[7, 8, 7]).await?;
+    /// assert_eq!(list.index_of(&8).await?, Some(1));
+    /// assert_eq!(list.find(&7, Find { rank: -1, ..Find::default() }).await?, [2, 0]);
+    /// # client.shut_down().await; Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn find<V: Serialize + ?Sized>(&self, value: &V, find: Find) -> Result<Vec<u64>, Error> {
+        Ok(find.among(&self.values(0, find.last()).await?, &C::encode(value)?))
     }
 
     /// Removes all elements that hold a value; says how many.
@@ -281,13 +321,7 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
     /// # Errors
     /// As [`List::get`].
     pub async fn range(&self, start: i64, stop: i64) -> Result<Vec<T>, Error> {
-        let members = array(self.handle.read(Query::Range { start, stop }).await?)?;
-        let value = |member| {
-            let member = optional(member)?.unwrap_or_default();
-            let (_, value) = position::split(&member).ok_or_else(|| unexpected(&member))?;
-            C::decode(&value)
-        };
-        members.into_iter().map(value).collect()
+        self.values(start, stop).await?.iter().map(|value| C::decode(value)).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Typed handles: what applications call. A handle names a key and its type; it is cheap to make and to clone.
 
 mod batch;
+mod batched;
 mod best;
 mod claim;
 mod codec;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 
 pub use self::{
     batch::Batch,
+    batched::{BatchAdd, BatchDelete, BatchRemove, BatchSet},
     best::BestScores,
     claim::Claimed,
     codec::{Codec, Json, MessagePack},

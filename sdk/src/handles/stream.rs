@@ -80,10 +80,7 @@ impl Stream {
         fields: impl IntoIterator<Item = (F, V)>,
         keep: Option<Keep>,
     ) -> Result<EntryId, Error> {
-        let fields: Vec<(Bytes, Bytes)> =
-            fields.into_iter().map(|(field, value)| (field.into(), value.into())).collect();
-        let append = Append { id: None, payload: encode_fields(&fields), existing: false, keep };
-        match self.handle.write(Mutation::Append(append)).await? {
+        match self.handle.write(appending(fields, keep)).await? {
             Outcome::Appended(Some(id)) => Ok(id),
             other => Err(unexpected(&other)),
         }
@@ -185,6 +182,15 @@ impl Stream {
     pub async fn is_empty(&self) -> Result<bool, Error> {
         Ok(self.len().await? == 0)
     }
+}
+
+/// Appends an entry with an id that the region gives.
+pub(super) fn appending<F: Into<Bytes>, V: Into<Bytes>>(
+    fields: impl IntoIterator<Item = (F, V)>,
+    keep: Option<Keep>,
+) -> Mutation {
+    let fields: Vec<(Bytes, Bytes)> = fields.into_iter().map(|(field, value)| (field.into(), value.into())).collect();
+    Mutation::Append(Append { id: None, payload: encode_fields(&fields), existing: false, keep })
 }
 
 /// The query for the entries from one id to another, both included.
