@@ -30,7 +30,7 @@ local function append(n, span, entry, precise)
       local time = redis.call('TIME')
       v = time[1] * 1000000 + time[2]
     end
-    id = string.format('%.0f-%.0f', (v - v % 1000) / 1000, v % 1000)
+    id = string.format('%d-%d', (v - v % 1000) / 1000, v % 1000) -- half the price of '%.0f', here where it counts
   end
   local given = add_entry(redis.pcall, n, id, entry)
   if type(given) == 'table' then
