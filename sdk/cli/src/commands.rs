@@ -62,14 +62,16 @@ async fn exec(
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     // What stays in the local region needs no connection to another.
     let (read, write) = (options.read.unwrap_or(strengths.0), options.write.unwrap_or(strengths.1));
-    let is_local = read == ReadStrength::Local && matches!(write, WriteStrength::Local | WriteStrength::Replicated(_));
+    let words: Vec<_> = options.words.into_iter().map(|word| word.into_vec().into()).collect();
+    let is_local = read == ReadStrength::Local
+        && matches!(write, WriteStrength::Local | WriteStrength::Replicated(_))
+        && !Interpreter::asks_elsewhere(&words);
     let builder = if is_local { builder.local_only() } else { builder.without_sync() };
     let client = builder.build().await?;
     let interpreter = client.keyspace(&options.keyspace)?.with_read(read).with_write(write).interpreter();
-    let failed = if options.words.is_empty() {
+    let failed = if words.is_empty() {
         exec_lines(&interpreter, options.json).await?
     } else {
-        let words: Vec<_> = options.words.into_iter().map(|word| word.into_vec().into()).collect();
         let reply = interpreter.execute(&words).await;
         output::reply(&reply, options.json)?;
         reply.is_error()

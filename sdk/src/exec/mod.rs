@@ -142,6 +142,20 @@ impl Interpreter {
         (command.run)(call).await.unwrap_or_else(|failure| ExecReply::Error(failure.into_text()))
     }
 
+    /// Whether a command may ask regions beside the local one, whatever the strengths: a claim does.
+    ///
+    /// ```
+    /// use archipelago::exec::{Interpreter, split_line};
+    /// assert!(Interpreter::asks_elsewhere(&split_line("LCLAIM jobs LEFT")?));
+    /// assert!(!Interpreter::asks_elsewhere(&split_line("LPOP jobs")?));
+    /// # Ok::<(), archipelago::exec::UnbalancedQuotes>(())
+    /// ```
+    #[must_use]
+    pub fn asks_elsewhere(args: &[Bytes]) -> bool {
+        let command = args.first().and_then(|name| table::find(name));
+        command.is_some_and(|command| ["lclaim", "stream.claim"].contains(&command.name))
+    }
+
     /// Whether there is a command of this name.
     pub(crate) fn knows(name: &[u8]) -> bool {
         // Plain servers have no stock.
