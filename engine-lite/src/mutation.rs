@@ -60,8 +60,8 @@ pub enum Mutation {
     Append(Append),
     /// Remove what is too much of a stream or feed: XTRIM.
     Evict(Keep),
-    /// Remove the first of these elements of a list or stream that is there: what an element's home does for whoever claims
-    /// it.
+    /// Remove the first of these elements of a list or stream that is there: what an element's home does for whoever
+    /// claims it.
     Claim {
         /// Their positions or ids.
         candidates: Vec<Bytes>,

@@ -415,20 +415,22 @@ impl Client {
         counts
     }
 
-    /// Every conflict that this client meets from now on: what regions wrote without knowing of each other, which of it a reader sees,
-    /// and the rule that decided. For a journal, a dashboard, or a person who looks into what was overwritten.
+    /// Every conflict that this client meets from now on: what regions wrote without knowing of each other, which of it
+    /// a reader sees, and the rule that decided. For a journal, a dashboard, or a person who looks into what was
+    /// overwritten.
     ///
-    /// Told is what [`Client::resolved`] counts, where this client does the joining: of the links that it drives, its strong
-    /// writes and its read repairs. Processes share the links, so a listener that is to hear of all conflicts listens where
-    /// all are driven: [`Builder::sync_daemon`](crate::Builder::sync_daemon), or `archipelago sync --conflicts`. Each region where two writes meet
-    /// tells of them.
+    /// Told is what [`Client::resolved`] counts, where this client does the joining: of the links that it drives, its
+    /// strong writes and its read repairs. Processes share the links, so a listener that is to hear of all conflicts
+    /// listens where all are driven: [`Builder::sync_daemon`](crate::Builder::sync_daemon), or `archipelago sync
+    /// --conflicts`. Each region where two writes meet tells of them.
     ///
-    /// **Not told**: what meets in a resync (the first exchange of two regions is one), increments (they all count), a write whose value is the same, and a write against
-    /// a removal: the write stays, and cells do not say whether it had seen the removal. What changes again before the other region has
-    /// heard of it is told again. A join whose answer is lost is not told.
+    /// **Not told**: what meets in a resync (the first exchange of two regions is one), increments (they all count), a
+    /// write whose value is the same, and a write against a removal: the write stays, and cells do not say whether it
+    /// had seen the removal. What changes again before the other region has heard of it is told again. A join whose
+    /// answer is lost is not told.
     ///
-    /// Without a listener it costs nothing. With one, the regions' joins answer the cells of contested fields, too. A listener that
-    /// does not keep up loses the oldest beyond 1,024 and hears [`ConflictEvent::Missed`].
+    /// Without a listener it costs nothing. With one, the regions' joins answer the cells of contested fields, too. A
+    /// listener that does not keep up loses the oldest beyond 1,024 and hears [`ConflictEvent::Missed`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {

@@ -32,8 +32,8 @@ pub enum ConflictEvent {
 
 /// Concurrent writes of one field, and what became of them.
 ///
-/// The values are the application's data: `Debug` and `Display` leave them out, serialised they are there (bytes that are not UTF-8
-/// are replaced).
+/// The values are the application's data: `Debug` and `Display` leave them out, serialised they are there (bytes that
+/// are not UTF-8 are replaced).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Conflict {
@@ -52,7 +52,8 @@ pub struct Conflict {
     /// The member or field, an empty one for the value of a string; or the key's expiry.
     #[serde(serialize_with = "field_text")]
     pub field: Field,
-    /// The rule that decided, in a word: `latest`, `first`, `highest`, `lowest`, `on`, `off`, `all`, `union`, `longest`.
+    /// The rule that decided, in a word: `latest`, `first`, `highest`, `lowest`, `on`, `off`, `all`, `union`,
+    /// `longest`.
     pub rule: &'static str,
     /// Every value that stood there behind the join, two at least, in the order of their origins.
     pub contenders: Vec<Contender>,

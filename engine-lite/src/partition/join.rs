@@ -81,7 +81,8 @@ impl Partition {
         self.join_into(history, now, max_skew, batch, None)
     }
 
-    /// The same, and which concurrent writes met: those that [`SyncState::resolved`](super::SyncState::resolved) counts.
+    /// The same, and which concurrent writes met: those that [`SyncState::resolved`](super::SyncState::resolved)
+    /// counts.
     ///
     /// # Errors
     /// As [`Partition::join`].

@@ -65,7 +65,8 @@ impl Partition {
         self.push_into(history, push, None)
     }
 
-    /// The same, and which concurrent writes met: those that [`SyncState::resolved`](super::SyncState::resolved) counts.
+    /// The same, and which concurrent writes met: those that [`SyncState::resolved`](super::SyncState::resolved)
+    /// counts.
     ///
     /// # Errors
     /// As [`Partition::push`].

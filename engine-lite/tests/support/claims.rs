@@ -8,7 +8,8 @@ use super::{
     write::{Shadow, b},
 };
 
-/// A claim of some elements, of which the region may have removed some, with one among them that never was; now and then.
+/// A claim of some elements, of which the region may have removed some, with one among them that never was; now and
+/// then.
 pub fn random_claim(rng: &mut Rng, partition: &Partition, key: &Key) -> Option<Mutation> {
     if !matches!(key.kind, Kind::List | Kind::Stream) || !rng.one_in(6) {
         return None;

@@ -26,14 +26,16 @@
 //! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
 //!   each other: a pop is at least once.
 //! - `LCLAIM key LEFT|RIGHT` takes one element that no other claim takes, in whatever region, as
-//!   [`List::claim_front`](crate::List::claim_front) does: it asks the region where the element was inserted. `STREAM.CLAIM
-//!   key` does the same for the oldest entry of a stream. They answer the element, or nil; `UNAVAILABLE` names the regions
-//!   where elements wait that cannot be reached. They need a client: an interpreter of a store alone refuses them.
-//! - What Redis computes at the server is computed here of one read: LPOS and GETRANGE read the whole value. Refused, as unknown
-//!   commands, are words without a meaning that holds where regions write at once: APPEND, SETRANGE and SETBIT change a part
-//!   of a value that another region replaces; SPOP, ZPOPMIN and ZPOPMAX would give one member to two regions (of a list, LCLAIM does
-//!   not), and leave increments that they have not seen; LMOVE, SMOVE, RENAME and COPY are of two names, which no one step covers;
-//!   SRANDMEMBER, HRANDFIELD and RANDOMKEY draw lots, which a reader does as well of SMEMBERS or HGETALL.
+//!   [`List::claim_front`](crate::List::claim_front) does: it asks the region where the element was inserted.
+//!   `STREAM.CLAIM key` does the same for the oldest entry of a stream. They answer the element, or nil; `UNAVAILABLE`
+//!   names the regions where elements wait that cannot be reached. They need a client: an interpreter of a store alone
+//!   refuses them.
+//! - What Redis computes at the server is computed here of one read: LPOS and GETRANGE read the whole value. Refused,
+//!   as unknown commands, are words without a meaning that holds where regions write at once: APPEND, SETRANGE and
+//!   SETBIT change a part of a value that another region replaces; SPOP, ZPOPMIN and ZPOPMAX would give one member to
+//!   two regions (of a list, LCLAIM does not), and leave increments that they have not seen; LMOVE, SMOVE, RENAME and
+//!   COPY are of two names, which no one step covers; SRANDMEMBER, HRANDFIELD and RANDOMKEY draw lots, which a reader
+//!   does as well of SMEMBERS or HGETALL.
 //! - A stock has commands of its own, and no others: `STOCK.RESTOCK key id units`, `STOCK.TAKE key id units [UPTO]`,
 //!   `STOCK.RETURN key id units`, `STOCK.RESERVE key id units milliseconds`, `STOCK.CONFIRM key reservation`,
 //!   `STOCK.RELEASE key reservation`, `STOCK.TRANSFER key REGION/INCARNATION units [UPTO]`, `STOCK.LEFT key` and

@@ -12,8 +12,8 @@ use crate::{error::Error, geo::Position, store::Write};
 
 /// Writes that go out together: one round trip for all, in order. Each is atomic by itself; the batch is not.
 ///
-/// Its methods are those of the handles, by their names; where a name would stand for two, it says what it is about. What has
-/// to see an answer before the next step (a stock, a claim, a decision about siblings) is no part of a batch.
+/// Its methods are those of the handles, by their names; where a name would stand for two, it says what it is about.
+/// What has to see an answer before the next step (a stock, a claim, a decision about siblings) is no part of a batch.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {

@@ -1,7 +1,7 @@
 //! Claims: an element of a list or stream taken once, by asking its home.
 //!
-//! Candidates are what a read here sees, in order; each is asked for at its [home](Homes), which decides in one step. What was
-//! taken is hidden here at once by a push: the home's log would bring the removal a moment later.
+//! Candidates are what a read here sees, in order; each is asked for at its [home](Homes), which decides in one step.
+//! What was taken is hidden here at once by a push: the home's log would bring the removal a moment later.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -63,11 +63,14 @@ impl<'k> Search<'k> {
         let (mut behind, mut window) = (None, WINDOWS.0);
         loop {
             let (members, homes) = self.look(behind.as_ref(), window).await?;
-            let Some(last) = members.last().cloned() else { return self.give_up() };
+            let Some(last) = members.last().cloned() else { return self.give_up(true) };
             for (home, candidates) in self.by_home(members, &homes) {
                 if let Some(claim) = self.ask(home.as_ref(), candidates).await? {
                     return Ok(home.map(|home| (claim, home)));
                 }
+            }
+            if Instant::now() >= self.until {
+                return self.give_up(false);
             }
             (behind, window) = (Some(last), WINDOWS.1);
         }
@@ -109,8 +112,8 @@ impl<'k> Search<'k> {
         groups
     }
 
-    /// Asks a home for the first of these that is there. What certainly was not given away is noted, what may have been is
-    /// an error: nobody else may be asked for it.
+    /// Asks a home for the first of these that is there. What certainly was not given away is noted, what may have been
+    /// is an error: nobody else may be asked for it.
     #[deny(clippy::wildcard_enum_match_arm)] // a new failure must be classified, not inherited
     async fn ask(&mut self, home: Option<&RegionId>, candidates: Vec<Bytes>) -> Result<Option<Claim>, Error> {
         let (began, waiting) = (Instant::now(), candidates.len());
@@ -180,9 +183,9 @@ impl<'k> Search<'k> {
         }
     }
 
-    /// What could not be asked for, when nothing was taken.
-    fn give_up(self) -> Result<Option<(Claim, RegionId)>, Error> {
-        if self.away.is_empty() {
+    /// What could not be asked for, when nothing was taken of all that there is, or of what there was time to look at.
+    fn give_up(self, is_all: bool) -> Result<Option<(Claim, RegionId)>, Error> {
+        if is_all && self.away.is_empty() {
             return Ok(None);
         }
         let waiting: usize = self.away.values().map(|away| away.waiting).sum();
@@ -191,7 +194,8 @@ impl<'k> Search<'k> {
             took: began.elapsed(),
             what: format!("{waiting} elements wait there: {why}"),
         };
-        let what = format!("{waiting} elements wait for their homes, and nothing else is left to claim");
+        let left = if is_all { "nothing else is left to claim" } else { "no time was left to look at more" };
+        let what = format!("{waiting} elements wait for their homes, and {left}");
         let attempts = self.away.into_iter().map(attempt).collect();
         Err(Error::new(ErrorKind::Unavailable, what).with_attempts(attempts))
     }

@@ -12,9 +12,9 @@ use crate::{error::Error, store::Query};
 /// Values in an order. What regions insert at the same time is all kept, in one order everywhere; the elements that one
 /// region pushes or inserts one after the other stay together.
 ///
-/// A removal, a pop or a delete takes away what its region has seen. So two regions may pop the same element before they
-/// hear of each other: **a pop is at least once**, not exactly once. Where each element must be handled once, take all of them by
-/// [`List::claim_front`], in whatever region, and none by a pop.
+/// A removal, a pop or a delete takes away what its region has seen. So two regions may pop the same element before
+/// they hear of each other: **a pop is at least once**, not exactly once. Where each element must be handled once, take
+/// all of them by [`List::claim_front`], in whatever region, and none by a pop.
 ///
 /// Two regions that give one element different values: the later one holds. A value set while another region removes the
 /// element brings it back.
@@ -194,8 +194,8 @@ impl<T, C: Codec> List<T, C> {
         Ok(self.find(value, first).await?.into_iter().next())
     }
 
-    /// The indexes of elements that hold a value, in the order in which they are looked for (LPOS). Reads the list, as far as
-    /// [`Find::most`] asks for when it looks from the front.
+    /// The indexes of elements that hold a value, in the order in which they are looked for (LPOS). Reads the list, as
+    /// far as [`Find::most`] asks for when it looks from the front.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -249,29 +249,29 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
         }
     }
 
-    /// Takes the first element off that can be taken, so that **no other claim takes it, in any region**; `None` when none is
-    /// here.
+    /// Takes the first element off that can be taken, so that **no other claim takes it, in any region**; `None` when
+    /// none is here.
     ///
-    /// Each element has a home: the region where it was inserted. That region alone gives it away, in one step, so a claim of
-    /// an element that was inserted elsewhere takes a round trip there. Elements whose home cannot be reached are passed
-    /// over. The next reads here do not show what was taken.
+    /// Each element has a home: the region where it was inserted. That region alone gives it away, in one step, so a
+    /// claim of an element that was inserted elsewhere takes a round trip there. Elements whose home cannot be reached
+    /// are passed over. The next reads here do not show what was taken.
     ///
     /// An element is found once it has arrived here, or where the keyspace's reads look
-    /// ([`ReadStrength`](crate::ReadStrength)); the claim itself is always one write in one region, whatever the keyspace's
-    /// strength of writes. It ends by the keyspace's deadline.
+    /// ([`ReadStrength`](crate::ReadStrength)); the claim itself is always one write in one region, whatever the
+    /// keyspace's strength of writes. It ends by the keyspace's deadline.
     ///
-    /// **Promised**: two claims never take one element, as long as its home keeps what it has acknowledged; over restarts and new
-    /// incarnations, too. **Not promised**: that of a home which loses acknowledged writes (a lost AOF tail, a promoted replica that was
-    /// behind), or whose old server goes on beside a new one; that a pop, a removal or a delete somewhere else at the same
-    /// time does not take it as well (claims exclude claims); that an element which [`List::set`] changes elsewhere at the
-    /// same time stays away; and an order among those who claim at once.
+    /// **Promised**: two claims never take one element, as long as its home keeps what it has acknowledged; over
+    /// restarts and new incarnations, too. **Not promised**: that of a home which loses acknowledged writes (a lost AOF
+    /// tail, a promoted replica that was behind), or whose old server goes on beside a new one; that a pop, a removal
+    /// or a delete somewhere else at the same time does not take it as well (claims exclude claims); that an element
+    /// which [`List::set`] changes elsewhere at the same time stays away; and an order among those who claim at once.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Unavailable`] when elements are left and all of their homes are out of reach:
-    /// [`Error::attempts`] names the homes, and says how many elements wait there, as far as this region knows. Nothing was
-    /// taken. [`crate::ErrorKind::MaybeApplied`] when a home did not answer: one element may be taken, and nobody has it; it is
-    /// asked for nowhere else. An element that is no `T` is [`crate::ErrorKind::Serialization`], and gone. Else see
-    /// [`crate::ErrorKind`].
+    /// [`Error::attempts`] names the homes, and says how many elements wait there, as far as this region knows. Nothing
+    /// was taken. [`crate::ErrorKind::MaybeApplied`] when a home did not answer: one element may be taken, and nobody
+    /// has it; it is asked for nowhere else. An element that is no `T` is [`crate::ErrorKind::Serialization`], and
+    /// gone. Else see [`crate::ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropped, the element may be taken, and nobody has it.

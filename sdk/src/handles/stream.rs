@@ -22,11 +22,12 @@ pub struct StreamEntry {
 /// them give one id. A delete or trim removes what its region has seen.
 ///
 /// **An entry of another region may arrive late, with an id below some that are here already.** Who reads on from the
-/// last id it has seen misses that one. Where every reader must see every entry, read again from some time back, and let
-/// handling be idempotent by the id.
+/// last id it has seen misses that one. Where every reader must see every entry, read again from some time back, and
+/// let handling be idempotent by the id.
 ///
 /// There are no consumer groups: each region would hand an entry to a consumer of its own. Where every entry is for one
-/// consumer, let them all [claim](Stream::claim), in whatever region: each entry goes to one, and is gone from the stream.
+/// consumer, let them all [claim](Stream::claim), in whatever region: each entry goes to one, and is gone from the
+/// stream.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -118,11 +119,11 @@ impl Stream {
         entries_of(reply).ok_or_else(|| unexpected(&"no entry of a stream"))
     }
 
-    /// Takes the oldest entry off that can be taken, so that no other claim takes it, in any region; `None` when none is
-    /// here. [`List::claim_front`](crate::List::claim_front) says what is promised and what is not.
+    /// Takes the oldest entry off that can be taken, so that no other claim takes it, in any region; `None` when none
+    /// is here. [`List::claim_front`](crate::List::claim_front) says what is promised and what is not.
     ///
-    /// Entries whose id the application chose (the interpreter's XADD takes such ids) have no home, and are passed over:
-    /// two regions may have chosen one id.
+    /// Entries whose id the application chose (the interpreter's XADD takes such ids) have no home, and are passed
+    /// over: two regions may have chosen one id.
     ///
     /// # Errors
     /// As [`List::claim_front`](crate::List::claim_front).

@@ -1,5 +1,5 @@
--- A claim, at the home of its candidates. ARGV from 6: their positions or ids. Takes the first that is there. Answers it, what
--- it held, and by turns origin and version of what is retracted of it; nil where none was there.
+-- A claim, at the home of its candidates. ARGV from 6: their positions or ids. Takes the first that is there. Answers
+-- it, what it held, and by turns origin and version of what is retracted of it; nil where none was there.
 local names = fields_named(6, 1)
 load_fields(names)
 local found

@@ -1,7 +1,7 @@
--- A link's batch. KEYS: meta, index, expiring, log, number, aside, then cells and view of each key.
--- ARGV: replid, incarnation here, origin's region, its incarnation, origin's bytes, own origin's bytes, from, to, id,
--- applied, epoch, max skew, the sender's vector (or ''), and three counts: pairs of `seen`, entries set aside (pairs),
--- keys; then those, and last whether to tell. Answers {what became of it, the position, and then what there is to tell}.
+-- A link's batch. KEYS: meta, index, expiring, log, number, aside, then cells and view of each key. ARGV: replid,
+-- incarnation here, origin's region, its incarnation, origin's bytes, own origin's bytes, from, to, id, applied, epoch,
+-- max skew, the sender's vector (or ''), and three counts: pairs of `seen`, entries set aside (pairs), keys; then
+-- those, and last whether to tell. Answers {what became of it, the position, and then what there is to tell}.
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'cursor:' .. ARGV[3], 'applied:' .. ARGV[3] .. '/' .. ARGV[4], 'hold:' .. ARGV[3] .. '/' .. ARGV[4])
 if meta[1] ~= ARGV[11] then return {'epoch', meta[1]} end
 if not meta[2] then return {'gap', false} end

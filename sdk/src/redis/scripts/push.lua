@@ -1,7 +1,7 @@
 -- Cells from another region, past its log. KEYS: meta, index, expiring, log, number, then cells and view of each key.
--- ARGV: replid, incarnation here, region here, own origin's bytes, the sender's region, its incarnation, its epoch, and two
--- counts: pairs of `seen`, keys; then those, and last whether to tell. Answers {what became of it, cells left out or the epoch
--- here, and then what there is to tell}.
+-- ARGV: replid, incarnation here, region here, own origin's bytes, the sender's region, its incarnation, its epoch, and
+-- two counts: pairs of `seen`, keys; then those, and last whether to tell. Answers {what became of it, cells left out
+-- or the epoch here, and then what there is to tell}.
 local meta = meta_map()
 if meta.epoch ~= ARGV[7] then return {'epoch', meta.epoch} end
 

@@ -49,8 +49,8 @@ local function retract_covered(cells, shipped, covered)
   end
 end
 
--- Fields of which several live assignments differ, so that a rule decides: counted by type, those of expiries apart. Who
--- wants to be told gets `told`: by turns the key's entry in the index, the field, and its cells as they are stored.
+-- Fields of which several live assignments differ, so that a rule decides: counted by type, those of expiries apart.
+-- Who wants to be told gets `told`: by turns the key's entry in the index, the field, and its cells as they are stored.
 local resolved, told = {}, nil
 
 local function count_resolved(kind, name, field, cells)
