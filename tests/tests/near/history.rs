@@ -12,15 +12,13 @@ use std::{
 
 use archipelago::testing::poll;
 
-use crate::{Site, held, on_all, tracked};
-
-on_all!(no_read_gives_what_was_there_before_a_change_that_was_told);
+use crate::{Site, held, tracked};
 
 fn reads() -> u64 {
     std::env::var("ARCHIPELAGO_NEAR_READS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000)
 }
 
-async fn no_read_gives_what_was_there_before_a_change_that_was_told(site: Site) {
+pub async fn no_read_gives_what_was_there_before_a_change_that_was_told(site: Site) {
     const READERS: u64 = 4;
     let near = site.near.register::<u64>("k");
     tracked(&site.near).await;
