@@ -26,7 +26,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (client, embedded) = start().await?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => run(None).await,
+        ["--config", file] => run(Some(Config::from_file(file)?)).await,
+        _ => Err("usage: routing [--config FILE]".into()),
+    }
+}
+
+/// On embedded regions, or on those of a file.
+pub async fn run(config: Option<Config>) -> Result<()> {
+    let (client, embedded) = start(config).await?;
     let profiles = client.connection("profiles")?;
     let writer = client.active_region().ok_or("no region writes")?.to_string();
     println!("Writes go to {writer}. This app server is in {}, beside a replica.\n", client.local_region());
@@ -167,22 +177,15 @@ async fn wait_for(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result
     Ok(())
 }
 
-/// A client in a region beside a replica; with embedded regions unless a file names servers.
-async fn start() -> Result<(Client, Option<Embedded>)> {
+/// A client in a region beside a replica; with embedded regions unless a configuration names servers.
+async fn start(config: Option<Config>) -> Result<(Client, Option<Embedded>)> {
     let routing = RoutingConfig { local_replica: true, ..RoutingConfig::default() };
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => {
-            let regions = Embedded::builder().region(EU).weight(EU, 2).region(US).replica(EU, US, LAG);
-            let regions = regions.latency(EU, US, ROUND_TRIP).build()?;
-            let builder = Client::builder().embedded(&regions).local_region(US).without_sync();
-            Ok((builder.routed("profiles", routing).build().await?, Some(regions)))
-        }
-        ["--config", file] => {
-            let mut config = Config::from_file(file)?;
-            config.keyspaces.clear(); // but for the one of this example
-            Ok((Client::builder().config(config).routed("profiles", routing).build().await?, None))
-        }
-        _ => Err("usage: routing [--config FILE]".into()),
+    if let Some(mut config) = config {
+        config.keyspaces.clear(); // but for the one of this example
+        return Ok((Client::builder().config(config).routed("profiles", routing).build().await?, None));
     }
+    let regions = Embedded::builder().region(EU).weight(EU, 2).region(US).replica(EU, US, LAG);
+    let regions = regions.latency(EU, US, ROUND_TRIP).build()?;
+    let builder = Client::builder().embedded(&regions).local_region(US).without_sync();
+    Ok((builder.routed("profiles", routing).build().await?, Some(regions)))
 }
