@@ -3,20 +3,23 @@
 //! `cargo run --release --example inventory` needs no server: the regions are embedded. With `ARCHIPELAGO_CONFIG` set, the
 //! same runs on the first two of the configured Redis regions.
 
-use std::{error::Error, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use archipelago::{
     Client, Config, Embedded, ErrorKind, Stock,
     config::{KeyspaceConfig, StockConfig},
 };
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use archipelago_examples::{Result, ended};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    run(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?).await
+async fn main() -> ExitCode {
+    ended(async { run(config()?).await }.await)
+}
+
+fn config() -> Result<Option<Config>> {
+    Ok(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?)
 }
 
 /// On embedded regions, or on the first two of a file.

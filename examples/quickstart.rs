@@ -3,18 +3,21 @@
 //! `cargo run --release --example quickstart` needs no server: the regions are embedded, at real-looking distances.
 //! With `ARCHIPELAGO_CONFIG` set, the same runs on the configured Redis regions (three of them at least).
 
-use std::{collections::BTreeSet, error::Error, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use archipelago::{Client, Config, Embedded};
+use archipelago_examples::{Result, ended};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    run(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?).await
+async fn main() -> ExitCode {
+    ended(async { run(config()?).await }.await)
+}
+
+fn config() -> Result<Option<Config>> {
+    Ok(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?)
 }
 
 /// On embedded regions, or on those of a file.

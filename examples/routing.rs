@@ -5,7 +5,7 @@
 //! needs a replica of the region that writes. It uses keys that begin with `routing:`.
 
 use std::{
-    error::Error,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -13,10 +13,9 @@ use archipelago::{
     CallOptions, Client, Config, Connection, Embedded,
     routing::{FallbackToPrimary, LocalReplica, RegionalPrimary, RoutingConfig, Trigger},
 };
+use archipelago_examples::{Result, ended};
 use futures_util::{FutureExt, StreamExt};
 use redis::AsyncCommands;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const EU: &str = "eu-west-1";
 const US: &str = "us-east-1";
@@ -25,11 +24,15 @@ const LAG: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    ended(async { run(config()?).await }.await)
+}
+
+fn config() -> Result<Option<Config>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => run(None).await,
-        ["--config", file] => run(Some(Config::from_file(file)?)).await,
+        [] => Ok(None),
+        ["--config", file] => Ok(Some(Config::from_file(file)?)),
         _ => Err("usage: routing [--config FILE]".into()),
     }
 }
