@@ -53,7 +53,7 @@ pub(super) struct Cache {
 }
 
 /// Which of the slots a key belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot(usize);
 
 /// What the keys of a slot share.
