@@ -24,9 +24,12 @@ mod writes;
 
 use std::{future::Future, sync::Arc};
 
-use archipelago::testing::servers::{Options, Program};
+use archipelago::testing::servers::Options;
 use archipelago::{Client, store::Store};
-use archipelago_tests::world::{self, Ground, World};
+use archipelago_tests::{
+    suite,
+    world::{self, Ground, World},
+};
 
 /// A world of three regions under test, and the store of each.
 pub struct Case {
@@ -41,7 +44,7 @@ pub struct Case {
 async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F) {
     let settings = archipelago::config::KeyspaceConfig { partitions: 1, log_cap: 1000, ..world::settings() };
     let Some(world) = World::with(ground, Options::default(), settings).await else {
-        println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
+        suite::not_run();
         return;
     };
     let clients = world.idle_clients().await;
@@ -50,21 +53,8 @@ async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F
     case(Case { world, ground, clients, a, b, c }).await;
 }
 
-macro_rules! suite {
-    ($($module:ident { $($name:ident)* })*) => {
-        mod embedded { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Embedded, crate::$module::$name).await;
-        })*)* }
-        mod redis { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Redis), crate::$module::$name).await;
-        })*)* }
-        mod valkey { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Valkey), crate::$module::$name).await;
-        })*)* }
-    };
-}
-
 suite! {
+    #[tokio::test]
     writes {
         a_string_is_set_read_and_deleted
         conditions_decide_before_anything_changes
