@@ -11,6 +11,7 @@ mod collections;
 mod expiry;
 mod hyperloglogs;
 mod joins;
+mod large_keys;
 mod lists;
 mod logs;
 mod operations;
@@ -116,6 +117,18 @@ suite! {
         a_late_assignment_does_not_bring_back_what_was_removed
         a_clock_follows_what_it_has_seen
         concurrent_writes_that_a_rule_decides_are_counted_by_type
+    }
+    large_keys {
+        n29_a_large_key_goes_in_steps_and_a_concurrent_unseen_add_survives
+        dead_members_do_not_keep_a_key_from_being_deleted
+        what_follows_a_clear_in_a_batch_comes_after_it
+        an_expired_large_key_is_swept_in_steps
+        a_step_of_an_expired_key_leaves_it_hidden_and_one_of_a_living_key_nothing
+        a_write_to_an_expired_large_key_begins_anew
+        an_expiry_in_the_past_removes_a_large_key
+        whoever_goes_on_with_a_clear_finishes_it
+        a_long_list_is_cut_in_steps
+        many_equal_elements_are_removed_in_steps
     }
     lists {
         elements_are_pushed_inserted_changed_and_taken

@@ -43,7 +43,8 @@ impl RedisStore {
             | Mutation::Append(_)
             | Mutation::Observe { .. }
             | Mutation::Evict(_)
-            | Mutation::Sweep { .. } => {
+            | Mutation::Sweep { .. }
+            | Mutation::ClearStep(_) => {
                 return Err(MutationError::NotForStock.into());
             }
         };
@@ -68,7 +69,8 @@ impl RedisStore {
             | Mutation::Resolve { .. }
             | Mutation::Add { .. }
             | Mutation::Remove { .. }
-            | Mutation::Sweep { .. } => {
+            | Mutation::Sweep { .. }
+            | Mutation::ClearStep(_) => {
                 cmd.arg("expire");
             }
         }
