@@ -305,3 +305,131 @@ impl Steps<'_> {
 fn unexpected(outcome: &Outcome) -> StoreError {
     StoreError::Protocol(format!("{outcome:?}"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed test may panic")]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::SystemTime,
+    };
+
+    use archipelago_engine::{Field, Kind, RegionId};
+
+    use super::*;
+    use crate::{
+        Embedded,
+        store::{Query, Read, Reply},
+    };
+
+    const MANY: usize = 2_500;
+
+    /// A store whose steps take ten seconds each, and which is gone after some.
+    struct Slow {
+        store: Arc<dyn Store>,
+        left: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Stepwise for Slow {
+        async fn attempt(&self, write: &Write) -> Result<Outcome, StoreError> {
+            if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+                return Err(StoreError::NoAnswer("gone".to_owned()));
+            }
+            tokio::time::advance(Duration::from_secs(10)).await;
+            self.store.write(write).await
+        }
+
+        async fn page(&self, key: &Key, from: &Bytes) -> Result<Page, StoreError> {
+            let state = self.store.inspect(key).await?.state.unwrap_or_default();
+            let live = state.fields.iter().filter(|(_, stamped)| stamped.cells.is_live());
+            let members = live.filter_map(|(field, _)| match field {
+                Field::Member(member) => Some(member.clone()),
+                Field::Expiry => None,
+            });
+            let members: Vec<Bytes> = members.filter(|member| member > from).take(700).collect();
+            let next = members.last().cloned().filter(|_| members.len() == 700);
+            Ok(Page { members, next })
+        }
+
+        async fn length(&self, _: &Key) -> Result<usize, StoreError> {
+            Ok(0)
+        }
+    }
+
+    async fn large(expiry: Option<Expiry>) -> (Embedded, Slow, Key) {
+        let regions = Embedded::builder().region("a").partitions(1).manual_clock(SystemTime::now()).build().unwrap();
+        let a: RegionId = "a".parse().unwrap();
+        let store = regions.store(&a, &a, "default").unwrap();
+        let key = Key::new(Kind::Set, "s");
+        let all = (0..MANY).map(|n| (Bytes::from(format!("{n:05}")), Bytes::new()));
+        let of = |mutation| Write { key: key.clone(), mutation, exclusive: false };
+        store.write(&of(Mutation::assign(all))).await.unwrap();
+        if let Some(expiry) = expiry {
+            store.write(&of(Mutation::Expire(expiry))).await.unwrap();
+        }
+        (regions, Slow { store, left: AtomicUsize::new(usize::MAX) }, key)
+    }
+
+    fn clear(key: &Key) -> Write {
+        Write { key: key.clone(), mutation: Mutation::Clear { previous: false }, exclusive: false }
+    }
+
+    async fn count(slow: &Slow, key: &Key) -> Reply {
+        slow.store.read(&Read { key: key.clone(), query: Query::Count }).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clear_ends_by_its_deadline_says_how_far_it_came_and_goes_on() {
+        let (_regions, slow, key) = large(None).await;
+        let until = Instant::now() + Duration::from_secs(25);
+        let Err(StoreError::Partly(what)) = in_steps(&slow, &clear(&key), until).await else { panic!("not partly") };
+        assert!(what.starts_with("1200 members are removed"), "{what}");
+        assert_eq!(count(&slow, &key).await, Reply::Int(1300));
+        let done = in_steps(&slow, &clear(&key), Instant::now() + Duration::from_secs(60)).await.unwrap();
+        assert_eq!(done, Outcome::Cleared { existed: true, previous: None });
+        assert_eq!(count(&slow, &key).await, Reply::Int(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ended_a_clear_is_said() {
+        let (_regions, slow, key) = large(None).await;
+        slow.left.store(0, Ordering::Relaxed);
+        let done = in_steps(&slow, &clear(&key), patience()).await;
+        assert!(matches!(done, Err(StoreError::NoAnswer(_))), "nothing is known to be removed: {done:?}");
+        slow.left.store(1, Ordering::Relaxed);
+        let done = in_steps(&slow, &clear(&key), patience()).await;
+        assert!(matches!(&done, Err(StoreError::Partly(what)) if what.ends_with("gone")), "{done:?}");
+    }
+
+    /// Nothing of the write itself was done, and nothing that anybody could see: it may be repeated.
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_finds_no_room_was_not_done() {
+        let (regions, slow, key) = large(Some(Expiry::In(1000))).await;
+        regions.advance(Duration::from_secs(2));
+        slow.left.store(3, Ordering::Relaxed);
+        let add = Mutation::assign([(Bytes::from_static(b"new"), Bytes::new())]);
+        let add = Write { key: key.clone(), mutation: add, exclusive: false };
+        let done = in_steps(&slow, &add, patience()).await;
+        assert!(matches!(done, Err(StoreError::Unavailable(_))), "{done:?}");
+        assert_eq!(count(&slow, &key).await, Reply::Int(0), "what still stands is not seen");
+        slow.left.store(usize::MAX, Ordering::Relaxed);
+        let done = in_steps(&slow, &add, Instant::now() + Duration::from_secs(100)).await.unwrap();
+        assert!(matches!(done, Outcome::Assigned { added: 1, .. }), "{done:?}");
+        assert_eq!(count(&slow, &key).await, Reply::Int(1));
+    }
+
+    #[test]
+    fn a_batch_is_cut_where_a_write_would_pass_one_in_steps() {
+        let of = |name: &'static str, mutation| Write { key: Key::new(Kind::Set, name), mutation, exclusive: false };
+        let add = || Mutation::assign([(Bytes::from_static(b"m"), Bytes::new())]);
+        let clear = || Mutation::Clear { previous: false };
+        let lengths = |writes: &[Write]| runs(writes).iter().map(|run| run.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(&[of("a", add()), of("a", add()), of("a", clear()), of("b", add())]), [4]);
+        assert_eq!(lengths(&[of("a", clear()), of("b", clear()), of("a", add()), of("b", add())]), [2, 2]);
+        assert_eq!(lengths(&[of("a", clear()), of("a", clear()), of("a", clear())]), [1, 1, 1]);
+    }
+}
