@@ -58,7 +58,11 @@ pub(crate) async fn finish(
     done: Result<Outcome, StoreError>,
 ) -> Result<Outcome, StoreError> {
     // Boxed: the futures of all other writes stay as small as they are.
-    if is_for_steps(&done) { Box::pin(in_steps(store, write, patience())).await } else { done }
+    if !is_for_steps(&done) {
+        return done;
+    }
+    let until = patience();
+    Box::pin(in_steps(store, write, &|| is_past(until))).await
 }
 
 /// The same of writes that were pipelined.
@@ -78,7 +82,7 @@ pub(crate) async fn finish_all(
         let done = if later.any(|(other, done)| other.key == write.key && done.is_ok()) {
             Err(StoreError::Server("the key is cleared in steps, and a later write has passed".to_owned()))
         } else {
-            Box::pin(in_steps(store, write, until)).await
+            Box::pin(in_steps(store, write, &|| is_past(until))).await
         };
         if let Some(place) = results.get_mut(at) {
             *place = done;
@@ -135,7 +139,8 @@ pub(crate) async fn finish_and_stand<S: Stepwise + Store>(
     if !is_for_steps(&done) {
         return (done, standing);
     }
-    let done = Box::pin(in_steps(store, write, patience())).await;
+    let until = patience();
+    let done = Box::pin(in_steps(store, write, &|| is_past(until))).await;
     (done, store.standing(partition_of(&write.key.name, store.partitions())).await.ok())
 }
 
@@ -144,9 +149,17 @@ pub(crate) fn patience() -> Instant {
     Instant::now() + PATIENCE
 }
 
+fn is_past(until: Instant) -> bool {
+    Instant::now() >= until
+}
+
 /// Does in steps what was refused in one.
-async fn in_steps(store: &dyn Stepwise, write: &Write, until: Instant) -> Result<Outcome, StoreError> {
-    let steps = Steps { store, key: &write.key, until };
+async fn in_steps(
+    store: &dyn Stepwise,
+    write: &Write,
+    is_late: &(dyn Fn() -> bool + Send + Sync),
+) -> Result<Outcome, StoreError> {
+    let steps = Steps { store, key: &write.key, is_late };
     match &write.mutation {
         Mutation::Clear { .. } => {
             let removed = steps.clear(None).await.map_err(Unfinished::of_removal)?;
@@ -164,7 +177,8 @@ async fn in_steps(store: &dyn Stepwise, write: &Write, until: Instant) -> Result
 struct Steps<'s> {
     store: &'s dyn Stepwise,
     key: &'s Key,
-    until: Instant,
+    /// Whether the time is over: asked before each step.
+    is_late: &'s (dyn Fn() -> bool + Send + Sync),
 }
 
 /// Why steps ended before their end, and how many members they had removed.
@@ -295,7 +309,7 @@ impl Steps<'_> {
     }
 
     async fn attempt(&self, mutation: Mutation) -> Result<Outcome, StoreError> {
-        if Instant::now() >= self.until {
+        if (self.is_late)() {
             return Err(StoreError::Unavailable("the time for it is over".to_owned()));
         }
         self.store.attempt(&Write { key: self.key.clone(), mutation, exclusive: false }).await
@@ -327,19 +341,18 @@ mod tests {
 
     const MANY: usize = 2_500;
 
-    /// A store whose steps take ten seconds each, and which is gone after some.
-    struct Slow {
+    /// A store that is gone after some steps.
+    struct Frail {
         store: Arc<dyn Store>,
         left: AtomicUsize,
     }
 
     #[async_trait]
-    impl Stepwise for Slow {
+    impl Stepwise for Frail {
         async fn attempt(&self, write: &Write) -> Result<Outcome, StoreError> {
             if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
                 return Err(StoreError::NoAnswer("gone".to_owned()));
             }
-            tokio::time::advance(Duration::from_secs(10)).await;
             self.store.write(write).await
         }
 
@@ -360,7 +373,7 @@ mod tests {
         }
     }
 
-    async fn large(expiry: Option<Expiry>) -> (Embedded, Slow, Key) {
+    async fn large(expiry: Option<Expiry>) -> (Embedded, Frail, Key) {
         let regions = Embedded::builder().region("a").partitions(1).manual_clock(SystemTime::now()).build().unwrap();
         let a: RegionId = "a".parse().unwrap();
         let store = regions.store(&a, &a, "default").unwrap();
@@ -371,55 +384,58 @@ mod tests {
         if let Some(expiry) = expiry {
             store.write(&of(Mutation::Expire(expiry))).await.unwrap();
         }
-        (regions, Slow { store, left: AtomicUsize::new(usize::MAX) }, key)
+        (regions, Frail { store, left: AtomicUsize::new(usize::MAX) }, key)
     }
 
     fn clear(key: &Key) -> Write {
         Write { key: key.clone(), mutation: Mutation::Clear { previous: false }, exclusive: false }
     }
 
-    async fn count(slow: &Slow, key: &Key) -> Reply {
-        slow.store.read(&Read { key: key.clone(), query: Query::Count }).await.unwrap()
+    async fn count(frail: &Frail, key: &Key) -> Reply {
+        frail.store.read(&Read { key: key.clone(), query: Query::Count }).await.unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_clear_ends_by_its_deadline_says_how_far_it_came_and_goes_on() {
-        let (_regions, slow, key) = large(None).await;
-        let until = Instant::now() + Duration::from_secs(25);
-        let Err(StoreError::Partly(what)) = in_steps(&slow, &clear(&key), until).await else { panic!("not partly") };
+        let (_regions, frail, key) = large(None).await;
+        let asked = AtomicUsize::new(0);
+        let is_late = || asked.fetch_add(1, Ordering::Relaxed) == 3;
+        let Err(StoreError::Partly(what)) = in_steps(&frail, &clear(&key), &is_late).await else {
+            panic!("not partly")
+        };
         assert!(what.starts_with("1200 members are removed"), "{what}");
-        assert_eq!(count(&slow, &key).await, Reply::Int(1300));
-        let done = in_steps(&slow, &clear(&key), Instant::now() + Duration::from_secs(60)).await.unwrap();
+        assert_eq!(count(&frail, &key).await, Reply::Int(1300));
+        let done = in_steps(&frail, &clear(&key), &|| false).await.unwrap();
         assert_eq!(done, Outcome::Cleared { existed: true, previous: None });
-        assert_eq!(count(&slow, &key).await, Reply::Int(0));
+        assert_eq!(count(&frail, &key).await, Reply::Int(0));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_ended_a_clear_is_said() {
-        let (_regions, slow, key) = large(None).await;
-        slow.left.store(0, Ordering::Relaxed);
-        let done = in_steps(&slow, &clear(&key), patience()).await;
+        let (_regions, frail, key) = large(None).await;
+        frail.left.store(0, Ordering::Relaxed);
+        let done = in_steps(&frail, &clear(&key), &|| false).await;
         assert!(matches!(done, Err(StoreError::NoAnswer(_))), "nothing is known to be removed: {done:?}");
-        slow.left.store(1, Ordering::Relaxed);
-        let done = in_steps(&slow, &clear(&key), patience()).await;
+        frail.left.store(1, Ordering::Relaxed);
+        let done = in_steps(&frail, &clear(&key), &|| false).await;
         assert!(matches!(&done, Err(StoreError::Partly(what)) if what.ends_with("gone")), "{done:?}");
     }
 
     /// Nothing of the write itself was done, and nothing that anybody could see: it may be repeated.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_write_that_finds_no_room_was_not_done() {
-        let (regions, slow, key) = large(Some(Expiry::In(1000))).await;
+        let (regions, frail, key) = large(Some(Expiry::In(1000))).await;
         regions.advance(Duration::from_secs(2));
-        slow.left.store(3, Ordering::Relaxed);
+        frail.left.store(3, Ordering::Relaxed);
         let add = Mutation::assign([(Bytes::from_static(b"new"), Bytes::new())]);
         let add = Write { key: key.clone(), mutation: add, exclusive: false };
-        let done = in_steps(&slow, &add, patience()).await;
+        let done = in_steps(&frail, &add, &|| false).await;
         assert!(matches!(done, Err(StoreError::Unavailable(_))), "{done:?}");
-        assert_eq!(count(&slow, &key).await, Reply::Int(0), "what still stands is not seen");
-        slow.left.store(usize::MAX, Ordering::Relaxed);
-        let done = in_steps(&slow, &add, Instant::now() + Duration::from_secs(100)).await.unwrap();
+        assert_eq!(count(&frail, &key).await, Reply::Int(0), "what still stands is not seen");
+        frail.left.store(usize::MAX, Ordering::Relaxed);
+        let done = in_steps(&frail, &add, &|| false).await.unwrap();
         assert!(matches!(done, Outcome::Assigned { added: 1, .. }), "{done:?}");
-        assert_eq!(count(&slow, &key).await, Reply::Int(1));
+        assert_eq!(count(&frail, &key).await, Reply::Int(1));
     }
 
     #[test]

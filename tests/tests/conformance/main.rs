@@ -145,6 +145,7 @@ suite! {
         a_slice_of_another_plan_is_refused
         what_the_sender_removed_and_forgot_goes_here_too
         a_resync_brings_what_a_third_region_wrote
+        a_slice_says_what_its_sender_has_met
     }
     rules {
         a_score_that_is_no_better_changes_nothing
