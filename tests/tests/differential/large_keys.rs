@@ -4,7 +4,7 @@ use archipelago::engine::{
     Body, ClearStep, Delta, End, Entry, Expiry, Field, Key, Kind, ListEdit, LogSlice, Mutation, MutationError, Refusal,
     codec, limits,
 };
-use archipelago::store::{Store, Write};
+use archipelago::store::Write;
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
 
