@@ -154,6 +154,8 @@ fn an_expiry_left_over_goes_with_the_last_member() {
         let some = (first..first + 500).map(member).collect();
         step(&mut a, 1, &s, some, false);
     }
+    let state = a.partition.key(&s).unwrap();
+    assert!(state.deadline().is_none(), "else the next write would have to look at every dead member");
     a.act(2, &s, &assign(&[("new", "")]));
     assert_eq!(a.partition.expires_at(&s), None);
     assert_eq!(a.partition.view(&s, v(1_000_000_000)), View::Set(vec!["new".into()]));
