@@ -39,6 +39,7 @@ mod origin;
 mod partition;
 pub mod position;
 mod rule;
+mod steps;
 mod stock;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -60,5 +61,6 @@ pub use partition::{
     RawEntry, Record, Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped,
     Standing, SyncState, UnknownResolved, View, Wait,
 };
+pub use steps::ClearStep;
 pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};
 pub use version::Version;

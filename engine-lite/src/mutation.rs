@@ -12,6 +12,7 @@ use crate::{
     number,
     origin::Origin,
     rule::{OFF, ON},
+    steps::ClearStep,
     stock::{StockChange, StockOutcome},
     version::Version,
 };
@@ -52,6 +53,8 @@ pub enum Mutation {
         /// Whether to answer what a string held before (GETDEL).
         previous: bool,
     },
+    /// Remove some of what a key holds: a step of a clear that has too many fields for one.
+    ClearStep(ClearStep),
     /// Change when the key expires: EXPIRE and PERSIST.
     Expire(Expiry),
     /// Write a list: LPUSH, LINSERT, LPOP and their kin.
@@ -171,6 +174,9 @@ pub enum Outcome {
         /// What a string held before, if asked for.
         previous: Option<Bytes>,
     },
+    /// Of a step of a clear: how many visible members it removed; `None` where the key is not past its expiry (any more),
+    /// and nothing was done.
+    Stepped(Option<u64>),
     /// Of an observation: whether it changed a register, or made the key.
     Observed(bool),
     /// Of a change of expiry: whether it applied.
@@ -238,6 +244,10 @@ pub enum MutationError {
     /// A name, member or value over its limit, or too many members in one write.
     #[error("ERR value exceeds the limit for its kind (name 1 KiB, member 64 KiB, value 8 MiB, 10000 members)")]
     TooLarge,
+    /// A clear of more than [`limits::CLEARED_AT_ONCE`] fields: it goes in steps. Stores take them, and callers of a store
+    /// do not meet this.
+    #[error("ERR too many fields to be cleared at once")]
+    TooManyFields,
     /// SET, DEL, EXPIRE and their kin on a stock, or a change of stock on another type.
     #[error("ERR a stock is only restocked, taken from, given back to, reserved from and transferred")]
     NotForStock,
@@ -251,7 +261,7 @@ pub enum MutationError {
 
 impl MutationError {
     /// Every refusal, for telling them apart by their texts.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NotAnInteger,
         Self::HashNotAnInteger,
         Self::Overflow,
@@ -268,6 +278,7 @@ impl MutationError {
         Self::IdTooSmall,
         Self::IdZero,
         Self::TooLarge,
+        Self::TooManyFields,
         Self::NotForStock,
         Self::Units,
         Self::TransferToSelf,
@@ -284,6 +295,9 @@ pub mod limits {
     pub const VALUE: usize = 8 * 1024 * 1024;
     /// The most members one write may name.
     pub const MEMBERS: usize = 10_000;
+    /// The most fields, dead ones included, of a key that is cleared in one step; and the most elements that LTRIM and LREM
+    /// remove in one.
+    pub const CLEARED_AT_ONCE: usize = 1000;
     /// The most units of a stock, and of one change of it: 2^40.
     pub const UNITS: u64 = 1 << 40;
     /// The most units an origin may take, or return, or give to another in all its time: 2^50. So the sums over all origins
@@ -321,7 +335,11 @@ impl Mutation {
         match self {
             // Only observations work on registers, and they on nothing else.
             Self::Observe { .. } if !is_union => Err(MutationError::WrongType),
-            Self::Assign(_) | Self::Resolve { .. } | Self::Remove { .. } | Self::Clear { previous: true }
+            Self::Assign(_)
+            | Self::Resolve { .. }
+            | Self::Remove { .. }
+            | Self::ClearStep(_)
+            | Self::Clear { previous: true }
                 if is_union =>
             {
                 Err(MutationError::WrongType)
@@ -346,6 +364,7 @@ impl Mutation {
             | Self::Remove { .. }
             | Self::Observe { .. }
             | Self::Clear { .. }
+            | Self::ClearStep(_)
             | Self::Expire(_)
             | Self::Sweep { .. } => Ok(()),
         }
@@ -379,6 +398,7 @@ impl Mutation {
             Self::Expire(expiry) => (true, Some(expiry)),
             Self::List(edit) => (edit.check_limits().is_ok(), None),
             Self::Append(append) => (append.check_limits().is_ok(), None),
+            Self::ClearStep(step) => (step.check_limits().is_ok(), None),
             Self::Evict(_) | Self::Clear { .. } | Self::Sweep { .. } => (true, None),
             Self::Stock(change) => {
                 change.check()?;

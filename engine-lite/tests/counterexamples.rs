@@ -9,6 +9,8 @@ mod entries;
 mod expiry;
 #[path = "counterexamples/hyperloglog.rs"]
 mod hyperloglog;
+#[path = "counterexamples/large_keys.rs"]
+mod large_keys;
 #[path = "counterexamples/lists.rs"]
 mod lists;
 #[path = "counterexamples/log.rs"]

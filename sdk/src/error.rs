@@ -52,7 +52,8 @@ pub enum ErrorKind {
     /// A write was sent and no answer came: it may have been applied. Repeat it only if applying it twice is harmless.
     MaybeApplied,
     /// A write was applied in the local region, and too few others have said in time that they have it: [`Error::reach`]
-    /// says who. It is not undone, and links still bring it everywhere.
+    /// says who. It is not undone, and links still bring it everywhere. Or the removal of a large key, which goes in steps,
+    /// ended before its end: the text says how many members are gone, and repeating it goes on.
     PartlyApplied,
     /// A read was sent and no answer came.
     Timeout,
@@ -213,6 +214,7 @@ fn classify(error: StoreError) -> (ErrorKind, String) {
             ErrorKind::Unavailable,
             format!("the region's history keeps changing ({what}); is another primary being promoted?"),
         ),
+        StoreError::Partly(what) => (ErrorKind::PartlyApplied, what),
         StoreError::Server(what) => (ErrorKind::Server, what),
         StoreError::Protocol(what) => (ErrorKind::Protocol, what),
     }

@@ -1,6 +1,7 @@
 //! Mutations: a local write, from its conditions to its log entry.
 
 mod observe;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,6 +94,7 @@ impl Write<'_> {
         if self.kind == Kind::Stock {
             return self.stock(mutation);
         }
+        self.check_size(mutation)?;
         match mutation {
             Mutation::Assign(assignment) => self.assign(assignment),
             Mutation::Resolve { payload, seen } => Ok(self.resolve(payload, seen)),
@@ -100,6 +102,7 @@ impl Write<'_> {
             Mutation::Remove { members } => Ok(self.remove(members)),
             Mutation::Observe { elements, union } => Ok(self.observe(elements, union.as_ref())),
             Mutation::Clear { previous } => Ok(self.delete(*previous)),
+            Mutation::ClearStep(step) => Ok(self.clear_step(step)),
             Mutation::Expire(expiry) => self.expire(*expiry),
             Mutation::Sweep { grace } => Ok(self.sweep(*grace)),
             Mutation::List(edit) => self.edit_list(edit),
@@ -306,11 +309,17 @@ impl Write<'_> {
             removed += u64::from(self.visible(member).is_some());
             self.retract_field(Field::Member(member.clone()));
         }
-        if removed > 0 && !self.state.has_data(self.kind) {
-            // Redis drops the key with its last member, and its expiry with it.
-            self.retract_field(Field::Expiry);
+        if removed > 0 {
+            self.retract_expiry_of_nothing();
         }
         Outcome::Removed(removed)
+    }
+
+    /// Redis drops the key with its last member, and its expiry with it.
+    fn retract_expiry_of_nothing(&mut self) {
+        if self.state.deadline().is_some() && !self.state.has_data(self.kind) {
+            self.retract_field(Field::Expiry);
+        }
     }
 
     fn delete(&mut self, previous: bool) -> Outcome {
@@ -339,10 +348,7 @@ impl Write<'_> {
     }
 
     fn sweep(&mut self, grace: u64) -> Outcome {
-        let over = match self.state.deadline() {
-            Some(Deadline::At(millis)) => self.now.as_millis() >= millis.saturating_add(grace),
-            Some(Deadline::Never) | None => false,
-        };
+        let over = self.is_past_by(grace);
         if over {
             self.clear();
         }

@@ -125,6 +125,7 @@ impl Write<'_> {
             | Mutation::Clear { .. }
             | Mutation::Expire(_)
             | Mutation::Sweep { .. }
+            | Mutation::ClearStep(_)
             | Mutation::List(_)
             | Mutation::Append(_)
             | Mutation::Observe { .. }

@@ -191,3 +191,27 @@ fn n21_a_batch_or_plan_of_another_epoch_is_refused() {
     assert_eq!(b.partition.start_resync(b.history, &plan), Err(ResyncError::Epoch(1)));
     assert_eq!(b.partition, before);
 }
+
+// A slice of a resync says what its sender has met: a removal leaves no version of its own in a cell, so the cells alone would
+// say too little. C hears of a removal by a slice, and must not forget it before B has heard of it, too.
+#[test]
+fn what_a_slice_removed_is_kept_until_everybody_holds_what_its_sender_had_met() {
+    let (mut a, mut b, mut c) = three();
+    let s = Key::new(Kind::Set, "s");
+    b.act(1, &s, &assign(&[("e", "")]));
+    a.pull(&mut b);
+    c.pull(&mut b);
+    a.act(2, &s, &remove("e"));
+    let removal = a.partition.sync_state().clock;
+    let plan = a.partition.begin_resync(a.history, v(3), None).unwrap();
+    c.partition.start_resync(c.history, &plan).unwrap();
+    let slice = a.partition.walk(a.history, &plan, &Bytes::new(), 10).unwrap();
+    c.partition.apply_slice(c.history, &plan, &slice).unwrap();
+    assert_eq!((c.partition.view(&s, v(3)), c.cells(&s)), (View::Absent, 1));
+    let of_a = a.partition.origin().unwrap();
+    assert!(c.partition.standing(c.history, v(3)).unwrap().seen[&of_a] >= removal);
+    let members = ["a", "b", "c"].map(|name| name.parse().unwrap());
+    let waits = c.partition.collect(c.history, v(4), &members, 10).unwrap().waits;
+    let waits_for_b = |wait: &&archipelago_engine::Wait| wait.member == *b.partition.region() && wait.origin == of_a;
+    assert!(waits.iter().find(waits_for_b).is_some_and(|wait| wait.needs >= removal), "{waits:?}");
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use archipelago_engine::{
-    Amount, Assignment, Deadline, Expiry, Field, Key, Kind, Mutation, MutationError, Native, Order, Origin, Outcome,
-    Partition, Presence, Refusal, Registers, Retention, Version, number,
+    Amount, Assignment, ClearStep, Deadline, Expiry, Field, Key, Kind, Mutation, MutationError, Native, Order, Origin,
+    Outcome, Partition, Presence, Refusal, Registers, Retention, Version, number,
     testing::{Change, Model, OperationId},
 };
 use bytes::Bytes;
@@ -109,6 +109,11 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind, mut seen: Vec<(Origin, Version
             Mutation::Remove { members: (0..=rng.below(2)).map(|_| random_member(rng, kind)).collect() }
         }
         6..=12 => Mutation::Clear { previous: is_string(kind) && kind != Kind::HyperLogLog && rng.one_in(2) },
+        13 if !is_string(kind) && rng.one_in(2) => Mutation::ClearStep(ClearStep {
+            members: (0..rng.below(3)).map(|_| random_member(rng, kind)).collect(),
+            grace: rng.one_in(2).then(|| rng.below(50) as u64),
+            is_last: rng.one_in(3),
+        }),
         13 => Mutation::Sweep { grace: rng.below(50) as u64 },
         _ => Mutation::Expire(random_expiry(rng)),
     }
@@ -340,6 +345,22 @@ impl Shadow<'_> {
                     self.clear();
                 }
                 Ok(self.evict(*keep, now, over))
+            }
+            Mutation::ClearStep(step) => {
+                let past = |grace| matches!(self.deadline(), Some(Deadline::At(at)) if now.as_millis() >= at + grace);
+                if step.grace.is_some_and(|grace| !past(grace)) {
+                    return Ok(Outcome::Stepped(None));
+                }
+                let mut removed = 0;
+                for member in &step.members {
+                    let field = Field::Member(member.clone());
+                    removed += u64::from(!over && self.is_present(&field));
+                    self.note(&field, Change::Retract);
+                }
+                if step.is_last || (removed > 0 && !self.has_data()) {
+                    self.note(&Field::Expiry, Change::Retract);
+                }
+                Ok(Outcome::Stepped(Some(removed)))
             }
             Mutation::Sweep { grace } => {
                 let swept = matches!(self.deadline(), Some(Deadline::At(at)) if now.as_millis() >= at + grace);

@@ -23,6 +23,9 @@
 //!   score member [score member ...]`, `.TOP key count`, `.SCORE`, `.RANK`, `.REM`, `.CARD`: best scores; `BESTMIN`:
 //!   where the lowest is the best. TYPE answers `first`, `max`, `min`, `flag-on`, `flag-off`, `siblings`, `best-max`,
 //!   `best-min`.
+//! - DEL of a key of more than 1,000 members, LTRIM and LREM of more elements, and the first write to such a key that has
+//!   expired go in steps of 500, each atomic: readers see the members go. `PARTLYAPPLIED` says that half a minute was not
+//!   enough, and how many are gone; the same command goes on.
 //! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
 //!   each other: a pop is at least once.
 //! - `LCLAIM key LEFT|RIGHT` takes one element that no other claim takes, in whatever region, as

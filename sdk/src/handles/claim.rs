@@ -136,7 +136,7 @@ impl<'k> Search<'k> {
                     let what = format!("one of {waiting} elements may have been claimed: {what}");
                     return Err(Error::of_write(StoreError::NoAnswer(what), store.region()));
                 }
-                Err(error @ (StoreError::Refused(_) | StoreError::Protocol(_))) => {
+                Err(error @ (StoreError::Refused(_) | StoreError::Partly(_) | StoreError::Protocol(_))) => {
                     return Err(Error::of_write(error, store.region()));
                 }
             },

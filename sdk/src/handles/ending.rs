@@ -25,7 +25,7 @@ impl Ending {
             // The answer tells of what others wrote: that the lock is taken, the member gone, the value no number.
             Ok(_) | Err(StoreError::Refused(_)) => Self::Refused,
             Err(StoreError::Unavailable(_) | StoreError::Stale(_) | StoreError::Server(_)) => Self::Nothing,
-            Err(StoreError::NoAnswer(_) | StoreError::Protocol(_)) => Self::Open,
+            Err(StoreError::NoAnswer(_) | StoreError::Partly(_) | StoreError::Protocol(_)) => Self::Open,
         }
     }
 
@@ -64,7 +64,12 @@ fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
         (Mutation::List(edit), outcome) => is_whole_edit(edit, outcome),
         (
             _,
-            Outcome::Assigned { .. } | Outcome::Removed(_) | Outcome::Sum(_) | Outcome::Length(_) | Outcome::Popped(_),
+            Outcome::Assigned { .. }
+            | Outcome::Removed(_)
+            | Outcome::Stepped(_)
+            | Outcome::Sum(_)
+            | Outcome::Length(_)
+            | Outcome::Popped(_),
         ) => false,
     }
 }

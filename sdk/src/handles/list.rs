@@ -88,6 +88,8 @@ impl<T, C> List<T, C> {
 
     /// Removes all elements but those from `start` to `stop`, both included; says how many.
     ///
+    /// Atomic where at most 1,000 go. More go in steps of 500, the outermost first, by the ends as they stand at each step.
+    ///
     /// # Errors
     /// [`crate::ErrorKind::MaybeApplied`] when no answer came; else see [`crate::ErrorKind`].
     pub async fn trim(&self, start: i64, stop: i64) -> Result<u64, Error> {
@@ -215,7 +217,7 @@ impl<T, C: Codec> List<T, C> {
         Ok(find.among(&self.values(0, find.last()).await?, &C::encode(value)?))
     }
 
-    /// Removes all elements that hold a value; says how many.
+    /// Removes all elements that hold a value; says how many. Atomic where at most 1,000 do; more go in steps of 500.
     ///
     /// # Errors
     /// [`crate::ErrorKind::MaybeApplied`] when no answer came; else see [`crate::ErrorKind`].

@@ -226,8 +226,16 @@ macro_rules! common_methods {
             ///
             /// Removes what this region has seen: a concurrent write elsewhere survives.
             ///
+            /// Atomic up to 1,000 members, those included that were removed and wait to be forgotten. A larger key goes in
+            /// steps of 500, for up to half a minute: readers see them go, here and in the other regions, and what
+            /// others add meanwhile may stay.
+            ///
             /// # Errors
-            /// [`Error`]; see [`crate::ErrorKind`].
+            /// [`Error`]; see [`crate::ErrorKind`]. [`PartlyApplied`](crate::ErrorKind::PartlyApplied) when a large key
+            /// was not gone in time: call it again, to go on.
+            ///
+            /// # Cancel safety
+            /// Dropped, it may have deleted the key, or removed some of a large one's members. It can be called again.
             pub async fn delete(&self) -> Result<bool, Error> {
                 self.handle.delete().await
             }

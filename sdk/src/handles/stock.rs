@@ -383,3 +383,53 @@ fn refusal(outcome: &StockOutcome) -> Error {
 fn refused(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Refused, text)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed test may panic")]
+mod tests {
+    use archipelago_engine::{Batch, SetAside};
+
+    use super::*;
+    use crate::{Client, Embedded};
+
+    /// The log entry that gave rights may be set aside, for what else it says. The rights come past the log, and the entry
+    /// stays: forgotten, what else it says would be missing for good.
+    #[tokio::test]
+    async fn rights_that_were_fetched_leave_an_entry_set_aside_where_it_is() {
+        let regions = Embedded::builder().region("a").region("b").partitions(1).build().unwrap();
+        let client_in = |region| Client::builder().embedded(&regions).local_region(region).without_sync().build();
+        let (here, there) = (client_in("a").await.unwrap(), client_in("b").await.unwrap());
+        there.stock("s").restock("once", 10).await.unwrap();
+        here.sync_until_idle(Duration::from_secs(30)).await.unwrap();
+        let stock = here.stock("s");
+        let (local, giver) = (here.keyspace("default").unwrap().store(), there.keyspace("default").unwrap().store());
+        let to = local.standing(0).await.unwrap().origin;
+        let transfer = StockChange::Transfer { to: to.clone(), units: 4, partial: false };
+        let write = Write { key: stock.handle.key.clone(), mutation: Mutation::Stock(transfer), exclusive: false };
+        let Outcome::Stock(StockOutcome::Given { by, total, .. }) = giver.write(&write).await.unwrap() else {
+            panic!("not given")
+        };
+        let cursor = local.sync_state(0).await.unwrap().cursors[giver.region()];
+        let slice = giver.log_after(0, cursor.id, 10).await.unwrap();
+        let entry = slice.entries.last().unwrap();
+        assert_eq!(entry.id, total.version);
+        let aside = vec![SetAside { id: entry.id, bytes: "of another format".into() }];
+        let batch = Batch {
+            origin: slice.origin.clone(),
+            from: cursor.number,
+            to: slice.end,
+            id: entry.id,
+            applied: entry.id,
+            epoch: slice.epoch,
+            deltas: Vec::new(),
+            vector: None,
+            aside: aside.clone(),
+        };
+        local.join(0, &batch).await.unwrap();
+        assert!(stock.receive(&*local, &*giver, &to, &by, total).await.unwrap());
+        assert_eq!(local.aside(0, &by).await.unwrap(), aside);
+        stock.take("sale", 4).await.unwrap();
+        here.shut_down().await;
+        there.shut_down().await;
+    }
+}

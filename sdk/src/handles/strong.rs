@@ -385,3 +385,32 @@ async fn rest(pause: &mut Duration, until: Instant) -> bool {
     *pause = (*pause * 2).min(PAUSES.1);
     true
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+mod tests {
+    use archipelago_engine::{Kind, Mutation};
+
+    use super::*;
+    use crate::{Client, Embedded};
+
+    /// Confirmed by regions that were pushed what the new incarnation holds, a write would be acknowledged that is lost.
+    #[tokio::test]
+    async fn a_write_is_read_back_of_the_incarnation_that_took_it() {
+        let regions = Embedded::builder().region("a").region("b").partitions(1).build().unwrap();
+        let client = Client::builder().embedded(&regions).local_region("a").without_sync().build().await.unwrap();
+        client.sync_until_idle(Duration::from_secs(30)).await.unwrap();
+        let keyspace = client.keyspace("default").unwrap().with_write(WriteStrength::All);
+        let write = Write { key: Key::new(Kind::String, "k"), mutation: Mutation::set("v"), exclusive: false };
+        let excerpt = Excerpt::of_write(&write);
+        let before = keyspace.store.standing(0).await.unwrap();
+        keyspace.store.write(&write).await.unwrap();
+        let read = keyspace.read_back(&excerpt, Some(&before), keyspace.until()).await.unwrap();
+        assert_eq!(read.deltas[0].len(), 1);
+        // Between the write and the look at what it wrote.
+        regions.wipe("a").unwrap();
+        let error = keyspace.read_back(&excerpt, Some(&before), keyspace.until()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MaybeApplied, "{error}");
+        client.shut_down().await;
+    }
+}

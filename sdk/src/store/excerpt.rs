@@ -61,6 +61,7 @@ impl Excerpt {
             }
             Mutation::Add { member, .. } => Some(vec![member.clone()]),
             Mutation::Remove { members } | Mutation::Claim { candidates: members } => Some(members.clone()),
+            Mutation::ClearStep(step) => Some(step.members.clone()),
             // Which elements of a list an edit moved only the region knows.
             Mutation::Observe { .. }
             | Mutation::Clear { .. }

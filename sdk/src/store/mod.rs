@@ -3,6 +3,7 @@
 
 pub mod embedded;
 mod excerpt;
+pub(crate) mod steps;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -189,6 +190,9 @@ pub enum StoreError {
     /// The history broke again and again: not applied.
     #[error("the region's history keeps changing: {0}")]
     Stale(String),
+    /// A write of a large key, which goes in steps, ended before its end. What was done stands; repeating it goes on.
+    #[error("{0}")]
+    Partly(String),
     /// The server answered an error; nothing was changed.
     #[error("{0}")]
     Server(String),
@@ -253,6 +257,10 @@ pub trait Store: Debug + Send + Sync {
     fn partitions(&self) -> u16;
 
     /// Executes one write: one round trip, atomic.
+    ///
+    /// A clear of more than [`limits::CLEARED_AT_ONCE`](archipelago_engine::limits::CLEARED_AT_ONCE) fields, and what needs
+    /// one first, goes in steps, each of which is that: for up to half a minute, then it fails with [`StoreError::Partly`].
+    /// Dropped, it leaves a key with some members removed.
     async fn write(&self, write: &Write) -> Result<Outcome, StoreError>;
 
     /// Executes writes in order, pipelined. One result for each; a failure of one does not stop the next.

@@ -82,7 +82,7 @@ impl Progress {
                 | StoreError::Server(_)
                 | StoreError::Refused(_)),
             ) => error.to_string(),
-            Err(error @ (StoreError::NoAnswer(_) | StoreError::Protocol(_))) => {
+            Err(error @ (StoreError::NoAnswer(_) | StoreError::Partly(_) | StoreError::Protocol(_))) => {
                 self.may_have = true;
                 error.to_string()
             }

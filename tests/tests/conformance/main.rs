@@ -11,6 +11,7 @@ mod collections;
 mod expiry;
 mod hyperloglogs;
 mod joins;
+mod large_keys;
 mod lists;
 mod logs;
 mod operations;
@@ -107,6 +108,18 @@ suite! {
         a_clock_follows_what_it_has_seen
         concurrent_writes_that_a_rule_decides_are_counted_by_type
     }
+    large_keys {
+        n29_a_large_key_goes_in_steps_and_a_concurrent_unseen_add_survives
+        dead_members_do_not_keep_a_key_from_being_deleted
+        what_follows_a_clear_in_a_batch_comes_after_it
+        an_expired_large_key_is_swept_in_steps
+        a_step_of_an_expired_key_leaves_it_hidden_and_one_of_a_living_key_nothing
+        a_write_to_an_expired_large_key_begins_anew
+        an_expiry_in_the_past_removes_a_large_key
+        whoever_goes_on_with_a_clear_finishes_it
+        a_long_list_is_cut_in_steps
+        many_equal_elements_are_removed_in_steps
+    }
     lists {
         a_claim_takes_the_first_candidate_that_is_there
         elements_are_pushed_inserted_changed_and_taken
@@ -123,6 +136,7 @@ suite! {
         a_slice_of_another_plan_is_refused
         what_the_sender_removed_and_forgot_goes_here_too
         a_resync_brings_what_a_third_region_wrote
+        a_slice_says_what_its_sender_has_met
     }
     rules {
         a_score_that_is_no_better_changes_nothing

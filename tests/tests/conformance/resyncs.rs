@@ -161,3 +161,19 @@ pub async fn a_resync_brings_what_a_third_region_wrote(case: Case) {
     carry(c, a, 0).await;
     assert_eq!(get(a, "n").await, "9", "and its own log adds nothing to it");
 }
+
+/// A removal leaves no version of its own in a cell: what the sender has met goes along with each slice.
+pub async fn a_slice_says_what_its_sender_has_met(case: Case) {
+    let (a, b_) = (&*case.a, &*case.b);
+    assign(b_, Kind::Set, "s", &[("m", "")]).await;
+    carry(b_, a, 0).await;
+    remove(a, Kind::Set, "s", &["m"]).await;
+    let here = a.standing(0).await.unwrap();
+    let plan = a.begin_resync(0, None).await.unwrap();
+    let slice = a.walk(0, &plan, &Bytes::new(), 10).await.unwrap();
+    b_.start_resync(0, &plan).await.unwrap();
+    b_.apply_slice(0, &plan, &slice).await.unwrap();
+    let there = b_.standing(0).await.unwrap();
+    assert!(there.seen[&here.origin] >= here.last, "the removal was met before the resync was completed");
+    assert!(there.held(&here.origin) < here.last, "and is not yet held");
+}

@@ -14,6 +14,7 @@
 
 mod claims;
 mod entries;
+mod large_keys;
 mod lists;
 mod pair;
 mod stock;
@@ -165,6 +166,25 @@ async fn the_scripts_make_the_positions_that_the_engine_makes() {
     }
     for seed in seeds(500..501) {
         history(Program::Valkey, seed, 500, lists::write).await;
+    }
+}
+
+/// Keys of more fields than one step clears.
+#[tokio::test]
+async fn the_scripts_take_steps_where_the_engine_does() {
+    for seed in seeds(600..603) {
+        let world = world(Program::Redis).await.unwrap();
+        let mut pairs = pairs(&world).await;
+        let (mut rng, mut steps) = (Rng::new(seed), 0);
+        for step in 0..120 {
+            let (key, mutation) = large_keys::write(&mut rng);
+            steps += pairs[0].write_in_steps(&key, &mutation, &format!("seed {seed} step {step}")).await;
+        }
+        let place = format!("seed {seed} end");
+        resync(&mut pairs, 0, 1, false, &place).await;
+        pairs[1].compare(&place).await;
+        println!("seed {seed}: {steps} steps");
+        assert!(steps > 10, "{place}: {steps} steps");
     }
 }
 

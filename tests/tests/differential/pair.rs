@@ -28,12 +28,12 @@ pub struct Pair {
     pub store: Arc<dyn Store>,
     pub partition: Partition,
     _client: Client,
-    record: Record,
+    pub record: Record,
     raw: MultiplexedConnection,
-    touched: BTreeSet<Key>,
+    pub touched: BTreeSet<Key>,
     /// What was set aside here, whatever became of it.
     pub reserved: Vec<(Key, Reservation)>,
-    last: Version,
+    pub last: Version,
 }
 
 impl Pair {
@@ -182,7 +182,7 @@ impl Pair {
         assert_eq!(theirs.len(), ours.len(), "{place}: entries of the log");
     }
 
-    async fn compare_key(&mut self, key: &Key, place: &str) {
+    pub async fn compare_key(&mut self, key: &Key, place: &str) {
         let theirs = self.store.inspect(key).await.unwrap().state.map(|state| alike(key.kind, state));
         let ours = self.partition.key(key).cloned().map(|state| alike(key.kind, state));
         assert_eq!(theirs, ours, "{place}: other cells of {key:?}");

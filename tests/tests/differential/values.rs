@@ -1,7 +1,8 @@
 //! Random writes: few names, many odd values.
 
 use archipelago::engine::{
-    Amount, Assignment, Expiry, Key, Kind, Mutation, Native, Order, Origin, Presence, Registers, Retention, Version,
+    Amount, Assignment, ClearStep, Expiry, Key, Kind, Mutation, Native, Order, Origin, Presence, Registers, Retention,
+    Version,
 };
 use archipelago_tests::random::Rng;
 use bytes::Bytes;
@@ -138,6 +139,11 @@ pub fn write(rng: &mut Rng, kinds: &[Kind], context: impl FnOnce(&Key) -> Vec<(O
             Mutation::Remove { members: (0..=rng.below(3)).map(|_| member(rng, kind)).collect() }
         }
         12 => Mutation::Clear { previous: is_string(kind) },
+        13 if !is_string(kind) && rng.one_in(2) => Mutation::ClearStep(ClearStep {
+            members: (0..rng.below(3)).map(|_| member(rng, kind)).collect(),
+            grace: rng.one_in(2).then(|| rng.below(50) as u64),
+            is_last: rng.one_in(3),
+        }),
         13 => Mutation::Sweep { grace: rng.below(50) as u64 },
         _ => Mutation::Expire(expiry(rng)),
     };

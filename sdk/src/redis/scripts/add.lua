@@ -1,6 +1,7 @@
 -- INCRBY, INCRBYFLOAT, HINCRBY, HINCRBYFLOAT, ZINCRBY. ARGV from 6: 'i' or 'f', amount, member. Answers the new value.
 local amount, name = tonumber(ARGV[7]), 'm' .. ARGV[8]
-load({name})
+local refused = load({name})
+if refused then return refused end
 local field = fields[name]
 local before_it, run = nil, {rv = 0}
 if not over then

@@ -7,7 +7,8 @@ if kind == FIRST then presence = 'NX' end
 order = ORDERS[kind] or order
 local scored = kind == 4 or ORDERS[kind]
 local names = fields_named(7, 2)
-load(names)
+local refused = load(names)
+if refused then return refused end
 local at
 if retention ~= 'keep' and retention ~= 'clear' then
   at = deadline_from(retention, millis)

@@ -1,10 +1,12 @@
 -- EXPIRE and PERSIST. ARGV from 6: mode (in, at, never), milliseconds. Answers whether it applied.
 local at = deadline_from(ARGV[6], ARGV[7])
 if not at then return {err = 'ERR invalid expire time'} end
-load({})
+local refused = load({})
+if refused then return refused end
 local exists = not over and redis.call('EXISTS', KEYS[2]) == 1
 local past = at ~= 'inf' and floor(server_time() / 1000) >= tonumber(at)
 if exists and past then
+  if is_large() then return TOO_MANY_FIELDS end
   load_all()
   clear()
 elseif over then

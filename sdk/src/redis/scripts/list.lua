@@ -81,6 +81,7 @@ local function remove_value()
   for i = first, last, step do
     if #found < limit and value_of(all[i]) == ARGV[7] then found[#found + 1] = all[i] end
   end
+  if #found > CLEARED_AT_ONCE then return TOO_MANY_FIELDS end
   take_members(found)
   return nil, #found
 end
@@ -90,6 +91,7 @@ local function trim()
   if start < 0 then start = math.max(start + len, 0) end
   if stop < 0 then stop = stop + len end
   if start > stop or start >= len then start, stop = len, len end
+  if start + math.max(len - 1 - stop, 0) > CLEARED_AT_ONCE then return TOO_MANY_FIELDS end
   local found = start > 0 and members(0, start - 1) or {}
   if stop < len - 1 then
     local behind = members(stop + 1, -1)

@@ -14,6 +14,7 @@ mod resyncs;
 mod searches;
 mod standing;
 mod state;
+mod stepwise;
 mod stock;
 mod writes;
 
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{
     keyspace::{PhysicalKeys, partition_of},
-    store::{Excerpt, Inspection, Read, ReplicatedWrites, Reply, ResyncFailure, Store, StoreError, Write},
+    store::{Excerpt, Inspection, Read, ReplicatedWrites, Reply, ResyncFailure, Store, StoreError, Write, steps},
 };
 
 /// How often a call is repeated that certainly changed nothing.
@@ -153,11 +154,16 @@ impl Store for RedisStore {
     }
 
     async fn write(&self, write: &Write) -> Result<Outcome, StoreError> {
-        self.write_one(write).await
+        steps::finish(self, write, self.write_one(write).await).await
     }
 
     async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
-        self.write_pipelined(writes).await
+        let mut results = Vec::with_capacity(writes.len());
+        for run in steps::runs(writes) {
+            let done = self.write_pipelined(run).await;
+            results.extend(steps::finish_all(self, run, done, steps::patience()).await);
+        }
+        results
     }
 
     async fn read(&self, read: &Read) -> Result<Reply, StoreError> {
@@ -177,7 +183,7 @@ impl Store for RedisStore {
     }
 
     async fn write_and_stand(&self, write: &Write) -> (Result<Outcome, StoreError>, Option<Standing>) {
-        self.write_in_step(write).await
+        steps::finish_and_stand(self, write, self.write_in_step(write).await).await
     }
 
     async fn cells_and_stand(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError> {

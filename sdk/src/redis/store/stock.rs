@@ -44,7 +44,8 @@ impl RedisStore {
             | Mutation::Observe { .. }
             | Mutation::Evict(_)
             | Mutation::Claim { .. }
-            | Mutation::Sweep { .. } => {
+            | Mutation::Sweep { .. }
+            | Mutation::ClearStep(_) => {
                 return Err(MutationError::NotForStock.into());
             }
         };
@@ -70,7 +71,8 @@ impl RedisStore {
             | Mutation::Resolve { .. }
             | Mutation::Add { .. }
             | Mutation::Remove { .. }
-            | Mutation::Sweep { .. } => {
+            | Mutation::Sweep { .. }
+            | Mutation::ClearStep(_) => {
                 cmd.arg("expire");
             }
         }

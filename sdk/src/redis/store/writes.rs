@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     keyspace::{PhysicalKeys, partition_of},
-    store::{StoreError, Write},
+    store::{Store, StoreError, Write},
 };
 
 /// Writes in one pipeline: more only hold memory.
@@ -128,6 +128,7 @@ impl RedisStore {
             Mutation::Remove { .. } => &SCRIPTS.remove,
             Mutation::Observe { .. } => &SCRIPTS.observe,
             Mutation::Clear { .. } | Mutation::Sweep { .. } => &SCRIPTS.clear,
+            Mutation::ClearStep(_) => &SCRIPTS.step,
             Mutation::Expire(_) => &SCRIPTS.expire,
             Mutation::List(_) => &SCRIPTS.list,
             Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
@@ -147,7 +148,7 @@ impl RedisStore {
 
     /// The latest expire-at that is `grace` ago, by this server's clock.
     async fn expired_until(&self, grace: u64) -> Result<u64, StoreError> {
-        Ok(crate::store::Store::clock(self).await?.as_millis().saturating_sub(grace))
+        Ok(Store::clock(self).await?.as_millis().saturating_sub(grace))
     }
 
     pub(super) async fn count_expired(&self, partition: u16, grace: Duration) -> Result<u64, StoreError> {
@@ -167,7 +168,7 @@ impl RedisStore {
         for entry in parse::array(self.call(&cmd).await?)? {
             let Some(key) = parse::bytes(entry)?.as_ref().and_then(Key::from_index_entry) else { continue };
             let write = Write { key, mutation: Mutation::Sweep { grace }, exclusive: false };
-            if let Outcome::Cleared { existed: true, .. } = self.write_one(&write).await? {
+            if let Outcome::Cleared { existed: true, .. } = Store::write(self, &write).await? {
                 swept += 1;
             }
         }
@@ -261,6 +262,12 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
         Mutation::Clear { previous } => {
             cmd.arg(u8::from(*previous)).arg("");
         }
+        Mutation::ClearStep(step) => {
+            cmd.arg(step.grace.map(|grace| grace.to_string()).unwrap_or_default()).arg(u8::from(step.is_last));
+            for member in &step.members {
+                cmd.arg(member.as_ref());
+            }
+        }
         Mutation::Sweep { grace } => {
             cmd.arg(0).arg(*grace);
         }
@@ -302,6 +309,7 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
             let [existed, previous] = parse::tuple(answer)?;
             Outcome::Cleared { existed: parse::integer(&existed)? == 1, previous: parse::bytes(previous)? }
         }
+        Mutation::ClearStep(_) => Outcome::Stepped(u64::try_from(parse::integer(&answer)?).ok()),
         Mutation::Expire(_) => Outcome::Expiry(parse::integer(&answer)? == 1),
         Mutation::List(edit) => lists::outcome(edit, answer)?,
         Mutation::Stock(_) => Outcome::Stock(stock_outcome(answer)?),

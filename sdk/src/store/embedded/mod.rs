@@ -13,6 +13,7 @@ mod node;
 mod reads;
 mod region;
 mod replica;
+mod stepwise;
 mod store;
 
 use std::{

@@ -13,12 +13,14 @@ use bytes::Bytes;
 use super::{
     calls::{EmbeddedStore, no_randomness},
     clock::micros,
-    region::{Lease, fresh_incarnation},
+    region::{Lease, State, fresh_incarnation},
 };
 use crate::{
     config::defaults,
     keyspace::PhysicalKeys,
-    store::{Excerpt, Inspection, Read, ReplicatedWrites, Replication, Reply, ResyncFailure, Store, StoreError, Write},
+    store::{
+        Excerpt, Inspection, Read, ReplicatedWrites, Replication, Reply, ResyncFailure, Store, StoreError, Write, steps,
+    },
 };
 
 #[async_trait]
@@ -32,12 +34,17 @@ impl Store for EmbeddedStore {
     }
 
     async fn write(&self, write: &Write) -> Result<Outcome, StoreError> {
-        self.call(|state, now| self.write_at(state, now, write)).await
+        steps::finish(self, write, self.call(|state, now| self.write_at(state, now, write)).await).await
     }
 
     async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
-        self.pipeline(writes.len(), |state, now| writes.iter().map(|write| self.write_at(state, now, write)).collect())
-            .await
+        let mut results = Vec::with_capacity(writes.len());
+        for run in steps::runs(writes) {
+            let done = |state: &mut State, now| run.iter().map(|write| self.write_at(state, now, write)).collect();
+            let done = self.pipeline(run.len(), done).await;
+            results.extend(steps::finish_all(self, run, done, steps::patience()).await);
+        }
+        results
     }
 
     async fn read(&self, read: &Read) -> Result<Reply, StoreError> {
@@ -65,7 +72,8 @@ impl Store for EmbeddedStore {
             let outcome = self.write_at(state, now, write);
             Ok((outcome, self.stand_at(state, now, &slot).ok()))
         });
-        done.await.unwrap_or_else(|error| (Err(error), None))
+        let done = done.await.unwrap_or_else(|error| (Err(error), None));
+        steps::finish_and_stand(self, write, done).await
     }
 
     async fn cells_and_stand(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError> {
@@ -247,19 +255,16 @@ impl Store for EmbeddedStore {
     async fn sweep(&self, partition: u16, grace: Duration, limit: usize) -> Result<u64, StoreError> {
         self.check_partition(partition)?;
         let slot = self.slot(partition);
-        self.call(|state, now| {
-            let over = expired(state.partition(&slot), now, grace);
-            let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-            let mut cleared = 0;
-            for (_, key) in over.into_iter().take(limit) {
-                let write = Write { key, mutation: Mutation::Sweep { grace }, exclusive: false };
-                if let Outcome::Cleared { existed: true, .. } = self.write_at(state, now, &write)? {
-                    cleared += 1;
-                }
+        let over = self.call(|state, now| Ok(expired(state.partition(&slot), now, grace))).await?;
+        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let mut cleared = 0;
+        for (_, key) in over.into_iter().take(limit) {
+            let write = Write { key, mutation: Mutation::Sweep { grace }, exclusive: false };
+            if let Outcome::Cleared { existed: true, .. } = self.write(&write).await? {
+                cleared += 1;
             }
-            Ok(cleared)
-        })
-        .await
+        }
+        Ok(cleared)
     }
 
     async fn stocks(&self, partition: u16, after: Option<&Bytes>, limit: usize) -> Result<Vec<Key>, StoreError> {

@@ -21,14 +21,6 @@ end
 
 local function members(first, last) return from_view('ZRANGE', first, last) end
 
-local function load_fields(names)
-  for first = 1, #names, 1000 do
-    local last = math.min(first + 999, #names)
-    local got = redis.call('HMGET', KEYS[1], unpack(names, first, last))
-    for i = first, last do put_field(names[i], got[i - first + 1]) end
-  end
-end
-
 -- Removes the members at these positions, of `count` that there are. Redis drops the key with its last one, and its
 -- expiry with it.
 local function take_out(positions, count)
@@ -39,6 +31,7 @@ local function take_out(positions, count)
   if #names > 0 and #names == count then retract(fields.x) end
 end
 
-load({})
+local refused = load({})
+if refused then return refused end
 clear_if_over()
 if hidden then restore_view() end

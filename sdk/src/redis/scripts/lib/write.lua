@@ -21,6 +21,13 @@ local function put_field(name, stored)
   if not fields[name] then fields[name] = {name = name, cells = parse_stored(stored)} end
 end
 
+-- A clear has to look at every field, dead ones included: of more than these it goes in steps, see the engine's `steps.rs`.
+local CLEARED_AT_ONCE = 1000
+local TOO_MANY_FIELDS = {err = 'ERR too many fields to be cleared at once'}
+
+-- A string, whose hash holds no number of its own, has a single field.
+local function is_large() return redis.call('HLEN', KEYS[1]) - 1 > CLEARED_AT_ONCE end
+
 local function load_all()
   local all = redis.call('HGETALL', KEYS[1])
   for i = 1, #all, 2 do
@@ -34,9 +41,8 @@ local function load_all()
   if at then over = floor(server_time() / 1000) >= at or not had_data end
 end
 
--- Loads the fields a write names, and the expiry. A key past its expiry, or with nothing but an expiry left, is
--- loaded whole: it is cleared by the same write, and counts as absent before it.
-local function load(names)
+-- Loads the fields a write names, and the expiry.
+local function load_fields(names)
   local n, first = #names, 1
   repeat
     local last = math.min(first + 999, n)
@@ -46,9 +52,16 @@ local function load(names)
     for i = first, last do put_field(names[i], got[i - first + 3]) end
     first = last + 1
   until first > n
+end
+
+-- The same. A key past its expiry, or with nothing but an expiry left, is loaded whole: it is cleared by the same write,
+-- and counts as absent before it. Answers a refusal, or nil.
+local function load(names)
+  load_fields(names)
   local at = deadline(fields.x.cells)
   if at then
     over = floor(server_time() / 1000) >= at
+    if over and is_large() then return TOO_MANY_FIELDS end
     if not over and redis.call('EXISTS', KEYS[2]) == 0 then
       -- Only an expiry is left, or the server dropped the view by a clock that has been corrected since: the cells decide.
       load_all()
@@ -117,6 +130,13 @@ local function clear_if_over()
     redis.call('UNLINK', KEYS[2])
     over = false
   end
+end
+
+-- Redis drops the key with its last member, and its expiry with it.
+local function retract_expiry_of_nothing(removed)
+  if removed == 0 or #fields.x.cells == 0 then return end
+  local counts = {[1] = 'EXISTS', [2] = 'SCARD', [3] = 'HLEN', [4] = 'ZCARD', [5] = 'ZCARD'}
+  if redis.call(counts[NATIVE[kind]], KEYS[2]) == removed then retract(fields.x) end
 end
 
 local function deadline_from(mode, millis)
