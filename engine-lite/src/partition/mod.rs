@@ -4,7 +4,9 @@
 //! backup; putting an older clone in its place is a lost tail. The Redis scripts keep the same state in the keys of one
 //! hash slot and do the same steps; a differential test holds the two equal.
 
+mod claims;
 mod collect;
+mod conflict;
 mod entries;
 mod history;
 mod join;
@@ -25,6 +27,7 @@ use thiserror::Error;
 
 pub use self::{
     collect::{Collection, Mark, Wait},
+    conflict::{Conflict, Contender},
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::{
     Rng, START, batch_with,
+    claims::random_claim,
     stock::Ledger,
     write::{random_key, random_mutation, unconditional_mutation, write_both},
 };
@@ -67,6 +68,8 @@ pub struct World {
     pub lossless: bool,
     /// Whether everything that is written is stock.
     pub only_stock: bool,
+    /// Whether elements of lists and streams are claimed, too.
+    pub claims: bool,
     /// Whether regions lose data at all.
     pub loses: bool,
     pub ledger: Ledger,
@@ -135,6 +138,7 @@ impl World {
             torn: false,
             lossless: false,
             only_stock: false,
+            claims: false,
             loses: true,
             ledger: Ledger::default(),
             writes: 0,
@@ -256,6 +260,8 @@ impl World {
         let key = random_key(&mut self.rng, self.torn);
         let mutation = if self.torn {
             unconditional_mutation(&mut self.rng, key.kind)
+        } else if let Some(claim) = self.claims.then(|| random_claim(&mut self.rng, &site.partition, &key)).flatten() {
+            claim
         } else {
             let seen = self.model.assigned(&key, &Field::VALUE, &site.held);
             random_mutation(&mut self.rng, key.kind, seen)

@@ -126,6 +126,7 @@ const fn takes_steps(mutation: &Mutation) -> bool {
         | Mutation::ClearStep(_)
         | Mutation::Append(_)
         | Mutation::Evict(_)
+        | Mutation::Claim { .. }
         | Mutation::Stock(_) => false,
     }
 }

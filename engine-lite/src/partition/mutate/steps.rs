@@ -29,6 +29,7 @@ impl Write<'_> {
             | Mutation::Observe { .. }
             | Mutation::Append(_)
             | Mutation::Evict(_)
+            | Mutation::Claim { .. }
             | Mutation::Stock(_) => self.is_past_by(0),
         };
         if is_too_much { Err(MutationError::TooManyFields) } else { Ok(()) }

@@ -43,6 +43,7 @@ impl RedisStore {
             | Mutation::Append(_)
             | Mutation::Observe { .. }
             | Mutation::Evict(_)
+            | Mutation::Claim { .. }
             | Mutation::Sweep { .. }
             | Mutation::ClearStep(_) => {
                 return Err(MutationError::NotForStock.into());
@@ -66,6 +67,7 @@ impl RedisStore {
             | Mutation::Append(_)
             | Mutation::Observe { .. }
             | Mutation::Evict(_)
+            | Mutation::Claim { .. }
             | Mutation::Resolve { .. }
             | Mutation::Add { .. }
             | Mutation::Remove { .. }
