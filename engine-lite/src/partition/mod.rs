@@ -4,6 +4,7 @@
 //! backup; putting an older clone in its place is a lost tail. The Redis scripts keep the same state in the keys of one
 //! hash slot and do the same steps; a differential test holds the two equal.
 
+mod arrivals;
 mod collect;
 mod entries;
 mod history;
@@ -23,7 +24,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use thiserror::Error;
 
+use self::{
+    arrivals::Arrivals,
+    stock::Side,
+    view::{is_inexact, view},
+};
 pub use self::{
+    arrivals::{Arrived, Place, Since},
     collect::{Collection, Mark, Wait},
     history::Record,
     join::{Batch, JoinReply, SetAside},
@@ -33,10 +40,6 @@ pub use self::{
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},
-};
-use self::{
-    stock::Side,
-    view::{is_inexact, view},
 };
 use crate::{
     cells::{Cells, Deadline},
@@ -86,6 +89,8 @@ pub struct Partition {
     aside: BTreeMap<Origin, BTreeMap<Version, Bytes>>,
     /// What a region knows of its own stocks beside their cells. No other region does.
     sides: BTreeMap<Key, Side>,
+    /// In which order this region came to see the entries of its feeds. Every region has an order of its own.
+    arrivals: Arrivals,
     /// Closed incarnations of this region whose rights the current one may spend.
     inherited: BTreeSet<Incarnation>,
     vector_due: bool,
@@ -165,6 +170,7 @@ impl Partition {
             vectors: BTreeMap::new(),
             aside: BTreeMap::new(),
             sides: BTreeMap::new(),
+            arrivals: Arrivals::new(),
             inherited: BTreeSet::new(),
             vector_due: false,
             dying: BTreeSet::new(),

@@ -76,7 +76,7 @@ pub fn random_mutation(rng: &mut Rng, kind: Kind, mut seen: Vec<(Origin, Version
             Mutation::Resolve { payload: random_payload(rng, kind), seen }
         }
         0..=11 if kind == Kind::List => Mutation::List(lists::random_edit(rng)),
-        0..=11 if kind == Kind::Stream => entries::random_write(rng),
+        0..=11 if kind.has_entries() => entries::random_write(rng),
         0..=5 => {
             let count = if is_string(kind) { 1 } else { 1 + rng.below(3) };
             let entries = (0..count).map(|_| (random_member(rng, kind), random_payload(rng, kind))).collect();
@@ -123,7 +123,7 @@ pub fn unconditional_mutation(rng: &mut Rng, kind: Kind) -> Mutation {
         }
         0 => DEL,
         _ if kind == Kind::List => Mutation::List(lists::random_push(rng)),
-        _ if kind == Kind::Stream => Mutation::Append(entries::append(rng)),
+        _ if kind.has_entries() => Mutation::Append(entries::append(rng)),
         1 => Mutation::Remove { members: vec![member] },
         2 | 3 if kind == Kind::SortedSet => Mutation::Add { member, amount: Amount::Integer(rng.below(9) as i64) },
         _ => Mutation::assign([(member, random_payload(rng, kind))]),
