@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    hashes, hyperloglogs, keys, lists, numbers, places, ranges, rules, sets, sorted_sets, stocks, streams, strings,
+    feeds, hashes, hyperloglogs, keys, lists, numbers, places, ranges, rules, sets, sorted_sets, stocks, streams,
+    strings,
 };
 
 /// A command.
@@ -103,6 +104,12 @@ const COMMANDS: &[Command] = commands! {
     "xread" -4 streams::xread;
     "xdel" -3 streams::xdel;
     "xtrim" -4 streams::xtrim;
+    "feed.append" -3 feeds::append;
+    "feed.range" -4 feeds::range, false;
+    "feed.revrange" -4 feeds::range, true;
+    "feed.len" 2 feeds::len;
+    "feed.rem" -3 feeds::rem;
+    "feed.arrived" -3 feeds::arrived;
     "first.set" 3 rules::set_first;
     "first.get" 2 rules::get, Kind::First;
     "max.set" 3 rules::set_extreme, Kind::Max;

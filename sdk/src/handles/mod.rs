@@ -7,6 +7,7 @@ mod constructors;
 mod counter;
 mod ending;
 mod extreme;
+pub(crate) mod feed;
 mod first;
 mod flag;
 mod geo;
@@ -34,6 +35,7 @@ pub use self::{
     codec::{Codec, Json, MessagePack},
     counter::Counter,
     extreme::ExtremeRegister,
+    feed::{Arrived, Feed, FeedCursor, FeedCursorError, FeedEntry, Follow},
     first::FirstRegister,
     flag::Flag,
     geo::{Geo, Place},

@@ -54,6 +54,10 @@ fn ruled(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
     values::write(rng, RULED, |key| at.context(key))
 }
 
+fn feeds(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
+    values::write(rng, &[Kind::Feed], |key| at.context(key))
+}
+
 async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) {
     let Some(world) = world(program).await else {
         println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
@@ -163,6 +167,17 @@ async fn the_scripts_make_the_positions_that_the_engine_makes() {
     }
     for seed in seeds(500..501) {
         history(Program::Valkey, seed, 500, lists::write).await;
+    }
+}
+
+/// Feeds and nothing else, so that readers meet entries that come, go and come back.
+#[tokio::test]
+async fn entries_arrive_in_the_order_of_the_engine() {
+    for seed in seeds(600..604) {
+        history(Program::Redis, seed, 400, feeds).await;
+    }
+    for seed in seeds(700..701) {
+        history(Program::Valkey, seed, 400, feeds).await;
     }
 }
 

@@ -1,4 +1,4 @@
--- A link's batch. KEYS: meta, index, expiring, log, number, aside, then cells and view of each key.
+-- A link's batch. KEYS: meta, index, expiring, log, number, aside, then cells and view of each key, and arrivals of each feed.
 -- ARGV: replid, incarnation here, origin's region, its incarnation, origin's bytes, own origin's bytes, from, to, id,
 -- applied, epoch, max skew, the sender's vector (or ''), and three counts: pairs of `seen`, entries set aside (pairs),
 -- keys; then those. Answers {what became of it, the position}.
@@ -12,6 +12,7 @@ local seen_end = 16 + 2 * ARGV[14]
 local aside_end = seen_end + 2 * ARGV[15]
 local number_now = tonumber(redis.call('GET', KEYS[5]))
 local known = {[ARGV[5]] = tonumber(meta[3] or 0), [ARGV[6]] = math.huge}
+arrivals_at = 7 + 2 * ARGV[16]
 for i = 1, tonumber(ARGV[16]) do
   join_key(ARGV[aside_end + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i], number_now, known)
 end

@@ -1,4 +1,5 @@
--- Cells from another region, past its log. KEYS: meta, index, expiring, log, number, then cells and view of each key.
+-- Cells from another region, past its log. KEYS: meta, index, expiring, log, number, then cells and view of each
+-- key, and arrivals of each feed.
 -- ARGV: replid, incarnation here, region here, own origin's bytes, the sender's region, its incarnation, its epoch, and two
 -- counts: pairs of `seen`, keys; then those. Answers {what became of it, cells left out or the epoch here}.
 local meta = meta_map()
@@ -25,6 +26,7 @@ end
 known[ARGV[4]] = math.huge
 local seen_end = 9 + 2 * ARGV[8]
 local number_now = tonumber(redis.call('GET', KEYS[5]))
+arrivals_at = 6 + 2 * ARGV[9]
 for i = 1, tonumber(ARGV[9]) do
   join_key(ARGV[seen_end + i], KEYS[4 + 2 * i], KEYS[5 + 2 * i], number_now, known)
 end

@@ -1,0 +1,157 @@
+//! The feed's handle, and readers that outlive processes and servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use archipelago::testing::servers::{Options, Program};
+use archipelago::{Arrived, ErrorKind, Feed, FeedCursor, MessagePack, engine::EntryId};
+use archipelago_tests::world::{self, Ground, World, settle};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+
+const GROUNDS: [Ground; 2] = [Ground::Embedded, Ground::Servers(Program::Redis)];
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Said {
+    by: String,
+    text: String,
+}
+
+fn said(text: &str) -> Said {
+    Said { by: "ada".to_owned(), text: text.to_owned() }
+}
+
+async fn world(ground: Ground) -> World {
+    World::with(ground, Options::default(), world::settings()).await.unwrap()
+}
+
+fn values<T: Clone>(arrived: &Arrived<T>) -> Vec<T> {
+    arrived.entries.iter().map(|entry| entry.value.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_feed_is_capped_paged_and_trimmed() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let client = world.idle_client(0).await;
+        let room = client.feed::<Said>("room").with_codec::<MessagePack>().keep_newest(3);
+        let ids = room.append_all(&["a", "b", "c", "d", "e"].map(said)).await.unwrap();
+        assert!(ids.is_sorted() && ids.len() == 5);
+        assert_eq!(room.len().await.unwrap(), 3, "the cap holds behind the last");
+        let texts = |entries: Vec<archipelago::FeedEntry<Said>>| -> Vec<String> {
+            entries.into_iter().map(|entry| entry.value.text).collect()
+        };
+        assert_eq!(texts(room.newest(2).await.unwrap()), ["e", "d"]);
+        assert_eq!(texts(room.range(ids[2]..ids[4], 10).await.unwrap()), ["c", "d"]);
+        assert_eq!(texts(room.range(ids[2]..=ids[4], 2).await.unwrap()), ["c", "d"]);
+        assert_eq!(texts(room.range_back(..ids[4], 1).await.unwrap()), ["d"]);
+        assert_eq!(texts(room.range(ids[4]..ids[2], 10).await.unwrap()), Vec::<String>::new());
+        let entry = room.newest(1).await.unwrap().remove(0);
+        assert_eq!(texts(room.range(EntryId::from(entry.at()).., 10).await.unwrap()).last().unwrap(), "e");
+        assert_eq!(room.remove([ids[4], ids[0]]).await.unwrap(), 1);
+        let aged = client.feed::<Said>("room").with_codec::<MessagePack>().keep_for(Duration::from_secs(3600));
+        aged.append(&said("f")).await.unwrap();
+        assert_eq!(texts(aged.newest(9).await.unwrap()), ["f", "d", "c"]);
+        assert_eq!(aged.trim(archipelago::engine::Keep::Newest(1)).await.unwrap(), 2);
+        assert!(aged.delete().await.unwrap() && aged.is_empty().await.unwrap());
+        assert_eq!(aged.append_all::<Said>(&[]).await.unwrap(), []);
+        client.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_goes_on_in_the_next_process_and_nothing_that_comes_late_is_missed() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let clients = world.idle_clients().await;
+        let text = {
+            let reader = world.idle_client(0).await;
+            let room = reader.feed::<String>("room");
+            clients[1].feed::<String>("room").append("earlier, elsewhere").await.unwrap();
+            room.append("here").await.unwrap();
+            let read = room.arrived(&FeedCursor::start(), 10).await.unwrap();
+            assert_eq!((values(&read), read.restarted), (vec!["here".to_owned()], false));
+            reader.shut_down().await;
+            serde_json::to_string(&read.cursor).unwrap()
+        };
+        settle(&clients[0]).await;
+        let cursor: FeedCursor = serde_json::from_str(&text).unwrap();
+        let read = clients[0].feed::<String>("room").arrived(&cursor, 10).await.unwrap();
+        assert_eq!((values(&read), read.restarted), (vec!["earlier, elsewhere".to_owned()], false));
+        let there = clients[1].feed::<String>("room").arrived(&cursor, 10).await.unwrap();
+        assert_eq!((there.entries.len(), there.restarted), (2, true), "another region's cursor");
+        clients[0].feed::<String>("other").append("x").await.unwrap();
+        let other = clients[0].feed::<String>("other").arrived(&cursor, 10).await.unwrap();
+        assert_eq!((other.entries.len(), other.restarted), (1, true), "another feed's cursor");
+    }
+}
+
+/// A server that lost everything counts anew: a number of before the loss would skip what has one below it.
+#[tokio::test]
+async fn a_region_that_lost_its_state_starts_over_and_says_so() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let clients = world.idle_clients().await;
+    let room: Feed<String> = clients[0].feed("room");
+    room.append_all(&["a", "b", "c"]).await.unwrap();
+    settle(&clients[0]).await;
+    let read = room.arrived(&FeedCursor::start(), 10).await.unwrap();
+    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await.unwrap();
+    room.append("d").await.unwrap();
+    let over = room.arrived(&read.cursor, 10).await.unwrap();
+    assert_eq!((values(&over), over.restarted), (vec!["d".to_owned()], true));
+    settle(&clients[0]).await;
+    let back = room.arrived(&over.cursor, 10).await.unwrap();
+    assert_eq!((back.entries.len(), back.restarted), (3, false), "what the others had comes back");
+}
+
+#[tokio::test]
+async fn a_stream_gives_what_comes_and_ends_with_the_client() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let client = world.idle_client(0).await;
+        let room = client.feed::<String>("room");
+        room.append("before").await.unwrap();
+        let mut news = room.follow(room.cursor_now().await.unwrap());
+        let idle = tokio::time::timeout(Duration::from_millis(50), news.next()).await;
+        assert!(idle.is_err(), "nothing has come: {idle:?}");
+        room.append_all(&["a", "b"]).await.unwrap();
+        client.register::<u8>("unrelated").set(&1).await.unwrap();
+        let (mut found, mut cursor) = (Vec::new(), FeedCursor::start());
+        while found.len() < 2 {
+            let batch = news.next().await.unwrap().unwrap();
+            found.extend(values(&batch));
+            cursor = batch.cursor;
+        }
+        assert_eq!(found, ["a", "b"]);
+        // What is no text does not hold up what follows.
+        client.feed::<u8>("room").append(&7).await.unwrap();
+        room.append("c").await.unwrap();
+        let (mut unreadable, mut found) = (0, Vec::new());
+        while found.is_empty() {
+            let batch = news.next().await.unwrap().unwrap();
+            unreadable += batch.unreadable.len();
+            found.extend(values(&batch));
+        }
+        assert_eq!((unreadable, found), (1, vec!["c".to_owned()]));
+        // Another one begins where the first was.
+        let again = room.follow(cursor).next().await.unwrap().unwrap();
+        assert_eq!(again.unreadable.len() + again.entries.len(), 2);
+        let wait = tokio::spawn(async move { news.next().await.map(drop) });
+        client.shut_down().await;
+        assert_eq!(wait.await.unwrap(), None, "the stream ends");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_without_a_keyspace_says_so_once() {
+    let regions = archipelago::Embedded::builder().region("eu").build().unwrap();
+    let routed = archipelago::routing::RoutingConfig::default();
+    let builder = archipelago::Client::builder().embedded(&regions).local_region("eu");
+    let client = builder.routed("only", routed).build().await.unwrap();
+    let mut news = client.feed::<String>("room").follow(FeedCursor::start());
+    if let Some(Err(error)) = news.next().await {
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(news.next().await.is_none());
+    }
+    client.shut_down().await;
+}
