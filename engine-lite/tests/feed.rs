@@ -87,7 +87,7 @@ fn ids(arrived: &Arrived) -> Vec<EntryId> {
 
 /// Everything that `from` holds, past its log: joins that share one number of the receiver's log.
 fn push(from: &Partition, to: &mut Partition, now: u64) -> Push {
-    if to.sync_state().applied.get(&from.origin().unwrap()).is_none() {
+    if !to.sync_state().applied.contains_key(&from.origin().unwrap()) {
         resync(&mut from.clone(), to, now);
     }
     let state = from.key(&room()).unwrap();
