@@ -181,6 +181,10 @@ impl Wire {
             let (major, minor) = OLDEST;
             return Err(ConnectError::last(format!("the server is {version}, at least {major}.{minor} is needed")));
         }
+        if field("arch_bits") == "32" {
+            // Its scripts pack numbers in 32 bits, whatever the format says: versions would lose their upper half in silence.
+            return Err(ConnectError::last("the server is a 32-bit build, a 64-bit one is needed"));
+        }
         if field("role") != "master" {
             return Err(ConnectError::passing("the server is a replica, a primary is needed"));
         }

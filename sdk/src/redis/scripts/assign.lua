@@ -35,7 +35,7 @@ end
 if assigned > 0 then
   if at then assign(fields.x, at) elseif retention == 'clear' then retract(fields.x) end
 end
-local failed = commit(true)
+local failed = commit(kind ~= 2)
 if failed then return failed end
 publish()
 return {assigned, added, changed, previous}

@@ -1,8 +1,8 @@
 -- Appends a write to the log: number, entry, clock. KEYS: cells, view, log, number. ARGV[3]: log cap.
 -- The id that XADD gives is the write's version, in milliseconds and the rest of the microseconds, so that no separate
--- clock has to be read and kept. An automatic id counts in whole milliseconds; for an assignment, whose version decides
--- which of two regions wrote later, `precise` reads the clock for the rest,
--- or is what the write has read there already.
+-- clock has to be read and kept. An automatic id counts in whole milliseconds; for an assignment whose version decides
+-- which of two regions wrote later, `precise` reads the clock for the rest, or is what the write has read there already.
+-- A member of a set is there whoever wrote later: reading the clock took a tenth of a SADD.
 local take, put = struct.unpack, struct.pack
 -- How many keys of its own an operation names behind those of every write.
 local extra_keys = 0
@@ -30,7 +30,7 @@ local function append(n, span, entry, precise)
       local time = redis.call('TIME')
       v = time[1] * 1000000 + time[2]
     end
-    id = string.format('%.0f-%.0f', (v - v % 1000) / 1000, v % 1000)
+    id = string.format('%d-%d', (v - v % 1000) / 1000, v % 1000) -- half the price of '%.0f', here where it counts
   end
   local given = add_entry(redis.pcall, n, id, entry)
   if type(given) == 'table' then

@@ -36,7 +36,7 @@ if kind <= 4 and #KEYS == 6 and #ARGV == 8 and #ARGV[6] == 1 then
     if rv > 0 then flags, retracted = 12, put('>I7', rv) end
     local n = next_number()
     local v = n and append(n, 1, put('>BBI6I4BI4c0I4BI4c0I4BBI7I4c0c0', 1, 68, n, 1, kind, #ARGV[4], ARGV[4], 1, 0, #member,
-      member, 13 + #payload + #retracted, 0, flags, 0, #payload, payload, retracted), true)
+      member, 13 + #payload + #retracted, 0, flags, 0, #payload, payload, retracted), kind ~= 2)
     if not v then return STALE end
     local before, after = '', ''
     if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
