@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
-use archipelago::testing::servers::{Options, Program};
-use archipelago::{Arrived, Feed, FeedCursor, MessagePack, engine::EntryId};
+use archipelago::testing::{
+    poll,
+    servers::{Options, Program, Server},
+};
+use archipelago::{Arrived, Client, Embedded, Feed, FeedCursor, MessagePack, engine::EntryId};
 use archipelago_tests::world::{self, Ground, World, settle};
 use futures_util::StreamExt;
+use tokio::sync::Mutex;
 
 const GROUNDS: [Ground; 2] = [Ground::Embedded, Ground::Servers(Program::Redis)];
 
@@ -98,6 +102,48 @@ async fn a_region_that_lost_its_state_starts_over_and_says_so() {
     settle(&clients[0]).await;
     let back = room.arrived(&over.cursor, 10).await.unwrap();
     assert_eq!((back.entries.len(), back.restarted), (3, false), "what the others had comes back");
+}
+
+/// An embedded region and a server that come back with all they had: declared, a reader goes on; else it starts over.
+#[tokio::test]
+async fn a_restart_that_lost_nothing_is_none_to_a_reader_where_that_is_declared() {
+    for is_lossless in [true, false] {
+        let regions = Embedded::builder().region("eu").build().unwrap();
+        regions.set_lossless_restart("eu", is_lossless).unwrap();
+        let client = Client::builder().embedded(&regions).local_region("eu").build().await.unwrap();
+        reads_on(&client, is_lossless, async || {
+            regions.crash("eu").unwrap();
+            regions.restart("eu").unwrap();
+        })
+        .await;
+
+        let server = Mutex::new(Server::redis(Options::durable()).await.unwrap());
+        let url = server.lock().await.url();
+        let text = format!("[regions.eu]\nurl = \"{url}\"\nlossless_restart = {is_lossless}\n");
+        let config = format!("{text}[keyspaces.default]\nmode = \"active-active\"\n");
+        let client = Client::builder().config(config.parse().unwrap()).local_region("eu").build().await.unwrap();
+        reads_on(&client, is_lossless, async || {
+            let mut server = server.lock().await;
+            server.kill();
+            server.restart().await.unwrap();
+        })
+        .await;
+    }
+}
+
+async fn reads_on(client: &Client, is_lossless: bool, restart: impl AsyncFn()) {
+    let room = client.feed::<String>("room");
+    room.append_all(&["a", "b"]).await.unwrap();
+    let cursor = room.arrived(&FeedCursor::start(), 10).await.unwrap().cursor;
+    for _ in 0..2 {
+        restart().await;
+        poll::until("the region answers", || async { room.len().await.ok() }).await;
+    }
+    poll::until("the append is taken", || async { room.append("c").await.ok() }).await;
+    let read = room.arrived(&cursor, 10).await.unwrap();
+    let expected = if is_lossless { vec!["c"] } else { vec!["a", "b", "c"] };
+    assert_eq!((values(&read), read.restarted), (expected.into_iter().map(str::to_owned).collect(), !is_lossless));
+    client.shut_down().await;
 }
 
 #[tokio::test]
