@@ -39,6 +39,10 @@ async fn next(store: &dyn Store, since: Since) -> (String, Since) {
 
 pub async fn what_arrives_late_comes_behind_what_was_read(case: Case) {
     let (a, b_, c) = (&*case.a, &*case.b, &*case.c);
+    // Links that have a position: what follows is no resync.
+    for from in [b_, c] {
+        carry(from, a, 0).await;
+    }
     // Ids count in milliseconds: each is of a later one.
     for (store, payload) in [(c, "oldest"), (b_, "older"), (a, "here")] {
         let id = append(store, payload).await;
