@@ -1,12 +1,12 @@
 //! Feeds: reading in the order of arrival, whatever way entries come by and whatever becomes of the feed meanwhile.
 
 use archipelago::{
-    engine::{Append, Arrived, EntryId, Expiry, Key, Kind, Mutation, MutationError, Outcome, Place, Since},
+    engine::{Append, Arrived, EntryId, Expiry, JoinReply, Key, Kind, Mutation, MutationError, Outcome, Place, Since},
     store::{Excerpt, Query, Reply, Store, StoreError, Write},
     testing::poll,
 };
 use archipelago_tests::{
-    carry::{carry, resync},
+    carry::{carry, cursor, next_batch, resync},
     world::{b, read, write},
 };
 
@@ -147,21 +147,28 @@ pub async fn what_is_gone_is_not_given_and_a_feed_that_comes_back_goes_on(case: 
 
 pub async fn an_expired_feed_gives_nothing_and_holds_the_place(case: Case) {
     let (a, b_) = (&*case.a, &*case.b);
+    carry(b_, a, 0).await;
     append(a, "one").await;
     let (_, place) = next(a, Since::Start).await;
     append(a, "two").await;
     write(a, Kind::Feed, "f", Mutation::Expire(Expiry::In(1500))).await.unwrap();
     carry(a, b_, 0).await;
+    append(b_, "meanwhile").await;
     write(b_, Kind::Feed, "f", Mutation::Expire(Expiry::In(500_000))).await.unwrap();
     poll::until("the feed is over", || async {
         (read(a, Kind::Feed, "f", Query::Exists).await == Reply::Int(0)).then_some(())
     })
     .await;
+    // All but the extension: what comes into a feed that is over arrives there, too.
+    let known = cursor(b_, a, 0).await.unwrap().number;
+    let before = usize::try_from(b_.sync_state(0).await.unwrap().number - known - 1).unwrap();
+    let batch = next_batch(b_, a, 0, before).await.unwrap();
+    assert!(matches!(a.join(0, &batch).await.unwrap(), JoinReply::Applied(_)));
     let (words, place) = next(a, place).await;
     assert_eq!(words, "");
     carry(b_, a, 0).await;
     let (words, place) = next(a, place).await;
-    assert_eq!(words, "two", "it lives longer after all");
+    assert_eq!(words, "two meanwhile", "it lives longer after all");
     write(a, Kind::Feed, "f", Mutation::Expire(Expiry::At(1))).await.unwrap();
     append(a, "three").await;
     assert_eq!(next(a, place).await.0, "three");
