@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use archipelago::sessions::{Guarantee, Session};
 use archipelago::testing::{
     poll,
     servers::{Options, Program, Server},
@@ -144,6 +145,22 @@ async fn reads_on(client: &Client, is_lossless: bool, restart: impl AsyncFn()) {
     let expected = if is_lossless { vec!["c"] } else { vec!["a", "b", "c"] };
     assert_eq!((values(&read), read.restarted), (expected.into_iter().map(str::to_owned).collect(), !is_lossless));
     client.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_session_reads_its_own_entries_in_the_next_region() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let clients = [world.client(0).await, world.client(1).await];
+        let session = Session::builder().guarantee(Guarantee::MonotonicReads).build();
+        clients[0].with_session(&session).feed::<String>("room").append("mine").await.unwrap();
+        let session = Session::from_token(&session.token()).unwrap();
+        let room = clients[1].with_session(&session).feed::<String>("room");
+        assert_eq!(values(&room.arrived(&FeedCursor::start(), 10).await.unwrap()), ["mine"]);
+        for client in &clients {
+            client.shut_down().await;
+        }
+    }
 }
 
 #[tokio::test]
