@@ -97,6 +97,17 @@ pub async fn pushes_and_resyncs_arrive_like_any_other_and_once(case: Case) {
     assert_eq!(next(a, place).await.0, "");
 }
 
+pub async fn an_entry_that_was_set_aside_arrives_when_it_is_recovered(case: Case) {
+    let (a, b_) = (&*case.a, &*case.b);
+    append(a, "here").await;
+    let (_, place) = next(a, Since::Start).await;
+    append(b_, "recovered").await;
+    let excerpt = Excerpt::whole(Key::new(Kind::Feed, "f"));
+    let (state, standing) = b_.cells_and_stand(&excerpt).await.unwrap();
+    a.recover(0, &standing.origin, standing.last, Some(&excerpt.delta(&state))).await.unwrap();
+    assert_eq!(next(a, place).await.0, "recovered");
+}
+
 pub async fn pages_follow_each_other_and_a_place_may_be_the_present(case: Case) {
     let store = &*case.a;
     let now = Since::Place(arrived(store, Since::Now, 0).await.place);

@@ -90,6 +90,7 @@ suite! {
     feeds {
         what_arrives_late_comes_behind_what_was_read
         pushes_and_resyncs_arrive_like_any_other_and_once
+        an_entry_that_was_set_aside_arrives_when_it_is_recovered
         pages_follow_each_other_and_a_place_may_be_the_present
         large_entries_come_in_several_answers
         what_is_gone_is_not_given_and_a_feed_that_comes_back_goes_on
