@@ -3,20 +3,28 @@
 //! `cargo run --release --example inventory` needs no server: the regions are embedded. With `ARCHIPELAGO_CONFIG` set, the
 //! same runs on the first two of the configured Redis regions.
 
-use std::{error::Error, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use archipelago::{
     Client, Config, Embedded, ErrorKind, Stock,
     config::{KeyspaceConfig, StockConfig},
 };
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use archipelago_examples::{Result, ended};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let shops = Shops::new().await?;
+async fn main() -> ExitCode {
+    ended(async { run(config()?).await }.await)
+}
+
+fn config() -> Result<Option<Config>> {
+    Ok(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?)
+}
+
+/// On embedded regions, or on the first two of a file.
+pub async fn run(config: Option<Config>) -> Result<()> {
+    let shops = Shops::new(config).await?;
     let [us, eu] = &shops.clients;
     // A stock is never deleted: each run of the example has its own.
     let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_micros();
@@ -96,12 +104,11 @@ struct Shops {
 }
 
 impl Shops {
-    async fn new() -> Result<Self> {
+    async fn new(config: Option<Config>) -> Result<Self> {
         // So that the figures are the same at every run; the default moves rights in the background, too.
         let stock = StockConfig { rebalance: Duration::ZERO, ..StockConfig::default() };
         let keyspace = KeyspaceConfig { stock, ..KeyspaceConfig::default() };
-        if let Some(file) = std::env::var_os("ARCHIPELAGO_CONFIG") {
-            let mut config = Config::from_file(&file)?;
+        if let Some(mut config) = config {
             config.keyspaces.values_mut().for_each(|keyspace| keyspace.stock = stock);
             let names: Vec<String> = config.regions.keys().take(2).cloned().collect();
             let [a, b] = names.as_slice() else { return Err("the example needs two regions".into()) };

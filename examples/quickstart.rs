@@ -3,18 +3,26 @@
 //! `cargo run --release --example quickstart` needs no server: the regions are embedded, at real-looking distances.
 //! With `ARCHIPELAGO_CONFIG` set, the same runs on the configured Redis regions (three of them at least).
 
-use std::{collections::BTreeSet, error::Error, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use archipelago::{Client, Config, Embedded};
+use archipelago_examples::{Result, ended};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let islands = Islands::new().await?;
+async fn main() -> ExitCode {
+    ended(async { run(config()?).await }.await)
+}
+
+fn config() -> Result<Option<Config>> {
+    Ok(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?)
+}
+
+/// On embedded regions, or on those of a file.
+pub async fn run(config: Option<Config>) -> Result<()> {
+    let islands = Islands::new(config).await?;
     let [us, eu, ap] = &islands.clients;
     println!("Three regions: {}, {}, {}.\n", us.local_region(), eu.local_region(), ap.local_region());
 
@@ -164,9 +172,8 @@ struct Islands {
 }
 
 impl Islands {
-    async fn new() -> Result<Self> {
-        let Some(file) = std::env::var_os("ARCHIPELAGO_CONFIG") else { return Self::embedded().await };
-        let config = Config::from_file(&file)?;
+    async fn new(config: Option<Config>) -> Result<Self> {
+        let Some(config) = config else { return Self::embedded().await };
         let names: Vec<String> = config.regions.keys().take(3).cloned().collect();
         let [a, b, c] = names.as_slice() else { return Err("the quickstart needs three regions".into()) };
         // Between servers that can reach each other, "cut" means that nobody drives the links.

@@ -5,7 +5,7 @@
 //! needs a replica of the region that writes. It uses keys that begin with `routing:`.
 
 use std::{
-    error::Error,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -13,10 +13,9 @@ use archipelago::{
     CallOptions, Client, Config, Connection, Embedded,
     routing::{FallbackToPrimary, LocalReplica, RegionalPrimary, RoutingConfig, Trigger},
 };
+use archipelago_examples::{Result, ended};
 use futures_util::{FutureExt, StreamExt};
 use redis::AsyncCommands;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const EU: &str = "eu-west-1";
 const US: &str = "us-east-1";
@@ -25,8 +24,22 @@ const LAG: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let (client, embedded) = start().await?;
+async fn main() -> ExitCode {
+    ended(async { run(config()?).await }.await)
+}
+
+fn config() -> Result<Option<Config>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => Ok(None),
+        ["--config", file] => Ok(Some(Config::from_file(file)?)),
+        _ => Err("usage: routing [--config FILE]".into()),
+    }
+}
+
+/// On embedded regions, or on those of a file.
+pub async fn run(config: Option<Config>) -> Result<()> {
+    let (client, embedded) = start(config).await?;
     let profiles = client.connection("profiles")?;
     let writer = client.active_region().ok_or("no region writes")?.to_string();
     println!("Writes go to {writer}. This app server is in {}, beside a replica.\n", client.local_region());
@@ -167,22 +180,15 @@ async fn wait_for(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result
     Ok(())
 }
 
-/// A client in a region beside a replica; with embedded regions unless a file names servers.
-async fn start() -> Result<(Client, Option<Embedded>)> {
+/// A client in a region beside a replica; with embedded regions unless a configuration names servers.
+async fn start(config: Option<Config>) -> Result<(Client, Option<Embedded>)> {
     let routing = RoutingConfig { local_replica: true, ..RoutingConfig::default() };
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => {
-            let regions = Embedded::builder().region(EU).weight(EU, 2).region(US).replica(EU, US, LAG);
-            let regions = regions.latency(EU, US, ROUND_TRIP).build()?;
-            let builder = Client::builder().embedded(&regions).local_region(US).without_sync();
-            Ok((builder.routed("profiles", routing).build().await?, Some(regions)))
-        }
-        ["--config", file] => {
-            let mut config = Config::from_file(file)?;
-            config.keyspaces.clear(); // but for the one of this example
-            Ok((Client::builder().config(config).routed("profiles", routing).build().await?, None))
-        }
-        _ => Err("usage: routing [--config FILE]".into()),
+    if let Some(mut config) = config {
+        config.keyspaces.clear(); // but for the one of this example
+        return Ok((Client::builder().config(config).routed("profiles", routing).build().await?, None));
     }
+    let regions = Embedded::builder().region(EU).weight(EU, 2).region(US).replica(EU, US, LAG);
+    let regions = regions.latency(EU, US, ROUND_TRIP).build()?;
+    let builder = Client::builder().embedded(&regions).local_region(US).without_sync();
+    Ok((builder.routed("profiles", routing).build().await?, Some(regions)))
 }

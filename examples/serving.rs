@@ -5,8 +5,19 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 use axum::Router;
 use tokio::net::TcpListener;
 
+use crate::Result;
+
 /// How long answers under way are waited for at the end.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Listens on this port of 127.0.0.1; on any free one when it is 0.
+///
+/// # Errors
+/// Another program has it, or it takes rights to have it.
+pub async fn listen(port: u16) -> Result<TcpListener> {
+    let listening = TcpListener::bind(("127.0.0.1", port)).await;
+    listening.map_err(|error| format!("port {port} of 127.0.0.1: {error}; --port names another").into())
+}
 
 /// Until Ctrl-C. Where no signal can be waited for, nobody can interrupt.
 pub async fn interrupted() {

@@ -6,6 +6,7 @@ use bytes::{Buf, BufMut, Bytes};
 
 use crate::{
     mutation::{MutationError, limits},
+    origin::Incarnation,
     position::Maker,
 };
 
@@ -53,6 +54,13 @@ impl EntryId {
                 None => None,
             },
         }
+    }
+
+    /// Whether it is one that this incarnation gives: 40 bits say so.
+    #[must_use]
+    pub fn is_given_by(self, incarnation: Incarnation) -> bool {
+        const RANDOM: u64 = (1 << 40) - 1;
+        self.sequence & RANDOM == incarnation.bits() & RANDOM
     }
 
     /// The id that a write gives: now, or past what is there.
@@ -164,7 +172,6 @@ pub fn decode_fields(payload: &Bytes) -> Option<Vec<(Bytes, Bytes)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::Incarnation;
 
     #[test]
     fn ids_are_past_all_that_is_there_and_tell_regions_and_writes_apart() {
@@ -180,6 +187,8 @@ mod tests {
             }
         }
         assert_eq!(EntryId::give(5, Some(EntryId::MAX), maker(1, 1)), None);
+        assert!(id.is_given_by(Incarnation::new(0xaabb_ccdd_ee00_1122)));
+        assert!(!id.is_given_by(Incarnation::new(0xaabb_ccdd_ee00_1123)));
     }
 
     #[test]

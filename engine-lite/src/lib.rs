@@ -25,9 +25,11 @@
 
 mod cell;
 mod cells;
+mod claim;
 pub mod codec;
 mod delta;
 mod entry;
+mod find;
 pub mod hyperloglog;
 mod key;
 mod list;
@@ -44,17 +46,19 @@ mod version;
 
 pub use cell::{Assign, Base, Cell, Joined, Total};
 pub use cells::{Cells, Deadline};
+pub use claim::{Claim, Homes};
 pub use delta::{Body, Delta, Entry, Vector};
 pub use entry::{Append, EntryId, Keep, NotAnId, decode_fields, encode_fields};
+pub use find::Find;
 pub use hyperloglog::Registers;
 pub use key::{Field, Key, Kind, Native, UnknownKind};
 pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
-    Arrived, Batch, Collection, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Place, Push, PushReply,
-    RawEntry, Record, Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Since, Slice, Stale,
-    Stamped, Standing, SyncState, UnknownResolved, View, Wait,
+    Arrived, Batch, Collection, Conflict, Contender, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Place,
+    Push, PushReply, RawEntry, Record, Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Since,
+    Slice, Stale, Stamped, Standing, SyncState, UnknownResolved, View, Wait,
 };
 pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};
 pub use version::Version;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{
+    claim::Claim,
     entry::{Append, EntryId, Keep},
     hyperloglog::Registers,
     key::{Key, Kind},
@@ -59,6 +60,12 @@ pub enum Mutation {
     Append(Append),
     /// Remove what is too much of a stream or feed: XTRIM.
     Evict(Keep),
+    /// Remove the first of these elements of a list or stream that is there: what an element's home does for whoever
+    /// claims it.
+    Claim {
+        /// Their positions or ids.
+        candidates: Vec<Bytes>,
+    },
     /// Clear the key if it expired at least `grace` milliseconds ago: what the sweeper does.
     Sweep {
         /// How long after the deadline.
@@ -176,6 +183,8 @@ pub enum Outcome {
     Stock(StockOutcome),
     /// Of an appended entry: its id; `None` when there was nothing to append to.
     Appended(Option<EntryId>),
+    /// Of a claim: what was taken; `None` when none of the candidates was there.
+    Claimed(Option<Claim>),
 }
 
 /// Why a mutation was refused; nothing was changed. The texts are Redis's own.
@@ -321,6 +330,7 @@ impl Mutation {
             }
             Self::List(_) if key.kind == Kind::List => Ok(()),
             Self::Append(_) | Self::Evict(_) if key.kind.has_entries() => Ok(()),
+            Self::Claim { .. } if matches!(key.kind, Kind::List | Kind::Stream) => Ok(()),
             Self::Stock(_) if key.kind == Kind::Stock => Ok(()),
             // DEL and EXPIRE of a name go to every type that it may have.
             Self::Clear { .. } | Self::Expire(_) if key.kind == Kind::Stock => Ok(()),
@@ -330,7 +340,7 @@ impl Mutation {
             Self::Assign(_) | Self::Resolve { .. } | Self::Add { .. } if !key.kind.assigns() => {
                 Err(MutationError::WrongType)
             }
-            Self::List(_) | Self::Append(_) | Self::Evict(_) => Err(MutationError::WrongType),
+            Self::List(_) | Self::Append(_) | Self::Evict(_) | Self::Claim { .. } => Err(MutationError::WrongType),
             Self::Add { .. } if !key.kind.adds() => Err(MutationError::NoIncrements),
             Self::Assign(assignment) => assignment.entries.iter().try_for_each(|(_, payload)| fits(key.kind, payload)),
             Self::Resolve { payload, .. } => fits(key.kind, payload),
@@ -362,7 +372,9 @@ impl Mutation {
             }
             Self::Resolve { payload, seen } => (payload.len() <= limits::VALUE && seen.len() <= limits::MEMBERS, None),
             Self::Add { member, .. } => (member_fits(member), None),
-            Self::Remove { members } => (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None),
+            Self::Remove { members } | Self::Claim { candidates: members } => {
+                (members.iter().all(member_fits) && members.len() <= limits::MEMBERS, None)
+            }
             Self::Observe { elements, .. } => {
                 (elements.iter().all(member_fits) && elements.len() <= limits::MEMBERS, None)
             }

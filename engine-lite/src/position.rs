@@ -87,6 +87,13 @@ pub fn is_position(bytes: &[u8]) -> bool {
     parse(bytes).is_some_and(|position| position.body.len() + 1 == bytes.len())
 }
 
+/// The incarnation that made a position; `None` for what is none.
+#[must_use]
+pub fn made_by(bytes: &[u8]) -> Option<Incarnation> {
+    let position = parse(bytes)?;
+    (position.body.len() + 1 == bytes.len()).then_some(position.last.maker.incarnation)
+}
+
 /// A position, taken apart.
 #[derive(Clone, Copy)]
 struct Position<'a> {

@@ -1,6 +1,6 @@
 //! The command line: what each command does, and how it says so.
 
-use archipelago_examples::Result;
+use archipelago_examples::{Result, quoted};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use open_feature::{EvaluationContext, EvaluationContextFieldValue as Field, StructValue, Type, Value};
@@ -153,7 +153,8 @@ fn table(listed: &[Listed]) -> String {
     table.load_preset(UTF8_BORDERS_ONLY).set_header(["flag", "type", "default", "rules", "state"]);
     for flag in listed {
         let part = |name: &str| flag.definition.as_ref().and_then(|definition| definition.get(name));
-        let text = |name: &str| part(name).and_then(Json::as_str).unwrap_or("-").to_owned();
+        // Whatever stands there: what is no definition is listed, too.
+        let text = |name: &str| quoted(part(name).and_then(Json::as_str).unwrap_or("-"));
         let rules = part("rules").and_then(Json::as_array).map_or(0, Vec::len);
         let state = match (&flag.definition, flag.is_killed) {
             (None, _) => "without a definition",

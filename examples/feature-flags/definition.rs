@@ -17,6 +17,7 @@
 
 use std::{fmt, sync::Arc};
 
+use archipelago_examples::quoted;
 use open_feature::{Type, Value};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
@@ -146,22 +147,13 @@ impl Definition {
         if length > MAX_DEFINITION {
             return Err(too_long(length));
         }
-        let raw: RawDefinition = serde_json::from_value(json).map_err(|error| Malformed(short(&error.to_string())))?;
+        let raw: RawDefinition = serde_json::from_value(json).map_err(|error| Malformed(quoted(&error.to_string())))?;
         raw.definition()
     }
 }
 
 fn too_long(length: usize) -> Malformed {
     Malformed(format!("a definition has at most {MAX_DEFINITION} bytes, this one has {length}"))
-}
-
-/// The words of a parser may quote a long value.
-pub fn short(text: &str) -> String {
-    const LIMIT: usize = 200;
-    match text.char_indices().nth(LIMIT) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -219,6 +211,17 @@ mod tests {
         assert!(why(json!({"type": "boolean", "variants": {"on": true}, "default": "off"})).starts_with("default: "));
         assert!(why(json!({"type": "struct", "variants": {"a": {"b": null}}, "default": "a"})).contains("null"));
         assert!(why(json!([1])).contains("invalid"));
+        for label in ["", "\u{1b}[2J", "a\nb", "a\0", &"x".repeat(129)] {
+            let why = why(json!({"type": "boolean", "variants": {label: true}, "default": label}));
+            assert!(why.starts_with("the name of a variant has 1 to 128 bytes"), "{why:?}");
+            assert!(!why.contains(char::is_control), "{why:?}");
+        }
+        let odd = why(json!({"\u{1b}[2J": 1}));
+        assert!(odd.contains("unknown field") && !odd.contains(char::is_control), "{odd:?}");
+        let absurd = Definition::from_text(r#"{"type": "float", "variants": {"a": 1e400}, "default": "a"}"#);
+        assert!(absurd.unwrap_err().0.contains("number out of range"));
+        let percent = why(with_rule(json!({"rollout": [{"variant": "on", "percent": f64::MAX}]})));
+        assert!(percent.len() < 100 && percent.contains("0 to 100"), "{percent}");
     }
 
     #[test]

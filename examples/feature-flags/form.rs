@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use archipelago_examples::quoted;
 use open_feature::{StructValue, Type, Value};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::definition::{
-    Condition, Definition, MAX_NAME, Malformed, Outcome, Rule, Scalar, Share, Test, Variant, WHOLE, short,
+    Condition, Definition, MAX_NAME, Malformed, Outcome, Rule, Scalar, Share, Test, Variant, WHOLE,
 };
 
 const MAX_VARIANTS: usize = 64;
@@ -71,7 +72,7 @@ struct Variants(BTreeMap<String, Arc<Variant>>);
 
 impl Variants {
     fn named(&self, name: &str) -> Result<Arc<Variant>, Malformed> {
-        let unknown = || Malformed(format!("there is no variant {:?}", short(name)));
+        let unknown = || Malformed(format!("there is no variant {:?}", quoted(name)));
         self.0.get(name).cloned().ok_or_else(unknown)
     }
 }
@@ -128,7 +129,7 @@ fn rollout(shares: Vec<RawShare>, variants: &Variants) -> Result<Vec<Share>, Mal
     at_most("shares", shares.len(), MAX_VARIANTS)?;
     let share = |raw: RawShare| {
         if !(0.0..=100.0).contains(&raw.percent) {
-            return Err(Malformed(format!("percent: expected 0 to 100, found {}", raw.percent)));
+            return Err(Malformed(format!("percent: expected 0 to 100, found {:?}", raw.percent)));
         }
         let size = (raw.percent * f64::from(WHOLE / 100)).round() as u32;
         Ok(Share { variant: variants.named(&raw.variant)?, size })
@@ -216,8 +217,11 @@ fn at_most(what: &str, count: usize, limit: usize) -> Result<(), Malformed> {
 }
 
 fn check_label(what: &str, name: &str) -> Result<(), Malformed> {
-    match (1..=MAX_NAME).contains(&name.len()) {
+    match (1..=MAX_NAME).contains(&name.len()) && !name.contains(char::is_control) {
         true => Ok(()),
-        false => Err(Malformed(format!("the name of {what} has 1 to {MAX_NAME} bytes, found {}", name.len()))),
+        false => Err(Malformed(format!(
+            "the name of {what} has 1 to {MAX_NAME} bytes, none of them a control character; this one has {}",
+            name.len()
+        ))),
     }
 }

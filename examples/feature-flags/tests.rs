@@ -1,11 +1,40 @@
 //! The same promises on embedded regions and on real servers, and what commands answer.
-#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
 
-use archipelago::testing::servers::{Options, Server};
+use std::{io::Write, net::TcpListener};
+
+use archipelago::testing::{
+    poll,
+    servers::{Options, Server},
+};
 use clap::Parser;
+use open_feature::{EvaluationContext, EvaluationErrorCode as Code, EvaluationReason, provider::FeatureProvider};
 use serde_json::Value as Json;
 
-use crate::{Arguments, check, regions::World, samples::SAMPLES};
+use crate::{
+    Arguments, check,
+    provider::FlagProvider,
+    regions::{self, World},
+    samples::SAMPLES,
+    store::Flags,
+};
+
+/// A file that names these regions.
+fn file(regions: &[(&str, &str)]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let first = regions[0].0;
+    writeln!(file, "local = \"{first}\"\n[keyspaces.default]\nmode = \"active-active\"").unwrap();
+    for (name, url) in regions {
+        writeln!(file, "[regions.{name}]\nurl = \"{url}\"").unwrap();
+    }
+    file
+}
+
+/// The address of a port that nobody listens on.
+fn nobody() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("redis://127.0.0.1:{port}")
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flags_keep_their_promises_on_embedded_regions() {
@@ -22,6 +51,103 @@ async fn flags_keep_their_promises_on_real_servers() {
         servers.push(server);
     }
     check::all(World::configured(text.parse().unwrap()).await.unwrap()).await.unwrap();
+}
+
+/// From the moment that the near cache was told of a kill, nobody is served a rule of the flag.
+async fn a_kill_wins_as_soon_as_it_is_told(flags: [&Flags; 2]) {
+    let [writer, reader] = flags;
+    writer
+        .set(
+            "told",
+            r#"{"type": "boolean", "variants": {"on": true, "off": false}, "default": "off", "rules": [
+        {"serve": "on"}]}"#,
+        )
+        .await
+        .unwrap();
+    let (provider, anybody) = (FlagProvider::new(reader.clone()), EvaluationContext::default());
+    let asked = async || provider.resolve_bool_value("told", &anybody).await.unwrap();
+    for _ in 0..50 {
+        // Held, both parts: the next evaluations take no network.
+        poll::until("the flag is alive and held", async || {
+            let (is_on, before) = (asked().await.value, reader.near().stats());
+            asked().await;
+            let after = reader.near().stats();
+            (is_on && after.misses == before.misses && after.hits == before.hits + 2).then_some(())
+        })
+        .await;
+        let before = reader.near().stats().invalidations;
+        let (killed, ()) = tokio::join!(writer.kill("told"), async {
+            while reader.near().stats().invalidations == before {
+                asked().await;
+                tokio::task::yield_now().await;
+            }
+            let details = asked().await;
+            assert_eq!((details.value, details.reason), (false, Some(EvaluationReason::Disabled)));
+        });
+        killed.unwrap();
+        writer.revive("told").await.unwrap();
+    }
+    writer.remove("told").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_wins_as_soon_as_it_is_told_on_an_embedded_region() {
+    let world = World::embedded().await.unwrap();
+    a_kill_wins_as_soon_as_it_is_told([&world.flags[0], &world.flags[0]]).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_wins_as_soon_as_it_is_told_on_a_real_server() {
+    let server = Server::redis(Options::default()).await.unwrap();
+    let file = file(&[("eu", &server.url())]);
+    let (here, there) = tokio::join!(regions::open(file.path(), None), regions::open(file.path(), None));
+    let ((writer, writes), (reader, reads)) = (here.unwrap(), there.unwrap());
+    a_kill_wins_as_soon_as_it_is_told([&writes, &reads]).await;
+    writer.shut_down().await;
+    reader.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_that_dies_is_an_error_in_words_until_it_is_back() {
+    let mut server = Server::redis(Options::durable()).await.unwrap();
+    let (client, flags) = regions::open(file(&[("eu", &server.url())]).path(), None).await.unwrap();
+    flags.set(SAMPLES[2].0, SAMPLES[2].1).await.unwrap();
+    let (provider, anybody) = (FlagProvider::new(flags.clone()), EvaluationContext::default());
+    let asked = async || provider.resolve_float_value(SAMPLES[2].0, &anybody).await;
+    assert_eq!(asked().await.unwrap().value, 0.0);
+    server.kill();
+    let error = poll::until("an error", async || asked().await.err()).await;
+    let said = error.message.unwrap();
+    assert!(error.code == Code::General("UNREADABLE".to_owned()) && said.contains("cannot be read"), "{said}");
+    assert!(flags.kill(SAMPLES[2].0).await.is_err());
+    server.restart().await.unwrap();
+    poll::until("an answer", async || asked().await.ok()).await;
+    client.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_cannot_begin_says_why() {
+    let here = Server::redis(Options::default()).await.unwrap();
+    let said = async |file: &tempfile::NamedTempFile, words: &[&str]| {
+        let path = file.path().to_str().unwrap();
+        let arguments = [&["feature-flags", "--config", path][..], words].concat();
+        let said = crate::run(&Arguments::try_parse_from(arguments).unwrap()).await.unwrap_err().to_string();
+        assert!(!said.contains(char::is_control) && said.len() < 500, "{said:?}");
+        said
+    };
+    let one = file(&[("eu", &here.url())]);
+    assert!(said(&one, &["--check"]).await.contains("needs two regions"));
+    let dead = file(&[("eu", &nobody()), ("us", &nobody())]);
+    for words in [&["list"][..], &["kill", "a"], &["evaluate", "a"], &["--check"]] {
+        let said = said(&dead, words).await;
+        assert!(said.contains("eu") && said.contains("refused"), "{words:?}: {said}");
+    }
+    let elsewhere = said(&one, &["--region", "mars", "list"]).await;
+    assert!(elsewhere.contains("mars"), "{elsewhere}");
+    let mut garbage = tempfile::NamedTempFile::new().unwrap();
+    garbage.write_all(b"\x1b[2J\0 = [").unwrap();
+    said(&garbage, &["list"]).await;
 }
 
 /// What a command answers on sample flags, as JSON.
@@ -52,5 +178,48 @@ async fn commands_answer_in_json() {
     assert!(run(&world, &["kill", "nothing"]).await.unwrap_err().contains("there is no flag"));
     assert!(run(&world, &["evaluate", "nothing"]).await.unwrap_err().starts_with("FLAG_NOT_FOUND: "));
     assert!(run(&world, &["evaluate", "a", "--attribute", "b"]).await.unwrap_err().contains("NAME=VALUE"));
+    absurd_words_are_inert(&world).await;
     world.close().await;
+}
+
+/// On a command line everything is text, and no text is a mistake of the program's.
+async fn absurd_words_are_inert(world: &World) {
+    for number in ["NaN", "inf", "-inf", "1e400", "-0", "1e308", "9223372036854775808", "1".repeat(400).as_str()] {
+        let attribute = format!("age={number}");
+        let asked =
+            ["evaluate", "sample-checkout", "--user", "x", "--attribute", "country=DE", "--attribute", &attribute];
+        let answer = run(world, &asked).await.unwrap();
+        // No number, none that JSON has, or one like any other: 18 and more is for adults.
+        let is_adult = ["1e308", "9223372036854775808"].contains(&number) || number.starts_with("111");
+        let is_adult = is_adult && number.parse::<f64>().is_ok_and(f64::is_finite);
+        assert_eq!(answer["reason"] == "TARGETING_MATCH", is_adult, "{number}: {answer}");
+    }
+    let long = "x".repeat(100_000);
+    for name in ["", " ", "<img src=x onerror=boo>", "\u{1b}[2J", "a\nb", "\u{202e}", "é", &long] {
+        for command in ["evaluate", "kill", "revive"] {
+            let said = run(world, &[command, "--", name]).await.unwrap_err();
+            assert!(said.len() < 300 && !said.contains(char::is_control), "{command}: {said:?}");
+        }
+        let said = run(world, &["set", "--", name, "{}"]).await.unwrap_err();
+        assert!(said.len() < 300 && !said.contains(char::is_control), "{said:?}");
+        // As a user, or as what is known of one, it is like any other.
+        let attribute = format!("email={name}");
+        let user = name.get(..1024).unwrap_or(name);
+        run(world, &["evaluate", "sample-page-size", "--user", user, "--attribute", &attribute]).await.unwrap();
+    }
+    for definition in ["", "null", "[]", "{", "\u{1b}", "1e400", "{\"type\": \"\u{1}\"}", "{\"\\u001b[2J\": 1}", &long]
+    {
+        let said = run(world, &["set", "odd", definition]).await.unwrap_err();
+        assert!(said.len() < 300 && !said.contains(char::is_control), "{said:?}");
+    }
+    // Somebody else wrote it, past every check: listed and evaluated without moving a cursor.
+    let odd = serde_json::json!({"type": "\u{1b}[2J", "default": long, "rules": {}, "\u{7}": 1});
+    world.flags[0].set_unchecked("sample-odd", &odd).await.unwrap();
+    let words =
+        |words: &[&str]| Arguments::try_parse_from([&["feature-flags"][..], words].concat()).unwrap().command.unwrap();
+    let listed = words(&["list"]).run(&world.flags[0], false).await.unwrap();
+    assert!(listed.contains("sample-odd") && !listed.replace('\n', "").contains(char::is_control), "{listed:?}");
+    let said = words(&["evaluate", "sample-odd"]).run(&world.flags[0], false).await.unwrap_err().to_string();
+    assert!(said.contains("malformed") && !said.contains(char::is_control), "{said:?}");
+    world.flags[0].remove("sample-odd").await.unwrap();
 }

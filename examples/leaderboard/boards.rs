@@ -1,6 +1,7 @@
 //! The two boards: what a round of the game writes, and what a page of a board reads.
 
 use archipelago::{BestScores, Client, Error, SortedSet};
+use archipelago_examples::quoted;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -62,7 +63,9 @@ impl View {
         let board = match board {
             "best" => Board::Best,
             "sum" => Board::Sum,
-            other => return Err(Failure::not_found(format!("There is no board {other:?}: take best or sum."))),
+            other => {
+                return Err(Failure::not_found(format!("There is no board {:?}: take best or sum.", quoted(other))));
+            }
         };
         let place = match (page, around) {
             (Some(_), Some(_)) => return Err(Failure::input("Give a page or a player, not both.")),
@@ -89,7 +92,8 @@ pub fn checked_name(name: &str) -> Result<&str, Failure> {
 pub fn checked_points(points: f64) -> Result<f64, Failure> {
     let is_fine = points.is_finite() && points.abs() <= MAX_POINTS;
     let wrong = || Failure::input(format!("A round is worth {} to {MAX_POINTS} points.", -MAX_POINTS));
-    is_fine.then_some(points).ok_or_else(wrong)
+    // Without its sign, a zero that has one.
+    is_fine.then_some(points + 0.0).ok_or_else(wrong)
 }
 
 fn best(client: &Client) -> BestScores {

@@ -22,9 +22,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{future::Future, path::PathBuf, process::ExitCode, sync::Arc};
 
-use archipelago_examples::{Result, serving};
+use archipelago_examples::{Result, ended, serving};
 use clap::Parser;
 use tokio::net::TcpListener;
 
@@ -50,15 +50,18 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    ended(run(Arguments::parse()).await)
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
     let world = World::open(arguments.config.as_deref()).await?;
     if arguments.check {
         check::all(world).await?;
         println!("The page does what it promises. Asserted, not only printed.");
         return Ok(());
     }
-    let listener = TcpListener::bind(("127.0.0.1", arguments.port)).await?;
+    let listener = serving::listen(arguments.port).await?;
     println!("http://{} (Ctrl-C ends it)", listener.local_addr()?);
     serve(listener, world, arguments.load, serving::interrupted()).await?;
     println!("Stopped.");

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use archipelago::{Client, Config, Embedded, config::Mode, store::Store};
-use archipelago_examples::Result;
+use archipelago_examples::{Result, quoted};
 
 use crate::failure::Failure;
 
@@ -83,7 +83,7 @@ impl World {
     /// A region by its name.
     pub fn region(&self, name: &str) -> Result<&Region, Failure> {
         let found = self.regions.iter().find(|region| region.name == name);
-        found.ok_or_else(|| Failure::not_found(format!("There is no region {name:?}.")))
+        found.ok_or_else(|| Failure::not_found(format!("There is no region {:?}.", quoted(name))))
     }
 
     /// Whether faults can be made here. What stands on servers is not this page's to break.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use archipelago::testing::servers::{Options, Server};
-use archipelago_examples::Result;
+use archipelago_examples::{Result, serving};
 use futures_util::{Stream, StreamExt};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
-    boards::{Seen, View, play},
+    boards::{Seen, View, checked_name, checked_points, play},
     changes::{Answer, Change, Picture},
     check,
     chromium::{Chromium, installed},
@@ -88,6 +88,45 @@ async fn a_server_that_hangs_holds_nobody_up() {
     follow(&mut viewer, &mut picture, |picture| !is_down(picture, 2) && has(picture, 2, 2.0)).await;
     hub.shut_down().await;
     world.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_begin_says_why() {
+    let taken = serving::listen(0).await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let said = serving::listen(port).await.unwrap_err().to_string();
+    assert!(said.contains(&port.to_string()) && said.contains("in use"), "{said}");
+    let text = |regions: &[&str]| {
+        // Nobody listens on the first few ports.
+        let region = |(port, name): (usize, &&str)| format!("[regions.{name}]\nurl = \"redis://127.0.0.1:{port}\"\n");
+        let regions: String = (1..).zip(regions).map(region).collect();
+        format!("[keyspaces.default]\nmode = \"active-active\"\n{regions}")
+    };
+    let said = World::configured(text(&["eu"]).parse().unwrap()).await.unwrap_err().to_string();
+    assert_eq!(said, "this example needs three regions");
+    let said = World::configured(text(&["ap", "eu", "us"]).parse().unwrap()).await.unwrap_err().to_string();
+    assert!(said.contains("ap") && said.contains("refused"), "{said}");
+}
+
+#[test]
+fn absurd_points_and_names_are_refused_in_few_words() {
+    for points in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308, 1e18, -1_000_000.5, f64::from(1_000_001)] {
+        let said = checked_points(points).unwrap_err().what;
+        assert!(said.contains("1000000") && said.len() < 100, "{points}: {said}");
+    }
+    assert!(checked_points(-0.0).unwrap().is_sign_positive(), "a zero has no sign on a page");
+    assert_eq!(checked_points(f64::MIN_POSITIVE).unwrap(), f64::MIN_POSITIVE);
+    for name in ["", " \t ", "a\0b", "a\u{1b}[2Jb", "x".repeat(1_000_000).as_str()] {
+        assert!(checked_name(name).unwrap_err().what.len() < 100);
+    }
+    // Text like any other: the page sets it as text, in an element that keeps its direction to itself.
+    for name in ["<script>", "\u{202e}ada", "a'\"&b", "é".repeat(32).as_str()] {
+        assert_eq!(checked_name(name).unwrap(), name);
+    }
+    for (board, around) in [("x".repeat(60_000), None), ("best".to_owned(), Some("x".repeat(60_000)))] {
+        let said = View::parse(&board, None, around.as_deref()).unwrap_err().what;
+        assert!(said.len() < 300, "{said}");
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -17,9 +17,9 @@ mod shop;
 mod tests;
 mod visitor;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
-use archipelago_examples::{Result, serving};
+use archipelago_examples::{Result, ended, serving};
 use tokio::net::TcpListener;
 
 use shop::Shop;
@@ -28,11 +28,15 @@ use shop::Shop;
 const LAG: Duration = Duration::from_secs(3);
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => run(0).await,
-        ["--port", port] => run(port.parse().map_err(|_| format!("--port: {port:?} is no port"))?).await,
+    ended(run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await)
+}
+
+async fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        [] => open(0).await,
+        ["--port", port] => open(port.parse().map_err(|_| format!("--port: {port:?} is no port"))?).await,
         ["--check"] => {
             check::all(Shop::open(check::LAG).await?).await?;
             println!("The page does what it promises. Asserted, not only printed.");
@@ -42,8 +46,8 @@ async fn main() -> Result<()> {
     }
 }
 
-async fn run(port: u16) -> Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+async fn open(port: u16) -> Result<()> {
+    let listener = serving::listen(port).await?;
     println!("http://{} (Ctrl-C ends it)", listener.local_addr()?);
     serve(listener, Arc::new(Shop::open(LAG).await?), serving::interrupted()).await?;
     println!("Stopped.");

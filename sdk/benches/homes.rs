@@ -14,15 +14,9 @@
 //! | `Forwarded` of three elements, the same | 0.77 µs |
 //!
 //! Keeping an answer in a full cache costs more than looking it up: `cache.entries` pays where users come back.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a benchmark has no API, and stops at what it does not expect"
-)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark has no API, and stops at what it does not expect")]
 
+#[allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the tests' own")]
 #[path = "../tests/homes/mmdb.rs"]
 mod mmdb;
 

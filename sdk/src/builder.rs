@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use crate::{
     client::{Client, HomeSettings, Inner, Keyspace},
     config::{Config, KeyspaceConfig, Mode, NearConfig, defaults, is_keyspace_name, names},
+    conflicts::{Conflicts, Listeners},
     dial::{CredentialsProvider, Dialer, Provider, dialers},
     error::{Error, ErrorKind},
     homes::HomesConfig,
@@ -217,6 +218,7 @@ impl Builder {
         let (keyspaces, routed) = (of_mode(&config, Mode::ActiveActive), of_mode(&config, Mode::Routed));
         let plane =
             start_plane(&config, &routed, self.retry.clone(), || Map::of_embedded(&config, embedded, &local)).await?;
+        let listeners = Listeners::default();
         let islands = keyspaces.iter().map(|(name, config)| {
             let stores = embedded.regions().filter(|region| !self.local_only || **region == local).map(|region| {
                 let store = embedded.store(&local, region, name)?;
@@ -224,12 +226,13 @@ impl Builder {
             });
             let stores = stores.collect::<Result<_, Error>>()?;
             let (sweep_grace, collect_every) = (config.sweep_grace, config.collect_every);
-            Ok(Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: config.stock })
+            let conflicts = Conflicts::new(name, &listeners);
+            Ok(Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: config.stock, conflicts })
         });
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
         let regions = || Ok(embedded_infos(&config, embedded));
         let homes = home_settings(config.homes.as_ref(), regions, plane.plane.as_ref()).await?;
-        self.finish(local, &keyspaces, known.len(), islands, Vec::new(), Vec::new(), plane, homes)
+        self.finish(local, &keyspaces, known.len(), (islands, listeners), Vec::new(), Vec::new(), plane, homes)
     }
 
     async fn build_redis(mut self) -> Result<Client, Error> {
@@ -253,18 +256,20 @@ impl Builder {
             start_plane(&config, &routed, self.retry.clone(), || Map::of(&config, local.as_str(), &dialers)),
         );
         let (regions, missing) = regions?;
+        let listeners = Listeners::default();
         let islands = active_active.iter().map(|(name, keyspace)| {
             let store = |region: &Arc<RedisRegion>| -> (RegionId, Arc<dyn Store>) {
                 (region.id().clone(), Arc::new(RedisStore::new(region.clone(), name)))
             };
             let stores = regions.iter().map(store).collect();
             let (sweep_grace, collect_every) = (keyspace.sweep_grace, keyspace.collect_every);
-            Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: keyspace.stock }
+            let conflicts = Conflicts::new(name, &listeners);
+            Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: keyspace.stock, conflicts }
         });
         let islands = islands.collect();
         let plane = plane?;
         let homes = home_settings(config.homes.as_ref(), || config.region_infos(), plane.plane.as_ref()).await?;
-        self.finish(local, &active_active, config.regions.len(), islands, regions, missing, plane, homes)
+        self.finish(local, &active_active, config.regions.len(), (islands, listeners), regions, missing, plane, homes)
     }
 
     /// The regions of the active-active keyspaces, and those that could not be reached. Without such a keyspace none.
@@ -323,7 +328,7 @@ impl Builder {
         local: RegionId,
         configs: &BTreeMap<String, KeyspaceConfig>,
         members: usize,
-        islands: Vec<Islands>,
+        (islands, listeners): (Vec<Islands>, Listeners),
         regions: Vec<Arc<RedisRegion>>,
         missing: Vec<(RegionId, Error)>,
         routed: Routed,
@@ -338,7 +343,7 @@ impl Builder {
                     island: Arc::new(island.clone()),
                     session: None,
                     strengths: config.strengths(members)?,
-                    repairs: Arc::new(Repairs::new()),
+                    repairs: Arc::new(Repairs::new(island.conflicts.clone())),
                 };
                 keyspaces.insert(island.keyspace.clone(), keyspace);
             }
@@ -367,6 +372,7 @@ impl Builder {
             routed,
             keyspaces,
             islands,
+            listeners,
             regions,
             missing,
             max_clock_skew,

@@ -11,6 +11,7 @@ use crate::homes::{Homes, Registry};
 use crate::{
     builder::Builder,
     config::names,
+    conflicts::{ConflictEvent, Listeners},
     error::{Error, ErrorKind},
     exec::Interpreter,
     handles::{Batch, Handle, Home, constructors},
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) routed: BTreeMap<String, Arc<RoutedKeyspace>>,
     pub(crate) keyspaces: BTreeMap<String, Keyspace>,
     pub(crate) islands: Vec<Islands>,
+    pub(crate) listeners: Listeners,
     pub(crate) regions: Vec<Arc<RedisRegion>>,
     pub(crate) missing: Vec<(RegionId, Error)>,
     pub(crate) max_clock_skew: Duration,
@@ -411,6 +413,51 @@ impl Client {
             }
         }
         counts
+    }
+
+    /// Every conflict that this client meets from now on: what regions wrote without knowing of each other, which of it
+    /// a reader sees, and the rule that decided. For a journal, a dashboard, or a person who looks into what was
+    /// overwritten.
+    ///
+    /// Told is what [`Client::resolved`] counts, where this client does the joining: of the links that it drives, its
+    /// strong writes and its read repairs. Processes share the links, so a listener that is to hear of all conflicts
+    /// listens where all are driven: [`Builder::sync_daemon`](crate::Builder::sync_daemon), or `archipelago sync
+    /// --conflicts`. Each region where two writes meet tells of them.
+    ///
+    /// **Not told**: what meets in a resync (the first exchange of two regions is one), increments (they all count), a
+    /// write whose value is the same, and a write against a removal: the write stays, and cells do not say whether it
+    /// had seen the removal. What changes again before the other region has heard of it is told again. A join whose
+    /// answer is lost is not told.
+    ///
+    /// Without a listener it costs nothing. With one, the regions' joins answer the cells of contested fields, too. A
+    /// listener that does not keep up loses the oldest beyond 1,024 and hears [`ConflictEvent::Missed`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// use archipelago::{Client, ConflictEvent, Embedded};
+    /// use futures_util::StreamExt;
+    /// use std::time::Duration;
+    ///
+    /// let regions = Embedded::builder().region("us").region("eu").build()?;
+    /// let us = Client::builder().embedded(&regions).local_region("us").without_sync().build().await?;
+    /// let eu = Client::builder().embedded(&regions).local_region("eu").without_sync().build().await?;
+    /// for client in [&us, &eu] {
+    ///     client.register::<u32>("price").set(&100).await?; // one after the other: no conflict
+    ///     client.sync_until_idle(Duration::from_secs(5)).await?;
+    /// }
+    ///
+    /// let mut conflicts = us.conflicts();
+    /// us.register::<u32>("price").set(&120).await?; // at the same time
+    /// eu.register::<u32>("price").set(&125).await?;
+    /// us.sync_until_idle(Duration::from_secs(5)).await?;
+    /// let Some(ConflictEvent::Resolved(conflict)) = conflicts.next().await else { panic!() };
+    /// assert_eq!((conflict.name.as_ref(), conflict.rule), (b"price".as_ref(), "latest"));
+    /// let shown = conflict.contenders.iter().find(|contender| contender.wins).expect("one wins");
+    /// assert_eq!(shown.value, us.register::<u32>("price").get().await?.expect("a price").to_string());
+    /// # us.shut_down().await; eu.shut_down().await; Ok(()) }
+    /// ```
+    pub fn conflicts(&self) -> impl futures_util::Stream<Item = ConflictEvent> + Send + Unpin + use<> {
+        self.inner.listeners.listen()
     }
 
     /// The pairs of regions whose clocks are further apart than `max_clock_skew`. Regions that cannot be read are left

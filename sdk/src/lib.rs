@@ -62,6 +62,7 @@ mod builder;
 mod client;
 pub mod commands;
 pub mod config;
+mod conflicts;
 mod dial;
 mod error;
 pub mod exec;
@@ -89,12 +90,13 @@ pub use archipelago_engine as engine;
 pub use builder::Builder;
 pub use client::{Client, Keyspace};
 pub use config::Config;
+pub use conflicts::{Conflict, ConflictEvent, Contender};
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Arrived, Batch, BestScores, Codec, Counter, ExtremeRegister, Feed, FeedCursor, FeedCursorError, FeedEntry,
-    FirstRegister, Flag, Follow, Geo, HyperLogLog, Json, List, Map, MessagePack, Place, Register, Reservation,
-    ScoreRange, Set, Siblings, SortedSet, Stock, Stream, StreamEntry,
+    Arrived, Batch, BatchAdd, BatchDelete, BatchRemove, BatchSet, BestScores, Claimed, Codec, Counter, ExtremeRegister,
+    Feed, FeedCursor, FeedCursorError, FeedEntry, FirstRegister, Flag, Follow, Geo, HyperLogLog, Json, List, Map,
+    MessagePack, Place, Register, Reservation, ScoreRange, Set, Siblings, SortedSet, Stock, Stream, StreamEntry,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

@@ -1,4 +1,4 @@
-//! Support for the tests: links by hand, seeds, and worlds of three regions of either kind.
+//! Support for the tests: links by hand, seeds, loaders, suites, and worlds of three regions of either kind.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,5 +8,7 @@
 )]
 
 pub mod carry;
+pub mod loader;
 pub mod random;
+pub mod suite;
 pub mod world;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Cursor, Partition, Stale, is_inexact};
+use super::{Conflict, Cursor, Partition, Stale, is_inexact};
 use crate::{
     cells::Cells,
     delta::{Delta, Vector},
@@ -78,6 +78,34 @@ impl Partition {
     /// # Errors
     /// [`Stale`] when the history broke.
     pub fn join(&mut self, history: &str, now: Version, max_skew: u64, batch: &Batch) -> Result<JoinReply, Stale> {
+        self.join_into(history, now, max_skew, batch, None)
+    }
+
+    /// The same, and which concurrent writes met: those that [`SyncState::resolved`](super::SyncState::resolved)
+    /// counts.
+    ///
+    /// # Errors
+    /// As [`Partition::join`].
+    pub fn join_and_tell(
+        &mut self,
+        history: &str,
+        now: Version,
+        max_skew: u64,
+        batch: &Batch,
+    ) -> Result<(JoinReply, Vec<Conflict>), Stale> {
+        let mut told = Vec::new();
+        let reply = self.join_into(history, now, max_skew, batch, Some(&mut told))?;
+        Ok((reply, told))
+    }
+
+    fn join_into(
+        &mut self,
+        history: &str,
+        now: Version,
+        max_skew: u64,
+        batch: &Batch,
+        mut told: Option<&mut Vec<Conflict>>,
+    ) -> Result<JoinReply, Stale> {
         self.check(history)?;
         if batch.epoch != self.epoch {
             return Ok(JoinReply::Epoch(self.epoch));
@@ -93,7 +121,7 @@ impl Partition {
         }
         for delta in &batch.deltas {
             let changed = self.join_delta(delta, &Vector::new());
-            self.note_joined(&delta.key, &changed);
+            self.note_joined(&delta.key, &changed, &mut told);
         }
         raise(&mut self.seen, &batch.seen());
         self.raise_clock(batch.applied, now, max_skew);
@@ -133,7 +161,7 @@ impl Partition {
         self.check(history)?;
         if let Some(delta) = delta {
             let changed = self.join_delta(delta, &Vector::new());
-            self.note_joined(&delta.key, &changed);
+            self.note_joined(&delta.key, &changed, &mut None);
         }
         if let Some(entries) = self.aside.get_mut(origin) {
             entries.remove(&id);
@@ -196,9 +224,9 @@ impl Partition {
     }
 
     /// Counts where a rule decided, and lets entries arrive.
-    pub(super) fn note_joined(&mut self, key: &Key, changed: &[&Field]) {
+    pub(super) fn note_joined(&mut self, key: &Key, changed: &[&Field], told: &mut Option<&mut Vec<Conflict>>) {
         for field in changed {
-            self.count_resolved(key, field);
+            self.count_resolved(key, field, told);
         }
         self.note_arrivals(key, changed.iter().copied());
     }

@@ -5,7 +5,9 @@
 //! hash slot and do the same steps; a differential test holds the two equal.
 
 mod arrivals;
+mod claims;
 mod collect;
+mod conflict;
 mod entries;
 mod history;
 mod join;
@@ -32,6 +34,7 @@ use self::{
 pub use self::{
     arrivals::{Arrived, Place, Since},
     collect::{Collection, Mark, Wait},
+    conflict::{Conflict, Contender},
     history::Record,
     join::{Batch, JoinReply, SetAside},
     log::{Cursor, LogSlice, RawEntry},

@@ -108,6 +108,7 @@ impl Write<'_> {
             Mutation::Stock(_) => Err(MutationError::NotForStock),
             Mutation::Append(append) => self.append_entry(append),
             Mutation::Evict(keep) => Ok(self.evict(*keep)),
+            Mutation::Claim { candidates } => Ok(self.claim(candidates)),
         }
     }
 
@@ -117,7 +118,7 @@ impl Write<'_> {
     }
 
     /// What a reader sees of a member before the write.
-    fn visible(&self, member: &Bytes) -> Option<&Cells> {
+    pub(super) fn visible(&self, member: &Bytes) -> Option<&Cells> {
         if self.is_over() { None } else { self.state.member(member).filter(|cells| cells.shows(self.kind)) }
     }
 

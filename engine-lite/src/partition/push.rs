@@ -3,7 +3,7 @@
 //! A strong write pushes what it changed, a merged read what the local region turned out to lack. A push may be late, come
 //! twice or never: it moves no position, and the log brings the same cells again.
 
-use super::{Partition, Stale, Standing, join::raise};
+use super::{Conflict, Partition, Stale, Standing, join::raise};
 use crate::{
     delta::{Delta, Vector},
     origin::Origin,
@@ -62,6 +62,26 @@ impl Partition {
     /// # Errors
     /// [`Stale`] when the history broke.
     pub fn push(&mut self, history: &str, push: &Push) -> Result<PushReply, Stale> {
+        self.push_into(history, push, None)
+    }
+
+    /// The same, and which concurrent writes met: those that [`SyncState::resolved`](super::SyncState::resolved)
+    /// counts.
+    ///
+    /// # Errors
+    /// As [`Partition::push`].
+    pub fn push_and_tell(&mut self, history: &str, push: &Push) -> Result<(PushReply, Vec<Conflict>), Stale> {
+        let mut told = Vec::new();
+        let reply = self.push_into(history, push, Some(&mut told))?;
+        Ok((reply, told))
+    }
+
+    fn push_into(
+        &mut self,
+        history: &str,
+        push: &Push,
+        mut told: Option<&mut Vec<Conflict>>,
+    ) -> Result<PushReply, Stale> {
         self.check(history)?;
         if push.epoch != self.epoch {
             return Ok(PushReply::Epoch(self.epoch));
@@ -77,7 +97,7 @@ impl Partition {
         for delta in &push.deltas {
             let (without, changed) = self.join_cells(delta, Self::covered_for_push);
             left_out += without;
-            self.note_joined(&delta.key, &changed);
+            self.note_joined(&delta.key, &changed, &mut told);
         }
         raise(&mut self.seen, &push.seen);
         Ok(PushReply::Joined { left_out })

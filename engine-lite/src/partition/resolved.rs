@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::Partition;
+use super::{Conflict, Partition};
 use crate::{
     cells::Cells,
     key::{Field, Key, Kind},
@@ -69,12 +69,15 @@ impl FromStr for Resolved {
 pub struct UnknownResolved;
 
 impl Partition {
-    /// Counts a field that a join of a log changed, if it now has live assignments that differ.
-    pub(super) fn count_resolved(&mut self, key: &Key, field: &Field) {
+    /// Counts a field that a join of a log changed, if it now has live assignments that differ, and tells of it.
+    pub(super) fn count_resolved(&mut self, key: &Key, field: &Field, told: &mut Option<&mut Vec<Conflict>>) {
         let cells = self.keys.get(key).and_then(|state| state.cells(field));
-        if cells.is_some_and(is_contested) {
+        if let Some(cells) = cells.filter(|cells| is_contested(cells)) {
             let resolved = Resolved { kind: key.kind, is_expiry: *field == Field::Expiry };
             *self.resolved.entry(resolved).or_default() += 1;
+            if let Some(told) = told {
+                told.push(Conflict { key: key.clone(), field: field.clone(), cells: cells.clone() });
+            }
         }
     }
 }

@@ -129,7 +129,8 @@ impl Write<'_> {
             | Mutation::List(_)
             | Mutation::Append(_)
             | Mutation::Observe { .. }
-            | Mutation::Evict(_) => Err(MutationError::NotForStock),
+            | Mutation::Evict(_)
+            | Mutation::Claim { .. } => Err(MutationError::NotForStock),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the tests share: a world of regions with links, resyncs and faults, held against the slow obvious model.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part")]
 
+mod claims;
 mod entries;
 mod lists;
 mod rng;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Rng, START, batch_with,
+    claims::random_claim,
     stock::Ledger,
     write::{random_key, random_mutation, unconditional_mutation, write_both},
 };
@@ -70,6 +71,8 @@ pub struct World {
     pub lossless: bool,
     /// Whether everything that is written is stock.
     pub only_stock: bool,
+    /// Whether elements of lists and streams are claimed, too.
+    pub claims: bool,
     /// Whether regions lose data at all.
     pub loses: bool,
     pub ledger: Ledger,
@@ -140,6 +143,7 @@ impl World {
             torn: false,
             lossless: false,
             only_stock: false,
+            claims: false,
             loses: true,
             ledger: Ledger::default(),
             readers: Readers::default(),
@@ -266,6 +270,8 @@ impl World {
         }
         let mutation = if self.torn {
             unconditional_mutation(&mut self.rng, key.kind)
+        } else if let Some(claim) = self.claims.then(|| random_claim(&mut self.rng, &site.partition, &key)).flatten() {
+            claim
         } else {
             let seen = self.model.assigned(&key, &Field::VALUE, &site.held);
             random_mutation(&mut self.rng, key.kind, seen)

@@ -340,6 +340,7 @@ impl Shadow<'_> {
             }
             Mutation::List(edit) => self.edit_list(edit, over),
             Mutation::Append(append) => self.append_entry(append, now, over),
+            Mutation::Claim { candidates } => Ok(self.claim(candidates, over)),
             Mutation::Evict(keep) => {
                 if over {
                     self.clear();

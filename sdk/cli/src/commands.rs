@@ -9,10 +9,11 @@ use std::{
 };
 
 use archipelago::{
-    Builder, Client, Config, Error, ReadStrength, WriteStrength,
+    Builder, Client, Config, ConflictEvent, Error, ReadStrength, WriteStrength,
     engine::Kind,
     exec::{ExecReply, Interpreter, split_line},
 };
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -43,7 +44,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
             exec(builder, options, configured.unwrap_or_default()).await
         }
         Command::Sync(options) if options.until_idle => sync_until_idle(builder, options).await,
-        Command::Sync(_) => Ok(sync(builder).await?),
+        Command::Sync(options) => sync(builder, &options).await,
         Command::Inspect(named) => Ok(inspect(builder, named, false).await?),
         Command::Key(named) => Ok(inspect(builder, named, true).await?),
         Command::Stock(command) => stock::run(builder, command).await,
@@ -61,14 +62,16 @@ async fn exec(
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     // What stays in the local region needs no connection to another.
     let (read, write) = (options.read.unwrap_or(strengths.0), options.write.unwrap_or(strengths.1));
-    let is_local = read == ReadStrength::Local && matches!(write, WriteStrength::Local | WriteStrength::Replicated(_));
+    let words: Vec<_> = options.words.into_iter().map(|word| word.into_vec().into()).collect();
+    let is_local = read == ReadStrength::Local
+        && matches!(write, WriteStrength::Local | WriteStrength::Replicated(_))
+        && !Interpreter::asks_elsewhere(&words);
     let builder = if is_local { builder.local_only() } else { builder.without_sync() };
     let client = builder.build().await?;
     let interpreter = client.keyspace(&options.keyspace)?.with_read(read).with_write(write).interpreter();
-    let failed = if options.words.is_empty() {
+    let failed = if words.is_empty() {
         exec_lines(&interpreter, options.json).await?
     } else {
-        let words: Vec<_> = options.words.into_iter().map(|word| word.into_vec().into()).collect();
         let reply = interpreter.execute(&words).await;
         output::reply(&reply, options.json)?;
         reply.is_error()
@@ -122,8 +125,9 @@ async fn read_line(input: &mut BufReader<tokio::io::Stdin>, line: &mut Vec<u8>) 
     }
 }
 
-async fn sync(builder: Builder) -> Result<ExitCode, Error> {
+async fn sync(builder: Builder, options: &SyncOptions) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let client = builder.sync_daemon().build().await?;
+    let mut conflicts = conflicts(&client, options);
     for (region, error) in client.missing_regions() {
         eprintln!("archipelago: {region} is not reachable yet: {error}");
     }
@@ -131,9 +135,21 @@ async fn sync(builder: Builder) -> Result<ExitCode, Error> {
         eprintln!("archipelago: the clock of {} is {:?} ahead of {}'s", skew.ahead, skew.by, skew.behind);
     }
     eprintln!("archipelago: driving links, until interrupted");
-    stopped().await;
+    let stopped = stopped();
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            Some(event) = conflicts.next() => output::conflict(&event, options.json)?,
+        }
+    }
     client.shut_down().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is met from now on, if anybody wants to see it.
+fn conflicts(client: &Client, options: &SyncOptions) -> impl Stream<Item = ConflictEvent> + Unpin + use<> {
+    if options.conflicts { client.conflicts().left_stream() } else { stream::pending().right_stream() }
 }
 
 /// Waits for an interrupt or a request to terminate.
@@ -154,6 +170,7 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
     let began = Instant::now();
     // The daemon's rules for the local region, without its leases: this run drives every link itself.
     let client = builder.sync_daemon().without_sync().build().await?;
+    let mut conflicts = conflicts(&client, &options);
     let bar = progress();
     let result = {
         let idle = client.sync_until_idle(options.timeout);
@@ -161,6 +178,7 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
         loop {
             tokio::select! {
                 result = &mut idle => break result,
+                Some(event) = conflicts.next() => output::conflict(&event, options.json)?,
                 () = tokio::time::sleep(Duration::from_millis(500)), if !bar.is_hidden() => {
                     let missing = client.missing().await;
                     bar.set_message(missing.first().cloned().unwrap_or_default());
@@ -169,6 +187,10 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
         }
     };
     bar.finish_and_clear();
+    // Unconstrained: the runtime's budget would end it after 128.
+    while let Some(Some(event)) = tokio::task::unconstrained(conflicts.next()).now_or_never() {
+        output::conflict(&event, options.json)?;
+    }
     let missing = if result.is_err() { client.missing().await } else { Vec::new() };
     let uncollected = if result.is_ok() { client.uncollected().await } else { Vec::new() };
     let resolved = client.resolved().await;

@@ -77,7 +77,10 @@ struct SyncOptions {
     /// With --until-idle: gives up after so long, and names what is missing.
     #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// Prints the result as JSON.
+    /// Prints every conflict that is met: concurrent writes of one field, their values, and which of them is shown.
+    #[arg(long)]
+    conflicts: bool,
+    /// Prints JSON: the result, and with --conflicts an object for each.
     #[arg(long)]
     json: bool,
 }

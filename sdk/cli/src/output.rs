@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use archipelago::{NodeReport, Report, exec::ExecReply};
+use archipelago::{ConflictEvent, NodeReport, Report, exec::ExecReply};
 
 /// One reply on one line, flushed, so that a program at the other end of a pipe gets it at once.
 pub(crate) fn reply(reply: &ExecReply, as_json: bool) -> Result<(), std::io::Error> {
@@ -22,6 +22,22 @@ pub(crate) fn line(text: &str) -> Result<(), std::io::Error> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// A conflict, with its values: whoever asks for conflicts wants to see them.
+pub(crate) fn conflict(event: &ConflictEvent, as_json: bool) -> Result<(), Box<dyn std::error::Error>> {
+    if as_json {
+        return Ok(json(&serde_json::to_value(event)?)?);
+    }
+    let mut text = event.to_string();
+    if let ConflictEvent::Resolved(conflict) = event {
+        for contender in &conflict.contenders {
+            let shown = if contender.wins { "shown" } else { "not shown" };
+            let value = String::from_utf8_lossy(&contender.value);
+            text.push_str(&format!("\n  {shown}: {value:?} of {}", contender.origin));
+        }
+    }
+    Ok(line(&text)?)
 }
 
 /// The nodes as a table.

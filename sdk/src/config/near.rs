@@ -18,7 +18,8 @@ pub struct NearConfig {
     /// be.
     #[serde(rename = "ttl_ms", deserialize_with = "millis")]
     pub ttl: Duration,
-    /// Milliseconds after its last use that a value is dropped, 1 to 86,400,000; default none.
+    /// Milliseconds after its last use that a value is dropped, 1 to 86,400,000; default none. It may go 100 ms too early, or
+    /// a tenth of this where that is less: not every use is noted.
     #[serde(rename = "tti_ms", deserialize_with = "some_millis")]
     pub tti: Option<Duration>,
 }

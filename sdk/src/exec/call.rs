@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, pin::Pin};
 
-use archipelago_engine::{Arrived, Key, KeyState, Kind, Mutation, MutationError, Outcome, Since};
+use archipelago_engine::{Arrived, End, Key, KeyState, Kind, Mutation, MutationError, Outcome, Since};
 use bytes::Bytes;
 
 use super::{
@@ -80,23 +80,40 @@ impl<'a> Call<'a> {
         self.place.write(&Write { key: Key::new(kind, name.clone()), mutation, exclusive: true }).await
     }
 
+    /// Takes an element that no other claim takes.
+    pub(super) async fn claim(&self, kind: Kind, name: &Bytes, end: End) -> Result<Option<(Bytes, Bytes)>, Failure> {
+        let claimed = self.place.claim(&Key::new(kind, name.clone()), end).await;
+        claimed.map_err(|error| self.write_failed(error))
+    }
+
     pub(super) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, Undone>> {
         self.place.write_all(writes).await
     }
 
     /// Reads, if the name is free or of this type.
     pub(super) async fn read(&self, kind: Kind, name: &Bytes, query: Query) -> Result<Reply, Failure> {
-        let own = Read { key: Key::new(kind, name.clone()), query };
-        let others = Kind::ALL.map(|kind| Read { key: Key::new(kind, name.clone()), query: Query::Exists });
-        let reads: Vec<Read> = std::iter::once(own).chain(others).collect();
-        let mut replies = self.read_all(&reads).await?.into_iter();
-        let answer = replies.next().ok_or_else(unexpected)?;
-        if !says_nothing(&answer) {
-            return Ok(answer);
+        self.read_each(kind, name, [query]).await?.pop().ok_or_else(unexpected)
+    }
+
+    /// The same of several queries, in one pipeline.
+    pub(super) async fn read_each(
+        &self,
+        kind: Kind,
+        name: &Bytes,
+        queries: impl IntoIterator<Item = Query>,
+    ) -> Result<Vec<Reply>, Failure> {
+        let mut reads: Vec<Read> =
+            queries.into_iter().map(|query| Read { key: Key::new(kind, name.clone()), query }).collect();
+        let own = reads.len();
+        reads.extend(Kind::ALL.map(|kind| Read { key: Key::new(kind, name.clone()), query: Query::Exists }));
+        let mut answers = self.read_all(&reads).await?;
+        let exist = answers.split_off(own.min(answers.len()));
+        if !answers.iter().all(says_nothing) {
+            return Ok(answers);
         }
         let present: Vec<Kind> =
-            Kind::ALL.into_iter().zip(replies).filter(|(_, reply)| *reply == Reply::Int(1)).map(|(k, _)| k).collect();
-        if present.is_empty() || present.contains(&kind) { Ok(answer) } else { Err(MutationError::WrongType.into()) }
+            Kind::ALL.into_iter().zip(exist).filter(|(_, reply)| *reply == Reply::Int(1)).map(|(k, _)| k).collect();
+        if present.is_empty() || present.contains(&kind) { Ok(answers) } else { Err(MutationError::WrongType.into()) }
     }
 
     /// The cells of a key.

@@ -17,7 +17,7 @@ async fn edit(call: Call<'_>, name: &Bytes, edit: ListEdit) -> Result<Outcome, F
 }
 
 /// What the range of a list holds.
-async fn values(call: Call<'_>, name: &Bytes, start: i64, stop: i64) -> Result<Vec<Bytes>, Failure> {
+pub(super) async fn values(call: Call<'_>, name: &Bytes, start: i64, stop: i64) -> Result<Vec<Bytes>, Failure> {
     let Reply::Array(members) = call.read(Kind::List, name, Query::Range { start, stop }).await? else {
         return Err(unexpected());
     };

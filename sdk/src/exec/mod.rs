@@ -25,6 +25,17 @@
 //!   `best-min`.
 //! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
 //!   each other: a pop is at least once.
+//! - `LCLAIM key LEFT|RIGHT` takes one element that no other claim takes, in whatever region, as
+//!   [`List::claim_front`](crate::List::claim_front) does: it asks the region where the element was inserted.
+//!   `STREAM.CLAIM key` does the same for the oldest entry of a stream. They answer the element, or nil; `UNAVAILABLE`
+//!   names the regions where elements wait that cannot be reached. They need a client: an interpreter of a store alone
+//!   refuses them.
+//! - What Redis computes at the server is computed here of one read: LPOS and GETRANGE read the whole value. Refused,
+//!   as unknown commands, are words without a meaning that holds where regions write at once: APPEND, SETRANGE and
+//!   SETBIT change a part of a value that another region replaces; SPOP, ZPOPMIN and ZPOPMAX would give one member to
+//!   two regions (of a list, LCLAIM does not), and leave increments that they have not seen; LMOVE, SMOVE, RENAME and
+//!   COPY are of two names, which no one step covers; SRANDMEMBER, HRANDFIELD and RANDOMKEY draw lots, which a reader
+//!   does as well of SMEMBERS or HGETALL.
 //! - A stock has commands of its own, and no others: `STOCK.RESTOCK key id units`, `STOCK.TAKE key id units [UPTO]`,
 //!   `STOCK.RETURN key id units`, `STOCK.RESERVE key id units milliseconds`, `STOCK.CONFIRM key reservation`,
 //!   `STOCK.RELEASE key reservation`, `STOCK.TRANSFER key REGION/INCARNATION units [UPTO]`, `STOCK.LEFT key` and
@@ -32,7 +43,8 @@
 //!   EXPIRE are refused where there is one.
 //! - A stream is gone with its last entry, and what was removed does not bound the next id; `MS-*` is no id, XREAD never
 //!   waits (no BLOCK), and there are no consumer groups. MAXLEN and MINID remove at most 10,000 entries at once, and all of
-//!   those, `~` or not. An entry of another region may arrive with an id below some that are here already: a reader that
+//!   those, `~` or not. Consumers in any region take each entry once by
+//!   `STREAM.CLAIM`. An entry of another region may arrive with an id below some that are here already: a reader that
 //!   goes on from the last id it has seen misses it.
 //! - A feed has words of its own, beside those for any name: `FEED.APPEND key [MAXLEN n|MAXAGE milliseconds] value`,
 //!   `FEED.RANGE key start end [COUNT n]`, `FEED.REVRANGE key end start [COUNT n]`, `FEED.LEN key`, `FEED.REM key id
@@ -44,12 +56,14 @@
 //!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.
 
 mod call;
+mod claims;
 mod feeds;
 mod hashes;
 mod hyperloglogs;
 mod keys;
 mod line;
 mod lists;
+mod lpos;
 mod numbers;
 mod parse;
 mod place;
@@ -134,6 +148,20 @@ impl Interpreter {
         };
         let call = Call::new(&self.place, command.name, rest);
         (command.run)(call).await.unwrap_or_else(|failure| ExecReply::Error(failure.into_text()))
+    }
+
+    /// Whether a command may ask regions beside the local one, whatever the strengths: a claim does.
+    ///
+    /// ```
+    /// use archipelago::exec::{Interpreter, split_line};
+    /// assert!(Interpreter::asks_elsewhere(&split_line("LCLAIM jobs LEFT")?));
+    /// assert!(!Interpreter::asks_elsewhere(&split_line("LPOP jobs")?));
+    /// # Ok::<(), archipelago::exec::UnbalancedQuotes>(())
+    /// ```
+    #[must_use]
+    pub fn asks_elsewhere(args: &[Bytes]) -> bool {
+        let command = args.first().and_then(|name| table::find(name));
+        command.is_some_and(|command| ["lclaim", "stream.claim"].contains(&command.name))
     }
 
     /// Whether there is a command of this name.

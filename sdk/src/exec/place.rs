@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use archipelago_engine::{Arrived, Key, KeyState, MutationError, Outcome, Since};
+use archipelago_engine::{Arrived, End, Key, KeyState, MutationError, Outcome, Since};
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::{
@@ -51,6 +52,20 @@ impl Place {
             }
             Self::Keyspace(keyspace) => {
                 keyspace.write_all(writes).await.into_iter().map(|done| done.map_err(Undone::from)).collect()
+            }
+        }
+    }
+
+    /// Takes an element that no other claim takes: its position or id, and what it held.
+    pub(super) async fn claim(&self, key: &Key, end: End) -> Result<Option<(Bytes, Bytes)>, Undone> {
+        match self {
+            Self::Store(_) => {
+                let what = "a claim needs a client, which knows the homes of elements";
+                Err(Undone::Failed(Error::new(ErrorKind::Config, what)))
+            }
+            Self::Keyspace(keyspace) => {
+                let claimed = keyspace.claim(key, end).await.map_err(Undone::from)?;
+                Ok(claimed.map(|claimed| claimed.value))
             }
         }
     }

@@ -1,10 +1,10 @@
-//! SADD, SREM, SMEMBERS, SISMEMBER, SCARD.
+//! SADD, SREM, SMEMBERS, SISMEMBER, SMISMEMBER, SCARD.
 
 use archipelago_engine::{Kind, Mutation};
 use bytes::Bytes;
 
 use super::call::{Answer, Call, added, removed};
-use crate::store::Query;
+use crate::store::{Query, Reply};
 
 pub(super) async fn sadd(call: Call<'_>) -> Answer {
     let [name, members @ ..] = call.args else { return Err(call.wrong_arity()) };
@@ -25,6 +25,12 @@ pub(super) async fn smembers(call: Call<'_>) -> Answer {
 pub(super) async fn sismember(call: Call<'_>) -> Answer {
     let [name, member] = call.args else { return Err(call.wrong_arity()) };
     Ok(call.read(Kind::Set, name, Query::Contains(member.clone())).await?.into())
+}
+
+pub(super) async fn smismember(call: Call<'_>) -> Answer {
+    let [name, members @ ..] = call.args else { return Err(call.wrong_arity()) };
+    let queries = members.iter().map(|member| Query::Contains(member.clone()));
+    Ok(Reply::Array(call.read_each(Kind::Set, name, queries).await?).into())
 }
 
 pub(super) async fn scard(call: Call<'_>) -> Answer {

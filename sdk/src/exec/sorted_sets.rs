@@ -108,6 +108,13 @@ pub(super) async fn zscore(call: Call<'_>) -> Answer {
     Ok(shown(call.read(Kind::SortedSet, name, Query::Score(member.clone())).await?))
 }
 
+pub(super) async fn zmscore(call: Call<'_>) -> Answer {
+    let [name, members @ ..] = call.args else { return Err(call.wrong_arity()) };
+    let queries = members.iter().map(|member| Query::Score(member.clone()));
+    let scores = call.read_each(Kind::SortedSet, name, queries).await?;
+    Ok(ExecReply::Array(scores.into_iter().map(shown).collect()))
+}
+
 pub(super) async fn zcard(call: Call<'_>) -> Answer {
     let [name] = call.args else { return Err(call.wrong_arity()) };
     Ok(call.read(Kind::SortedSet, name, Query::Count).await?.into())

@@ -101,12 +101,13 @@ fn bound(text: &[u8], is_start: bool) -> Result<EntryId, Failure> {
     }
 }
 
-fn shown(entries: Vec<StreamEntry>) -> ExecReply {
-    let entry = |entry: StreamEntry| {
-        let fields = entry.fields.into_iter().flat_map(|(field, value)| [field, value]).map(ExecReply::Bytes);
-        ExecReply::Array(vec![ExecReply::Bytes(entry.id.to_string().into()), ExecReply::Array(fields.collect())])
-    };
-    ExecReply::Array(entries.into_iter().map(entry).collect())
+pub(super) fn shown(entry: StreamEntry) -> ExecReply {
+    let fields = entry.fields.into_iter().flat_map(|(field, value)| [field, value]).map(ExecReply::Bytes);
+    ExecReply::Array(vec![ExecReply::Bytes(entry.id.to_string().into()), ExecReply::Array(fields.collect())])
+}
+
+fn all_shown(entries: Vec<StreamEntry>) -> ExecReply {
+    ExecReply::Array(entries.into_iter().map(shown).collect())
 }
 
 async fn entries(call: Call<'_>, name: &Bytes, query: Query) -> Result<Vec<StreamEntry>, Failure> {
@@ -133,7 +134,7 @@ pub(super) async fn xrange(call: Call<'_>, reverse: bool) -> Answer {
     if limit == Some(0) && call.read(Kind::Stream, name, Query::Count).await? != Reply::Int(0) {
         return Ok(ExecReply::Nil);
     }
-    Ok(shown(entries(call, name, between(from, to, reverse, limit)).await?))
+    Ok(all_shown(entries(call, name, between(from, to, reverse, limit)).await?))
 }
 
 pub(super) async fn xlen(call: Call<'_>) -> Answer {
@@ -168,7 +169,7 @@ pub(super) async fn xread(call: Call<'_>) -> Answer {
         let Some(first) = first else { continue };
         let entries = entries(call, name, between(first, EntryId::MAX, false, limit)).await?;
         if !entries.is_empty() {
-            found.push(ExecReply::Array(vec![ExecReply::Bytes(name.clone()), shown(entries)]));
+            found.push(ExecReply::Array(vec![ExecReply::Bytes(name.clone()), all_shown(entries)]));
         }
     }
     Ok(if found.is_empty() { ExecReply::Nil } else { ExecReply::Array(found) })

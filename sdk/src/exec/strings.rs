@@ -1,10 +1,12 @@
-//! GET, SET, GETDEL, MGET.
+//! GET, SET, SETNX, SETEX, PSETEX, GETSET, GETDEL, MGET, STRLEN, GETRANGE.
 
-use archipelago_engine::{Assignment, Expiry, Key, Kind, Mutation, MutationError, Outcome, Presence, Retention};
+use archipelago_engine::{
+    Assignment, Expiry, Key, Kind, Mutation, MutationError, Outcome, Presence, Retention, window,
+};
 use bytes::Bytes;
 
 use super::{
-    call::{Answer, Call, Failure, unexpected},
+    call::{Answer, Call, Failure, added, unexpected},
     keys::first_alive,
     parse::{SYNTAX, integer, is},
     place::Undone,
@@ -32,12 +34,66 @@ pub(super) async fn mget(call: Call<'_>) -> Answer {
 pub(super) async fn set(call: Call<'_>) -> Answer {
     let [name, value, options @ ..] = call.args else { return Err(call.wrong_arity()) };
     let options = Options::parse(&call, options)?;
+    set_with(&call, name, value, &options).await
+}
+
+async fn set_with(call: &Call<'_>, name: &Bytes, value: &Bytes, options: &Options) -> Answer {
     match call.try_write(Kind::String, name, options.mutation(value)).await {
         Ok(outcome) if options.previous => previous(outcome),
         Ok(outcome) => done(&outcome),
-        Err(Undone::Refused(MutationError::WrongType)) => replace(&call, name, value, &options).await,
+        Err(Undone::Refused(MutationError::WrongType)) => replace(call, name, value, options).await,
         Err(error) => Err(call.write_failed(error)),
     }
+}
+
+/// One that is there is left alone, whatever its type.
+pub(super) async fn setnx(call: Call<'_>) -> Answer {
+    let [name, value] = call.args else { return Err(call.wrong_arity()) };
+    let options = Options { presence: Presence::Absent, retention: Retention::Clear, previous: false };
+    match call.try_write(Kind::String, name, options.mutation(value)).await {
+        Ok(outcome) => added(&outcome),
+        Err(Undone::Refused(MutationError::WrongType)) => Ok(ExecReply::Int(0)),
+        Err(error) => Err(call.write_failed(error)),
+    }
+}
+
+/// SETEX and PSETEX.
+pub(super) async fn set_for(call: Call<'_>, option: &'static str) -> Answer {
+    let [name, lifetime, value] = call.args else { return Err(call.wrong_arity()) };
+    let retention = Retention::Set(expiry(&call, option, lifetime)?);
+    set_with(&call, name, value, &Options { presence: Presence::Any, retention, previous: false }).await
+}
+
+pub(super) async fn getset(call: Call<'_>) -> Answer {
+    let [name, value] = call.args else { return Err(call.wrong_arity()) };
+    let options = Options { presence: Presence::Any, retention: Retention::Clear, previous: true };
+    set_with(&call, name, value, &options).await
+}
+
+pub(super) async fn strlen(call: Call<'_>) -> Answer {
+    let [name] = call.args else { return Err(call.wrong_arity()) };
+    length(&call.read(Kind::String, name, Query::Value).await?)
+}
+
+/// The length of a value, none where it is absent.
+pub(super) fn length(value: &Reply) -> Answer {
+    match value {
+        Reply::Nil => Ok(ExecReply::Int(0)),
+        Reply::Bytes(value) => Ok(ExecReply::count(value.len() as u64)),
+        Reply::Int(_) | Reply::Array(_) => Err(unexpected()),
+    }
+}
+
+pub(super) async fn getrange(call: Call<'_>) -> Answer {
+    let [name, start, end] = call.args else { return Err(call.wrong_arity()) };
+    let (start, end) = (integer(start)?, integer(end)?);
+    let value = match call.read(Kind::String, name, Query::Value).await? {
+        Reply::Nil => Bytes::new(),
+        Reply::Bytes(value) => value,
+        Reply::Int(_) | Reply::Array(_) => return Err(unexpected()),
+    };
+    let (skip, take) = window(start, end.max(-(value.len() as i64)), value.len());
+    Ok(ExecReply::Bytes(value.slice(skip.min(value.len())..(skip + take).min(value.len()))))
 }
 
 /// The name is in use by another type. A SET that may overwrite removes that first.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    feeds, hashes, hyperloglogs, keys, lists, numbers, places, ranges, rules, sets, sorted_sets, stocks, streams,
-    strings,
+    claims, feeds, hashes, hyperloglogs, keys, lists, lpos, numbers, places, ranges, rules, sets, sorted_sets, stocks,
+    streams, strings,
 };
 
 /// A command.
@@ -36,6 +36,12 @@ const COMMANDS: &[Command] = commands! {
     "get" 2 strings::get;
     "set" -3 strings::set;
     "getdel" 2 strings::getdel;
+    "setnx" 3 strings::setnx;
+    "setex" 4 strings::set_for, "EX";
+    "psetex" 4 strings::set_for, "PX";
+    "getset" 3 strings::getset;
+    "strlen" 2 strings::strlen;
+    "getrange" 4 strings::getrange;
     "mget" -2 strings::mget;
     "incr" 2 numbers::step, 1;
     "decr" 2 numbers::step, -1;
@@ -43,6 +49,7 @@ const COMMANDS: &[Command] = commands! {
     "decrby" 3 numbers::decrby;
     "incrbyfloat" 3 numbers::incrbyfloat;
     "del" -2 keys::del;
+    "unlink" -2 keys::del;
     "exists" -2 keys::exists;
     "type" 2 keys::kind;
     "expire" -3 keys::expire, keys::When::InSeconds;
@@ -57,9 +64,14 @@ const COMMANDS: &[Command] = commands! {
     "srem" -3 sets::srem;
     "smembers" 2 sets::smembers;
     "sismember" 3 sets::sismember;
+    "smismember" -3 sets::smismember;
     "scard" 2 sets::scard;
     "hset" -4 hashes::hset;
     "hget" 3 hashes::hget;
+    "hsetnx" 4 hashes::hsetnx;
+    "hstrlen" 3 hashes::hstrlen;
+    "hkeys" 2 hashes::halves, 0;
+    "hvals" 2 hashes::halves, 1;
     "hmget" -3 hashes::hmget;
     "hgetall" 2 hashes::hgetall;
     "hdel" -3 hashes::hdel;
@@ -71,6 +83,7 @@ const COMMANDS: &[Command] = commands! {
     "zincrby" 4 sorted_sets::zincrby;
     "zrem" -3 sorted_sets::zrem;
     "zscore" 3 sorted_sets::zscore;
+    "zmscore" -3 sorted_sets::zmscore;
     "zcard" 2 sorted_sets::zcard;
     "zrange" -4 ranges::zrange;
     "zrank" 3 ranges::rank, false;
@@ -92,11 +105,13 @@ const COMMANDS: &[Command] = commands! {
     "rpop" -2 lists::pop, End::Back;
     "lrange" 4 lists::lrange;
     "llen" 2 lists::llen;
+    "lpos" -3 lpos::lpos;
     "lindex" 3 lists::lindex;
     "linsert" 5 lists::linsert;
     "lset" 4 lists::lset;
     "lrem" 4 lists::lrem;
     "ltrim" 4 lists::ltrim;
+    "lclaim" 3 claims::lclaim;
     "xadd" -5 streams::xadd;
     "xrange" -4 streams::xrange, false;
     "xrevrange" -4 streams::xrange, true;
@@ -104,6 +119,7 @@ const COMMANDS: &[Command] = commands! {
     "xread" -4 streams::xread;
     "xdel" -3 streams::xdel;
     "xtrim" -4 streams::xtrim;
+    "stream.claim" 2 claims::stream;
     "feed.append" -3 feeds::append;
     "feed.range" -4 feeds::range, false;
     "feed.revrange" -4 feeds::range, true;

@@ -59,6 +59,7 @@ fn is_whole(mutation: &Mutation, outcome: &Outcome) -> bool {
             }
         },
         (_, Outcome::Appended(id)) => id.is_some(),
+        (_, Outcome::Claimed(claim)) => claim.is_some(),
         (Mutation::Evict(_), Outcome::Removed(removed)) => *removed > 0,
         (Mutation::List(edit), outcome) => is_whole_edit(edit, outcome),
         (

@@ -57,7 +57,7 @@ impl Flag {
     /// # Errors
     /// [`Error`]; see [`ErrorKind`]. Repeating it does no harm.
     pub async fn set(&self, on: bool) -> Result<(), Error> {
-        self.handle.assign(Mutation::set(if on { "1" } else { "0" })).await.map(drop)
+        self.handle.assign(Self::setting_of(on)).await.map(drop)
     }
 
     /// On or off; `None` when unset.
@@ -66,6 +66,10 @@ impl Flag {
     /// [`Error`]; see [`ErrorKind`].
     pub async fn get(&self) -> Result<Option<bool>, Error> {
         on_or_off(self.handle.read(Query::Value).await?)
+    }
+
+    pub(super) fn setting_of(on: bool) -> Mutation {
+        Mutation::set(if on { "1" } else { "0" })
     }
 
     /// Whether it is on. Unset is off.

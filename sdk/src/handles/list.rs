@@ -2,19 +2,19 @@
 
 use std::{fmt, marker::PhantomData};
 
-use archipelago_engine::{End, ListEdit, Mutation, Outcome, Side, position};
+use archipelago_engine::{End, Find, ListEdit, Mutation, Outcome, Side, position};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, Handle, Json, array, common_methods, optional, unexpected};
+use super::{Claimed, Codec, Handle, Json, array, common_methods, optional, unexpected};
 use crate::{error::Error, store::Query};
 
 /// Values in an order. What regions insert at the same time is all kept, in one order everywhere; the elements that one
 /// region pushes or inserts one after the other stay together.
 ///
-/// A removal, a pop or a delete takes away what its region has seen. So two regions may pop the same element before they
-/// hear of each other: **a pop is at least once**, not exactly once. Where each element must be handled once, let one
-/// region do all popping, or make the handling idempotent.
+/// A removal, a pop or a delete takes away what its region has seen. So two regions may pop the same element before
+/// they hear of each other: **a pop is at least once**, not exactly once. Where each element must be handled once, take
+/// all of them by [`List::claim_front`], in whatever region, and none by a pop.
 ///
 /// Two regions that give one element different values: the later one holds. A value set while another region removes the
 /// element brings it back.
@@ -92,6 +92,16 @@ impl<T, C> List<T, C> {
     /// [`crate::ErrorKind::MaybeApplied`] when no answer came; else see [`crate::ErrorKind`].
     pub async fn trim(&self, start: i64, stop: i64) -> Result<u64, Error> {
         self.removal(ListEdit::Trim { start, stop }).await
+    }
+
+    /// What a range holds.
+    async fn values(&self, start: i64, stop: i64) -> Result<Vec<Bytes>, Error> {
+        let members = array(self.handle.read(Query::Range { start, stop }).await?)?;
+        let value = |member| {
+            let split = position::split(&optional(member)?.unwrap_or_default());
+            split.map(|(_, value)| value).ok_or_else(|| unexpected(&"no element of a list"))
+        };
+        members.into_iter().map(value).collect()
     }
 
     async fn removal(&self, edit: ListEdit) -> Result<u64, Error> {
@@ -175,6 +185,36 @@ impl<T, C: Codec> List<T, C> {
         self.handle.write(Mutation::List(ListEdit::Set { index, value: C::encode(value)? })).await.map(drop)
     }
 
+    /// The index of the first element that holds a value; `None` when none does. Reads the list.
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn index_of<V: Serialize + ?Sized>(&self, value: &V) -> Result<Option<u64>, Error> {
+        let first = Find { count: 1, ..Find::default() };
+        Ok(self.find(value, first).await?.into_iter().next())
+    }
+
+    /// The indexes of elements that hold a value, in the order in which they are looked for (LPOS). Reads the list, as
+    /// far as [`Find::most`] asks for when it looks from the front.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// # use archipelago::engine::Find;
+    /// let regions = archipelago::Embedded::builder().region("eu").build()?;
+    /// let client = archipelago::Client::builder().embedded(&regions).local_region("eu").build().await?;
+    /// let list = client.list::<u8>("list");
+    /// list.push_back(&[7, 8, 7]).await?;
+    /// assert_eq!(list.index_of(&8).await?, Some(1));
+    /// assert_eq!(list.find(&7, Find { rank: -1, ..Find::default() }).await?, [2, 0]);
+    /// # client.shut_down().await; Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error`]; see [`crate::ErrorKind`].
+    pub async fn find<V: Serialize + ?Sized>(&self, value: &V, find: Find) -> Result<Vec<u64>, Error> {
+        Ok(find.among(&self.values(0, find.last()).await?, &C::encode(value)?))
+    }
+
     /// Removes all elements that hold a value; says how many.
     ///
     /// # Errors
@@ -209,6 +249,65 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
         }
     }
 
+    /// Takes the first element off that can be taken, so that **no other claim takes it, in any region**; `None` when
+    /// none is here.
+    ///
+    /// Each element has a home: the region where it was inserted. That region alone gives it away, in one step, so a
+    /// claim of an element that was inserted elsewhere takes a round trip there. Elements whose home cannot be reached
+    /// are passed over. The next reads here do not show what was taken.
+    ///
+    /// An element is found once it has arrived here, or where the keyspace's reads look
+    /// ([`ReadStrength`](crate::ReadStrength)); the claim itself is always one write in one region, whatever the
+    /// keyspace's strength of writes. It ends by the keyspace's deadline.
+    ///
+    /// **Promised**: two claims never take one element, as long as its home keeps what it has acknowledged; over
+    /// restarts and new incarnations, too. **Not promised**: that of a home which loses acknowledged writes (a lost AOF
+    /// tail, a promoted replica that was behind), or whose old server goes on beside a new one; that a pop, a removal
+    /// or a delete somewhere else at the same time does not take it as well (claims exclude claims); that an element
+    /// which [`List::set`] changes elsewhere at the same time stays away; and an order among those who claim at once.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unavailable`] when elements are left and all of their homes are out of reach:
+    /// [`Error::attempts`] names the homes, and says how many elements wait there, as far as this region knows. Nothing
+    /// was taken. [`crate::ErrorKind::MaybeApplied`] when a home did not answer: one element may be taken, and nobody
+    /// has it; it is asked for nowhere else. An element that is no `T` is [`crate::ErrorKind::Serialization`], and
+    /// gone. Else see [`crate::ErrorKind`].
+    ///
+    /// # Cancel safety
+    /// Dropped, the element may be taken, and nobody has it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// # use std::time::Duration;
+    /// let regions = archipelago::Embedded::builder().region("eu").region("us").build()?;
+    /// let eu = archipelago::Client::builder().embedded(&regions).local_region("eu").build().await?;
+    /// let us = archipelago::Client::builder().embedded(&regions).local_region("us").build().await?;
+    /// eu.list::<String>("jobs").push_back(&["resize", "send"]).await?;
+    /// eu.wait_converged(Duration::from_secs(5)).await?;
+    /// let job = us.list::<String>("jobs").claim_front().await?.expect("a job");
+    /// assert_eq!((job.value.as_str(), job.home.as_str()), ("resize", "eu"));
+    /// assert_eq!(eu.list::<String>("jobs").claim_front().await?.map(|job| job.value), Some("send".to_owned()));
+    /// # eu.shut_down().await; us.shut_down().await; Ok(()) }
+    /// ```
+    pub async fn claim_front(&self) -> Result<Option<Claimed<T>>, Error> {
+        self.claim(End::Front).await
+    }
+
+    /// The same from the back.
+    ///
+    /// # Errors
+    /// As [`List::claim_front`].
+    pub async fn claim_back(&self) -> Result<Option<Claimed<T>>, Error> {
+        self.claim(End::Back).await
+    }
+
+    async fn claim(&self, end: End) -> Result<Option<Claimed<T>>, Error> {
+        let claimed = self.handle.keyspace()?.claim(&self.handle.key, end).await?;
+        let decoded =
+            claimed.map(|Claimed { value: (_, value), home }| Ok(Claimed { value: C::decode(&value)?, home }));
+        decoded.transpose()
+    }
+
     /// The element at an index; `None` when there is none.
     ///
     /// # Errors
@@ -222,13 +321,7 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
     /// # Errors
     /// As [`List::get`].
     pub async fn range(&self, start: i64, stop: i64) -> Result<Vec<T>, Error> {
-        let members = array(self.handle.read(Query::Range { start, stop }).await?)?;
-        let value = |member| {
-            let member = optional(member)?.unwrap_or_default();
-            let (_, value) = position::split(&member).ok_or_else(|| unexpected(&member))?;
-            C::decode(&value)
-        };
-        members.into_iter().map(value).collect()
+        self.values(start, stop).await?.iter().map(|value| C::decode(value)).collect()
     }
 }
 

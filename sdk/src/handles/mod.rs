@@ -1,7 +1,9 @@
 //! Typed handles: what applications call. A handle names a key and its type; it is cheap to make and to clone.
 
 mod batch;
+mod batched;
 mod best;
+mod claim;
 mod codec;
 mod constructors;
 mod counter;
@@ -31,7 +33,9 @@ use bytes::Bytes;
 
 pub use self::{
     batch::Batch,
+    batched::{BatchAdd, BatchDelete, BatchRemove, BatchSet},
     best::BestScores,
+    claim::Claimed,
     codec::{Codec, Json, MessagePack},
     counter::Counter,
     extreme::ExtremeRegister,

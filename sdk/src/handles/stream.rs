@@ -1,9 +1,9 @@
 //! The stream: entries of fields, in the order of their ids.
 
-use archipelago_engine::{Append, EntryId, Keep, Mutation, Outcome, decode_fields, encode_fields};
+use archipelago_engine::{Append, End, EntryId, Keep, Mutation, Outcome, decode_fields, encode_fields};
 use bytes::Bytes;
 
-use super::{Handle, common_methods, unexpected};
+use super::{Claimed, Handle, common_methods, unexpected};
 use crate::{
     error::Error,
     store::{Query, Reply},
@@ -22,9 +22,12 @@ pub struct StreamEntry {
 /// them give one id. A delete or trim removes what its region has seen.
 ///
 /// **An entry of another region may arrive late, with an id below some that are here already.** Who reads on from the
-/// last id it has seen misses that one. There are no consumer groups: each region would hand an entry to a consumer of
-/// its own. Where every entry must be handled, append and read in one region (a consumer per region, each with a stream of
-/// its own name), or read again from some time back and let handling be idempotent by the id.
+/// last id it has seen misses that one. Where every reader must see every entry, read again from some time back, and
+/// let handling be idempotent by the id.
+///
+/// There are no consumer groups: each region would hand an entry to a consumer of its own. Where every entry is for one
+/// consumer, let them all [claim](Stream::claim), in whatever region: each entry goes to one, and is gone from the
+/// stream.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
@@ -78,10 +81,7 @@ impl Stream {
         fields: impl IntoIterator<Item = (F, V)>,
         keep: Option<Keep>,
     ) -> Result<EntryId, Error> {
-        let fields: Vec<(Bytes, Bytes)> =
-            fields.into_iter().map(|(field, value)| (field.into(), value.into())).collect();
-        let append = Append { id: None, payload: encode_fields(&fields), existing: false, keep };
-        match self.handle.write(Mutation::Append(append)).await? {
+        match self.handle.write(appending(fields, keep)).await? {
             Outcome::Appended(Some(id)) => Ok(id),
             other => Err(unexpected(&other)),
         }
@@ -117,6 +117,36 @@ impl Stream {
     async fn read(&self, from: EntryId, to: EntryId, reverse: bool, limit: u64) -> Result<Vec<StreamEntry>, Error> {
         let reply = self.handle.read(between(from, to, reverse, Some(limit))).await?;
         entries_of(reply).ok_or_else(|| unexpected(&"no entry of a stream"))
+    }
+
+    /// Takes the oldest entry off that can be taken, so that no other claim takes it, in any region; `None` when none
+    /// is here. [`List::claim_front`](crate::List::claim_front) says what is promised and what is not.
+    ///
+    /// Entries whose id the application chose (the interpreter's XADD takes such ids) have no home, and are passed
+    /// over: two regions may have chosen one id.
+    ///
+    /// # Errors
+    /// As [`List::claim_front`](crate::List::claim_front).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), archipelago::Error> {
+    /// let regions = archipelago::Embedded::builder().region("eu").build()?;
+    /// let client = archipelago::Client::builder().embedded(&regions).local_region("eu").build().await?;
+    /// let mails = client.stream("mails");
+    /// let id = mails.append([("to", "ada")]).await?;
+    /// assert_eq!(mails.claim().await?.map(|mail| mail.value.id), Some(id));
+    /// assert_eq!(mails.claim().await?, None);
+    /// # client.shut_down().await; Ok(()) }
+    /// ```
+    pub async fn claim(&self) -> Result<Option<Claimed<StreamEntry>>, Error> {
+        let Some(Claimed { value: (id, payload), home }) =
+            self.handle.keyspace()?.claim(&self.handle.key, End::Front).await?
+        else {
+            return Ok(None);
+        };
+        let entry = entry_of(&[id, payload].concat().into());
+        let value = entry.ok_or_else(|| unexpected(&"no entry of a stream"))?;
+        Ok(Some(Claimed { value, home }))
     }
 
     /// Removes entries; says how many were there.
@@ -155,13 +185,22 @@ impl Stream {
     }
 }
 
+/// Appends an entry with an id that the region gives.
+pub(super) fn appending<F: Into<Bytes>, V: Into<Bytes>>(
+    fields: impl IntoIterator<Item = (F, V)>,
+    keep: Option<Keep>,
+) -> Mutation {
+    let fields: Vec<(Bytes, Bytes)> = fields.into_iter().map(|(field, value)| (field.into(), value.into())).collect();
+    Mutation::Append(Append { id: None, payload: encode_fields(&fields), existing: false, keep })
+}
+
 /// The query for the entries from one id to another, both included.
 pub(crate) fn between(from: EntryId, to: EntryId, reverse: bool, limit: Option<u64>) -> Query {
     Query::Between { from: from.to_bytes(), to: to.next().map(EntryId::to_bytes), reverse, limit }
 }
 
 /// The entry of a view's member.
-fn entry_of(member: &Bytes) -> Option<StreamEntry> {
+pub(crate) fn entry_of(member: &Bytes) -> Option<StreamEntry> {
     let (id, payload) = EntryId::split(member)?;
     Some(StreamEntry { id, fields: decode_fields(&payload)? })
 }

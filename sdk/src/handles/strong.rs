@@ -40,7 +40,7 @@ pub(super) struct Looked {
 
 impl Keyspace {
     /// When a call that begins now has to end.
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         Instant::now() + self.strengths.deadline
     }
 
@@ -254,7 +254,8 @@ impl Keyspace {
         let partition = partition_of(&excerpt.key.name, self.store.partitions());
         let mut reach = Reach { has: vec![local.to_string()], ..Reach::default() };
         let others = self.island.stores.values().filter(|store| store.region() != local);
-        let mut pushing: FuturesUnordered<_> = others.map(|store| push_until(store, partition, &push, until)).collect();
+        let mut pushing: FuturesUnordered<_> =
+            others.map(|store| self.push_until(store, partition, &push, until)).collect();
         while reach.has.len() < need {
             match pushing.next().await {
                 Some((region, None)) => reach.has.push(region),
@@ -290,6 +291,36 @@ impl Keyspace {
         }
         let delta = as_logged(excerpt.delta(&state), &standing);
         Ok(standing.push(vec![delta]))
+    }
+
+    /// Pushes to one region until it has what it is sent: `None`, or how far it came. A push may be repeated.
+    async fn push_until(
+        &self,
+        store: &Arc<dyn Store>,
+        partition: u16,
+        push: &Push,
+        until: Instant,
+    ) -> (String, Option<Progress>) {
+        let region = store.region().to_string();
+        let mut progress = Progress::new();
+        let mut pause = PAUSES.0;
+        loop {
+            let before = progress.clone();
+            progress.sent();
+            let Ok(answer) = timeout_at(until, self.island.conflicts.push(store.as_ref(), partition, push)).await
+            else {
+                break;
+            };
+            // A later incarnation of the sender stays later.
+            let is_final = matches!(answer, Ok(PushReply::Closed));
+            if progress.heard(&before, answer) {
+                return (region, None);
+            }
+            if is_final || !rest(&mut pause, until).await {
+                break;
+            }
+        }
+        (region, Some(progress))
     }
 }
 
@@ -343,27 +374,6 @@ async fn cells_of(
         }
     }
     Err(Attempt { node: store.region().to_string(), took: began.elapsed(), what })
-}
-
-/// Pushes to one region until it has what it is sent: `None`, or how far it came. A push may be repeated.
-async fn push_until(store: &Arc<dyn Store>, partition: u16, push: &Push, until: Instant) -> (String, Option<Progress>) {
-    let region = store.region().to_string();
-    let mut progress = Progress::new();
-    let mut pause = PAUSES.0;
-    loop {
-        let before = progress.clone();
-        progress.sent();
-        let Ok(answer) = timeout_at(until, store.push(partition, push)).await else { break };
-        // A later incarnation of the sender stays later.
-        let is_final = matches!(answer, Ok(PushReply::Closed));
-        if progress.heard(&before, answer) {
-            return (region, None);
-        }
-        if is_final || !rest(&mut pause, until).await {
-            break;
-        }
-    }
-    (region, Some(progress))
 }
 
 /// A pause, if there is time for one.

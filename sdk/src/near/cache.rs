@@ -3,6 +3,9 @@
 //! A value that was read must not be kept when its key changed while the answer was on its way: nobody would drop it any
 //! more. So whoever reads takes a [`Ticket`] first, and what changes a key makes every ticket of that key worthless, under
 //! the lock under which values are kept. The redis crate's own cache lacks this.
+//!
+//! The other way round, what was held while a ticket was taken holds for as long as a new one would be the same: so a handle
+//! may remember it ([`Recent`](super::recent::Recent)).
 
 use std::{
     any::{Any, TypeId},
@@ -19,7 +22,10 @@ use moka::{Expiry, notification::RemovalCause, sync::Cache as Moka};
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{counts::Counts, watchers::Watchers};
+use super::{
+    counts::{Count, Counts},
+    watchers::Watchers,
+};
 use crate::config::NearConfig;
 
 /// Keys share generations: a change makes reads under way of a few other keys worthless, too, which costs one read each.
@@ -31,16 +37,34 @@ const FACETS: usize = 8;
 /// What an entry takes beside its key and the stored form of its values.
 const OVERHEAD: usize = 160;
 
+/// See [`Cache::moment`]. Short beside the time in which a cache that is full is read through.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// The values of one keyspace.
 pub(super) struct Cache {
     entries: Moka<Bytes, Arc<Entry>>,
-    /// How often a key of each slot has changed.
-    generations: Box<[Mutex<u64>]>,
+    slots: Box<[SlotState]>,
     /// What was kept in another epoch may have changed unnoticed.
     epoch: AtomicU64,
     ttl: Duration,
+    moment: Duration,
     pub(super) counts: Arc<Counts>,
     pub(super) watchers: Watchers,
+}
+
+/// Which of the slots a key belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(usize);
+
+/// What the keys of a slot share.
+#[derive(Debug, Default)]
+struct SlotState {
+    /// How often one of them has changed. Changed under the lock, after the key's values are gone: whoever sees the new one
+    /// finds nothing of what was there before.
+    generation: AtomicU64,
+    lock: Mutex<()>,
+    /// One count for all keys would be what every processor waits for.
+    hits: Count,
 }
 
 /// What is held of one key.
@@ -84,9 +108,10 @@ pub(super) struct Facet {
     pub(super) bytes: usize,
 }
 
-/// The right to keep what is read from now on.
-#[derive(Clone, Copy, Debug)]
+/// The right to keep what is read from now on. Tickets of one slot are equal for as long as none of its keys changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
+    slot: Slot,
     epoch: u64,
     generation: u64,
 }
@@ -110,9 +135,10 @@ impl Cache {
         let builder = config.tti.into_iter().fold(builder, |builder, tti| builder.time_to_idle(tti));
         Self {
             entries: builder.build(),
-            generations: (0..SLOTS).map(|_| Mutex::new(0)).collect(),
+            slots: (0..SLOTS).map(|_| SlotState::default()).collect(),
             epoch: AtomicU64::new(0),
             ttl: config.ttl,
+            moment: config.tti.map_or(MOMENT, |tti| MOMENT.min(tti / 10)),
             counts,
             watchers: Watchers::default(),
         }
@@ -121,6 +147,11 @@ impl Cache {
     /// How long a value is believed at most.
     pub(super) const fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    /// For how long a handle remembers what it found: the cache does not hear of its reads meanwhile.
+    pub(super) const fn moment(&self) -> Duration {
+        self.moment
     }
 
     /// What is held, if that holds now. No lock, no allocation.
@@ -132,16 +163,21 @@ impl Cache {
         entry.facets.iter().find(|facet| facet.id == id).map(found)
     }
 
-    /// To be taken before the read is sent, and before its way is chosen.
-    pub(super) fn ticket(&self, key: &Bytes) -> Ticket {
+    /// The slot of a key.
+    pub(super) fn slot(key: &[u8]) -> Slot {
+        Slot(usize::try_from(xxh3_64(key) % SLOTS as u64).unwrap_or_default())
+    }
+
+    /// To be taken before the read is sent, and before its way is chosen. No lock.
+    pub(super) fn ticket(&self, slot: Slot) -> Ticket {
         let epoch = self.epoch.load(Ordering::Acquire);
-        Ticket { epoch, generation: *self.generation(key) }
+        Ticket { slot, epoch, generation: self.state(slot).generation.load(Ordering::Acquire) }
     }
 
     /// Keeps what was read by this ticket, unless the key may have changed since.
     pub(super) fn keep(&self, ticket: Ticket, key: &Bytes, facet: Facet) {
-        let generation = self.generation(key);
-        if *generation != ticket.generation || self.epoch.load(Ordering::Acquire) != ticket.epoch {
+        let guard = self.lock(ticket.slot);
+        if self.ticket(ticket.slot) != ticket {
             self.counts.stale.add();
             return;
         }
@@ -163,15 +199,17 @@ impl Cache {
             facets,
         };
         self.entries.insert(key.clone(), Arc::new(entry));
-        drop(generation);
+        drop(guard);
     }
 
     /// The key has changed.
     pub(super) fn invalidate(&self, key: &[u8]) {
-        let mut generation = self.generation(key);
-        *generation = generation.wrapping_add(1);
+        let slot = Self::slot(key);
+        let guard = self.lock(slot);
         self.entries.invalidate(key);
-        drop(generation);
+        // Not before: who has the new ticket could still find the old value, and would remember it.
+        self.state(slot).generation.fetch_add(1, Ordering::Release);
+        drop(guard);
         // Counted when it has taken effect: who sees the count finds nothing of what was there before.
         self.counts.invalidations.add();
         self.watchers.wake(key);
@@ -191,10 +229,23 @@ impl Cache {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
-    fn generation(&self, key: &[u8]) -> MutexGuard<'_, u64> {
-        let slot = usize::try_from(xxh3_64(key) % SLOTS as u64).unwrap_or_default();
-        #[allow(clippy::indexing_slicing, reason = "there are SLOTS of them")]
-        self.generations[slot].lock().unwrap_or_else(PoisonError::into_inner)
+    /// A look that found its value here.
+    pub(super) fn hit(&self, slot: Slot) {
+        self.state(slot).hits.add();
+    }
+
+    /// How many looks found their value here.
+    pub(super) fn hits(&self) -> u64 {
+        self.slots.iter().map(|state| state.hits.get()).sum()
+    }
+
+    fn lock(&self, slot: Slot) -> MutexGuard<'_, ()> {
+        self.state(slot).lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[allow(clippy::indexing_slicing, reason = "a slot is made by `Self::slot` alone, and there are SLOTS of them")]
+    fn state(&self, slot: Slot) -> &SlotState {
+        &self.slots[slot.0]
     }
 }
 
@@ -252,11 +303,11 @@ mod tests {
     fn an_answer_that_a_change_has_overtaken_is_not_kept() {
         let (cache, key) = cache();
         for change in [|cache: &Cache| cache.invalidate(b"k"), |cache: &Cache| cache.invalidate_all()] {
-            let ticket = cache.ticket(&key);
+            let ticket = cache.ticket(Cache::slot(&key));
             change(&cache);
             cache.keep(ticket, &key, facet(1_u8, HOUR));
             assert_eq!(held::<u8>(&cache, &key), None);
-            cache.keep(cache.ticket(&key), &key, facet(2_u8, HOUR));
+            cache.keep(cache.ticket(Cache::slot(&key)), &key, facet(2_u8, HOUR));
             assert_eq!(held::<u8>(&cache, &key), Some(2));
             change(&cache);
             assert_eq!(held::<u8>(&cache, &key), None);
@@ -267,7 +318,7 @@ mod tests {
     #[test]
     fn a_key_holds_a_value_for_each_type_and_dies_with_the_first() {
         let (cache, key) = cache();
-        let keep = |facet| cache.keep(cache.ticket(&key), &key, facet);
+        let keep = |facet| cache.keep(cache.ticket(Cache::slot(&key)), &key, facet);
         keep(facet(1_u8, HOUR));
         keep(facet(2_u16, HOUR));
         assert_eq!((held::<u8>(&cache, &key), held::<u16>(&cache, &key)), (Some(1), Some(2)));

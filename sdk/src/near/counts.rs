@@ -55,26 +55,25 @@ impl fmt::Display for Tracking {
     }
 }
 
-/// The counts behind [`NearStats`].
+/// The counts behind [`NearStats`], but for the hits, which are counted by slot.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    pub(super) hits: Count,
     pub(super) misses: Count,
     pub(super) stale: Count,
     pub(super) evictions: Count,
     pub(super) invalidations: Count,
 }
 
-/// One count.
+/// One count. Whoever sees it sees what was done before it was counted.
 #[derive(Debug, Default)]
 pub(super) struct Count(AtomicU64);
 
 impl Count {
     pub(super) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }

@@ -160,7 +160,7 @@ impl NearKeyspace {
         let (keys, bytes) = self.cache.size();
         NearStats {
             tracking,
-            hits: counts.hits.get(),
+            hits: self.cache.hits(),
             misses: counts.misses.get(),
             stale: counts.stale.get(),
             evictions: counts.evictions.get(),

@@ -58,6 +58,7 @@ mod counts;
 mod keeper;
 mod keyspace;
 mod line;
+mod recent;
 mod source;
 mod turns;
 mod value;

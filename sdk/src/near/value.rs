@@ -4,11 +4,13 @@ use std::{any::TypeId, fmt, future::Future, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::task::coop::consume_budget;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    cache::{Facet, FacetId, Part},
+    cache::{Cache, Facet, FacetId, Part, Slot, Ticket},
     keyspace::NearKeyspace,
+    recent::Recent,
     source::Ask,
     watch::Watch,
 };
@@ -22,6 +24,9 @@ pub(super) type Decode<T> = fn(Reply) -> Result<Option<T>, Error>;
 
 /// A value of a keyspace, held in this process while it does not change. Made by [`Near`](super::Near); cheap to clone.
 ///
+/// Keep it: one that is read more than ten times a second remembers what it found, and answers in a third of the time that
+/// a look into the cache takes.
+///
 /// Writes go through the keyspace's usual handles and connections. How fresh it is: see [`near`](super).
 pub struct NearValue<T> {
     inner: Arc<Inner<T>>,
@@ -31,9 +36,11 @@ struct Inner<T> {
     space: Result<Arc<NearKeyspace>, Error>,
     /// Under which it is held.
     key: Bytes,
+    slot: Slot,
     ask: Ask,
     id: FacetId,
     decode: Decode<T>,
+    recent: Recent<T>,
 }
 
 impl<T> Clone for NearValue<T> {
@@ -56,18 +63,31 @@ impl<T: Send + Sync + 'static> NearValue<T> {
         (type_id, part): (TypeId, Part),
         decode: Decode<T>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { space, key, ask, id: FacetId { type_id, part, is_loaded: false }, decode }) }
+        let (slot, id) = (Cache::slot(&key), FacetId { type_id, part, is_loaded: false });
+        Self { inner: Arc::new(Inner { space, key, slot, ask, id, decode, recent: Recent::default() }) }
     }
 
     /// What is held here now, without a look at the region: `None` when nothing is, `Some(None)` when it is known that
-    /// there is no value. No network, no lock, no allocation.
+    /// there is no value. No network, no lock.
     #[must_use]
     pub fn cached(&self) -> Option<Option<Arc<T>>> {
-        self.look(self.inner.id)
+        let Inner { space, slot, recent, .. } = &*self.inner;
+        let cache = &space.as_ref().ok()?.cache;
+        let (ticket, now) = (cache.ticket(*slot), Instant::now());
+        match recent.look(ticket, now).or_else(|| self.look(cache, ticket, now)) {
+            Some(value) => {
+                cache.hit(*slot);
+                Some(value)
+            }
+            None => {
+                cache.counts.misses.add();
+                None
+            }
+        }
     }
 
     /// The value; `None` when there is none. From here if it is held, else from the region; of callers who ask at the same
-    /// time one does.
+    /// time one does. Now and then it lets the runtime do something else first, even when it is held.
     ///
     /// # Errors
     /// As the ordinary read of the keyspace; nothing of an error is held. [`ErrorKind::Config`] when the keyspace is on the
@@ -77,8 +97,13 @@ impl<T: Send + Sync + 'static> NearValue<T> {
     /// Nothing is lost by dropping the future: who waits for the same read goes on with its own.
     pub async fn get(&self) -> Result<Option<Arc<T>>, Error> {
         match self.cached() {
-            Some(value) => Ok(value),
-            None => self.fetch().await.map(|facet| self.value_of(&facet)),
+            Some(value) => {
+                // A loop over hits never waits: it would keep the word of a change from being heard.
+                consume_budget().await;
+                Ok(value)
+            }
+            // On the heap: the future of a hit stays small.
+            None => Box::pin(self.fetch()).await.map(|facet| self.value_of(&facet)),
         }
     }
 
@@ -132,15 +157,12 @@ impl<T: Send + Sync + 'static> NearValue<T> {
         Watch::new(self.clone())
     }
 
-    fn look(&self, id: FacetId) -> Option<Option<Arc<T>>> {
-        let space = self.inner.space.as_ref().ok()?;
-        let found = space.cache.look(&self.inner.key, id, |facet| self.value_of(facet));
-        if found.is_some() {
-            space.cache.counts.hits.add()
-        } else {
-            space.cache.counts.misses.add()
-        }
-        found
+    /// What the cache holds, remembered for the next look.
+    fn look(&self, cache: &Cache, ticket: Ticket, now: Instant) -> Option<Option<Arc<T>>> {
+        let Inner { key, id, recent, .. } = &*self.inner;
+        let (value, deadline) = cache.look(key, *id, |facet| (self.value_of(facet), facet.deadline))?;
+        recent.remember(ticket, deadline.min(now + cache.moment()), value.as_ref());
+        Some(value)
     }
 
     /// From the region, or what is held since.
@@ -163,8 +185,8 @@ impl<T: Send + Sync + 'static> NearValue<T> {
     }
 
     async fn read(&self, space: &NearKeyspace) -> Result<Facet, Error> {
-        let Inner { key, ask, id, decode, .. } = &*self.inner;
-        let ticket = space.cache.ticket(key);
+        let Inner { key, slot, ask, id, decode, .. } = &*self.inner;
+        let ticket = space.cache.ticket(*slot);
         let told = space.read(ask).await?;
         let reply = in_order(ask, told.answer.reply);
         let (mark, bytes) = measured(&reply);
@@ -185,7 +207,7 @@ impl<T: Send + Sync + 'static> NearValue<T> {
     where
         T: Serialize,
     {
-        let ticket = space.cache.ticket(&self.inner.key);
+        let ticket = space.cache.ticket(self.inner.slot);
         let is_kept = space.keeps(&self.inner.ask);
         let failed = |error: E| Error::new(ErrorKind::Load, format!("the loader failed: {error}"));
         let value = loader().await.map_err(failed)?;

@@ -60,7 +60,7 @@ impl Excerpt {
                 Some(assignment.entries.iter().map(|(member, _)| member.clone()).collect::<Vec<_>>())
             }
             Mutation::Add { member, .. } => Some(vec![member.clone()]),
-            Mutation::Remove { members } => Some(members.clone()),
+            Mutation::Remove { members } | Mutation::Claim { candidates: members } => Some(members.clone()),
             // Which elements of a list an edit moved only the region knows.
             Mutation::Observe { .. }
             | Mutation::Clear { .. }

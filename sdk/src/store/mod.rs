@@ -7,7 +7,7 @@ mod excerpt;
 use std::{fmt::Debug, time::Duration};
 
 use archipelago_engine::{
-    Arrived, Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation,
+    Arrived, Batch, Collection, Conflict, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation,
     MutationError, Origin, Outcome, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Since, Slice, Standing,
     SyncState, Version,
 };
@@ -287,6 +287,9 @@ pub trait Store: Debug + Send + Sync {
     /// Joins cells that were read in another region, past its log. May be late, and may be repeated.
     async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError>;
 
+    /// The same, and which concurrent writes met there: those that [`SyncState::resolved`] counts.
+    async fn push_and_tell(&self, partition: u16, push: &Push) -> Result<(PushReply, Vec<Conflict>), StoreError>;
+
     /// Executes writes in order as [`Store::write_all`] does, and then waits, for up to `wait`, until as many replicas of
     /// this region as asked for have them all. No other call waits behind that.
     async fn write_replicated(&self, writes: &[Write], replicas: u16, wait: Duration) -> ReplicatedWrites;
@@ -308,6 +311,9 @@ pub trait Store: Debug + Send + Sync {
 
     /// Joins a batch of a peer's log.
     async fn join(&self, partition: u16, batch: &Batch) -> Result<JoinReply, StoreError>;
+
+    /// The same, and which concurrent writes met there: those that [`SyncState::resolved`] counts.
+    async fn join_and_tell(&self, partition: u16, batch: &Batch) -> Result<(JoinReply, Vec<Conflict>), StoreError>;
 
     /// Entries of an origin that were set aside.
     async fn aside(&self, partition: u16, origin: &Origin) -> Result<Vec<SetAside>, StoreError>;

@@ -6,7 +6,10 @@ use archipelago_engine::{Cell, Delta, KeyState, Push, Standing, Version};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::store::{Excerpt, Store};
+use crate::{
+    conflicts::Conflicts,
+    store::{Excerpt, Store},
+};
 
 /// Keys a second, and at once.
 const RATE: f64 = 100.0;
@@ -14,6 +17,7 @@ const RATE: f64 = 100.0;
 /// Repairs of one keyspace: bounded, and over when the client is shut down.
 #[derive(Debug)]
 pub(crate) struct Repairs {
+    conflicts: Conflicts,
     bucket: Mutex<Bucket>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -39,9 +43,9 @@ impl Bucket {
 }
 
 impl Repairs {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(conflicts: Conflicts) -> Self {
         let bucket = Mutex::new(Bucket { left: RATE, at: Instant::now() });
-        Self { bucket, stop: CancellationToken::new(), tasks: TaskTracker::new() }
+        Self { conflicts, bucket, stop: CancellationToken::new(), tasks: TaskTracker::new() }
     }
 
     /// Pushes to the local region what it lacks of these regions' cells. What is over the limit is left to the links.
@@ -53,10 +57,10 @@ impl Repairs {
         if !self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
             return;
         }
-        let local = local.clone();
+        let (local, conflicts) = (local.clone(), self.conflicts.clone());
         let repair = async move {
             for push in pushes {
-                if let Err(error) = local.push(partition, &push).await {
+                if let Err(error) = conflicts.push(local.as_ref(), partition, &push).await {
                     tracing::debug!(region = %local.region(), %error, "a read repair was not done");
                 }
             }

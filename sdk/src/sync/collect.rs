@@ -154,7 +154,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Embedded, store::Write};
+    use crate::{
+        Embedded,
+        conflicts::{Conflicts, Listeners},
+        store::Write,
+    };
 
     async fn count(store: &Arc<dyn Store>, key: &Key) -> usize {
         store.inspect(key).await.unwrap().state.map_or(0, |state| state.fields.len())
@@ -195,6 +199,7 @@ mod tests {
             sweep_grace: Duration::ZERO,
             collect_every: Duration::from_secs(5),
             stock: crate::config::StockConfig::default(),
+            conflicts: Conflicts::new("default", &Listeners::default()),
         };
         let named = uncollected(&[island]).await;
         assert_eq!(named, ["keyspace default: a keeps dead cells in 1 partitions until b holds more of a"]);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{chores::Chores, pump::Pump};
 use crate::{
     config::defaults,
+    conflicts::Conflicts,
     store::{Store, StoreError},
 };
 
@@ -38,6 +39,7 @@ pub(super) struct Link {
     pub(super) origin: Arc<dyn Store>,
     pub(super) destination: Arc<dyn Store>,
     pub(super) members: Arc<Vec<RegionId>>,
+    pub(super) conflicts: Conflicts,
     pub(super) drive: Drive,
 }
 
@@ -105,6 +107,7 @@ impl Link {
                 destination: self.destination.clone(),
                 partition,
                 chores: Chores::new(self.origin.clone(), self.destination.clone(), partition, self.members.clone()),
+                conflicts: self.conflicts.clone(),
                 news: Arc::new(Notify::new()),
                 read_to: Arc::default(),
                 has_read: has_read.clone(),

@@ -25,6 +25,7 @@ use self::{
 };
 use crate::{
     config::{StockConfig, defaults},
+    conflicts::Conflicts,
     store::Store,
 };
 
@@ -35,6 +36,7 @@ pub(crate) struct Islands {
     pub(crate) stores: BTreeMap<RegionId, Arc<dyn Store>>,
     pub(crate) sweep_grace: Duration,
     pub(crate) stock: StockConfig,
+    pub(crate) conflicts: Conflicts,
     /// Zero: dead cells are not collected by this process.
     pub(crate) collect_every: Duration,
 }
@@ -73,6 +75,7 @@ impl Sync {
                         origin: origin.clone(),
                         destination: destination.clone(),
                         members: members.clone(),
+                        conflicts: island.conflicts.clone(),
                         drive: drive(from),
                     };
                     tasks.spawn(link.run(stop.clone()));

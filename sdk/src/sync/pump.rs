@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     config::defaults,
+    conflicts::Conflicts,
     store::{Store, StoreError},
 };
 
@@ -25,6 +26,7 @@ pub(super) struct Pump {
     pub(super) destination: Arc<dyn Store>,
     pub(super) partition: u16,
     pub(super) chores: Chores,
+    pub(super) conflicts: Conflicts,
     /// Rung when the origin's log has news.
     pub(super) news: Arc<Notify>,
     /// Where reading goes on, shown to whoever waits for entries behind it.
@@ -118,9 +120,9 @@ impl Pump {
     }
 
     fn join(&self, batch: Batch) -> Join {
-        let (destination, partition) = (self.destination.clone(), self.partition);
+        let (destination, conflicts, partition) = (self.destination.clone(), self.conflicts.clone(), self.partition);
         let had_data = !batch.deltas.is_empty();
-        Box::pin(async move { (had_data, destination.join(partition, &batch).await) })
+        Box::pin(async move { (had_data, conflicts.join(destination.as_ref(), partition, &batch).await) })
     }
 
     /// Where the destination stands; a resync if it stands nowhere in the origin's current log.

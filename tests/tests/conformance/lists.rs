@@ -67,6 +67,44 @@ pub async fn elements_are_pushed_inserted_changed_and_taken(case: Case) {
     }
 }
 
+pub async fn a_claim_takes_the_first_candidate_that_is_there(case: Case) {
+    let (a, other) = (&*case.a, &*case.b);
+    push(a, End::Back, &["x", "y", "z"]).await;
+    resync(a, other, 0).await.unwrap();
+    let Reply::Array(members) = read(a, Kind::List, "l", Query::Range { start: 0, stop: -1 }).await else { panic!() };
+    let position = |member: &Reply| match member {
+        Reply::Bytes(member) => position::split(member).unwrap().0,
+        other => panic!("{other:?}"),
+    };
+    let positions: Vec<Bytes> = members.iter().map(position).collect();
+    let claim = async |candidates: &[&Bytes]| {
+        let candidates = candidates.iter().map(|candidate| (*candidate).clone()).collect();
+        match write(a, Kind::List, "l", Mutation::Claim { candidates }).await.unwrap() {
+            Outcome::Claimed(claim) => claim,
+            other => panic!("{other:?}"),
+        }
+    };
+    let taken = claim(&[&b("none"), &positions[1], &positions[0]]).await.unwrap();
+    assert_eq!((&taken.member, taken.value.as_ref()), (&positions[1], b"y".as_ref()));
+    assert_eq!(taken.retracted.len(), 1);
+    assert_eq!(range(a, 0, -1).await, "x z");
+    assert_eq!(claim(&[&positions[1]]).await, None);
+    assert_eq!(claim(&[]).await, None);
+    // The removal alone, at another region.
+    let key = Key::new(Kind::List, "l");
+    let standing = a.standing(0).await.unwrap();
+    other.push(0, &standing.push(vec![taken.delta(&key)])).await.unwrap();
+    assert_eq!(range(other, 0, -1).await, "x z");
+    write(a, Kind::List, "l", Mutation::Expire(Expiry::In(3_600_000))).await.unwrap();
+    for at in [2, 0] {
+        assert!(claim(&[&positions[at]]).await.is_some());
+    }
+    push(a, End::Back, &["w"]).await;
+    assert_eq!(read(a, Kind::List, "l", Query::TimeToLive).await, Reply::Int(-1), "the expiry went with the last one");
+    let refused = write(a, Kind::Set, "s", Mutation::Claim { candidates: vec![b("m")] }).await;
+    assert!(matches!(refused, Err(StoreError::Refused(MutationError::WrongType))), "{refused:?}");
+}
+
 /// How many elements: past what a script looks at in one piece, and few enough for a busy machine.
 const MANY: usize = 2500;
 

@@ -25,9 +25,12 @@ mod writes;
 
 use std::{future::Future, sync::Arc};
 
-use archipelago::testing::servers::{Options, Program};
+use archipelago::testing::servers::Options;
 use archipelago::{Client, store::Store};
-use archipelago_tests::world::{self, Ground, World};
+use archipelago_tests::{
+    suite,
+    world::{self, Ground, World},
+};
 
 /// A world of three regions under test, and the store of each.
 pub struct Case {
@@ -42,7 +45,7 @@ pub struct Case {
 async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F) {
     let settings = archipelago::config::KeyspaceConfig { partitions: 1, log_cap: 1000, ..world::settings() };
     let Some(world) = World::with(ground, Options::default(), settings).await else {
-        println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
+        suite::not_run();
         return;
     };
     let clients = world.idle_clients().await;
@@ -51,21 +54,8 @@ async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F
     case(Case { world, ground, clients, a, b, c }).await;
 }
 
-macro_rules! suite {
-    ($($module:ident { $($name:ident)* })*) => {
-        mod embedded { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Embedded, crate::$module::$name).await;
-        })*)* }
-        mod redis { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Redis), crate::$module::$name).await;
-        })*)* }
-        mod valkey { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Valkey), crate::$module::$name).await;
-        })*)* }
-    };
-}
-
 suite! {
+    #[tokio::test]
     writes {
         a_string_is_set_read_and_deleted
         conditions_decide_before_anything_changes
@@ -130,6 +120,7 @@ suite! {
         concurrent_writes_that_a_rule_decides_are_counted_by_type
     }
     lists {
+        a_claim_takes_the_first_candidate_that_is_there
         elements_are_pushed_inserted_changed_and_taken
         many_values_are_one_push_and_stand_in_order
         the_last_element_takes_the_expiry_of_a_list_with_it

@@ -12,6 +12,7 @@
     reason = "a failed test may panic"
 )]
 
+mod claims;
 mod entries;
 mod lists;
 mod pair;
@@ -72,6 +73,7 @@ async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) 
         match rng.below(12) {
             0..=6 => {
                 let (key, mutation) = write(&mut rng, &pairs[at]);
+                let mutation = claims::random(&mut rng, &pairs[at], &key).unwrap_or(mutation);
                 let mutation = if key.kind == Kind::Stock && !rng.one_in(10) {
                     Mutation::Stock(stock::change(&mut rng, &pairs, at, &key))
                 } else {

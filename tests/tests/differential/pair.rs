@@ -8,9 +8,9 @@ use std::{
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
-        Batch, Body, Cell, Cells, Collection, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation, MutationError,
-        Native, Origin, Outcome, Partition, Place, Push, Record, Refusal, Registers, Reservation, Since, Slice,
-        StockOutcome, Version, View, codec, hyperloglog::Payload, number, position,
+        Batch, Body, Cell, Cells, Collection, Conflict, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation,
+        MutationError, Native, Origin, Outcome, Partition, Place, Push, Record, Refusal, Registers, Reservation, Since,
+        Slice, StockOutcome, Version, View, codec, hyperloglog::Payload, number, position,
     },
     store::{Excerpt, Store, StoreError, Write},
 };
@@ -157,11 +157,13 @@ impl Pair {
     }
 
     async fn join(&mut self, batch: &Batch, place: &str) -> JoinReply {
-        let theirs = self.store.join(0, batch).await.unwrap();
+        let theirs = self.store.join_and_tell(0, batch).await.unwrap();
         // The clock that Redis read lies between two looks; where a clock is pulled ahead, the ids show it later.
         let now = self.store.clock().await.unwrap();
-        let ours = self.partition.join(&self.record.history, now, MAX_SKEW, batch).unwrap();
-        assert_eq!(theirs, ours, "{place}: what became of the batch");
+        let ours = self.partition.join_and_tell(&self.record.history, now, MAX_SKEW, batch).unwrap();
+        assert_eq!(alike_told(&theirs.1), alike_told(&ours.1), "{place}: what met in the batch");
+        let theirs = theirs.0;
+        assert_eq!(theirs, ours.0, "{place}: what became of the batch");
         self.touched.extend(batch.deltas.iter().map(|delta| delta.key.clone()));
         theirs
     }
@@ -316,6 +318,14 @@ fn alike_cells(kind: Kind, field: &Field, cells: &Cells) -> Cells {
     if kind == Kind::HyperLogLog && *field == Field::VALUE { cells.iter().map(alike).collect() } else { cells.clone() }
 }
 
+fn alike_told(told: &[Conflict]) -> Vec<Conflict> {
+    let alike = |conflict: &Conflict| Conflict {
+        cells: alike_cells(conflict.key.kind, &conflict.field, &conflict.cells),
+        ..conflict.clone()
+    };
+    told.iter().map(alike).collect()
+}
+
 fn alike(kind: Kind, mut state: KeyState) -> KeyState {
     for (field, stamped) in &mut state.fields {
         stamped.cells = alike_cells(kind, field, &stamped.cells);
@@ -370,9 +380,10 @@ pub async fn read_push(pairs: &mut [Pair], from: usize, rng: &mut Rng, place: &s
 /// A push arrives, in both worlds.
 pub async fn push(pairs: &mut [Pair], to: usize, push: &Push, place: &str) {
     let pair = &mut pairs[to];
-    let theirs = pair.store.push(0, push).await.unwrap();
-    let ours = pair.partition.push(&pair.record.history, push).unwrap();
-    assert_eq!(theirs, ours, "{place}: what became of the push");
+    let theirs = pair.store.push_and_tell(0, push).await.unwrap();
+    let ours = pair.partition.push_and_tell(&pair.record.history, push).unwrap();
+    assert_eq!(theirs.0, ours.0, "{place}: what became of the push");
+    assert_eq!(alike_told(&theirs.1), alike_told(&ours.1), "{place}: what met in the push");
     pair.touched.extend(push.deltas.iter().map(|delta| delta.key.clone()));
     for delta in &push.deltas {
         pair.compare_key(&delta.key, place).await;

@@ -63,7 +63,7 @@ async fn two_drivers_of_every_link_at_once_do_no_harm() {
     for round in 1..=3 {
         for client in &clients {
             let batch = (0..200).fold(client.batch(), |batch, n| {
-                batch.add(&client.counter("hits"), 1).insert(&client.set("tags"), format!("{round} {n}"))
+                batch.add(&client.counter("hits"), 1).add(&client.set("tags"), format!("{round} {n}"))
             });
             assert!(batch.execute().await.iter().all(Result::is_ok));
         }
@@ -81,7 +81,7 @@ async fn slow_links_keep_many_joins_under_way() {
     }
     let clients = [world.client(0).await, world.client(1).await, world.client(2).await];
     for _ in 0..20 {
-        let batch = (0..100).fold(clients[0].batch(), |batch, n| batch.insert(&clients[0].set("tags"), format!("{n}")));
+        let batch = (0..100).fold(clients[0].batch(), |batch, n| batch.add(&clients[0].set("tags"), format!("{n}")));
         assert!(batch.execute().await.iter().all(Result::is_ok));
         add(&clients[0], "hits", 1).await;
     }

@@ -1,8 +1,13 @@
 //! Bounds, and what is refused.
 
-use archipelago::{Client, Config, Embedded, ErrorKind, config::NearConfig, routing::RoutingConfig};
+use archipelago::{
+    Client, Config, Embedded, ErrorKind,
+    config::NearConfig,
+    routing::RoutingConfig,
+    testing::{poll, servers::Options},
+};
 
-use crate::{LONG, patient};
+use crate::{LONG, alone, client, held, patient, tracked};
 
 #[tokio::test]
 async fn it_takes_no_more_than_it_may() {
@@ -39,6 +44,28 @@ async fn time_passes_in_a_region_with_a_clock_of_its_own() {
     regions.advance(LONG);
     assert_eq!(value.get().await.unwrap(), None);
     client.shut_down().await;
+}
+
+/// On one thread, where a loop that never waits is all that runs: nobody would take in what the server says.
+#[tokio::test]
+async fn a_loop_over_what_is_held_hears_of_a_change() {
+    let (_server, config) = alone(Options::default()).await;
+    let (writer, reader) = (client(config.clone()).await, client(config).await);
+    let near = reader.near("default").unwrap();
+    let value = near.register::<u8>("k");
+    writer.register::<u8>("k").set(&1).await.unwrap();
+    tracked(&near).await;
+    assert_eq!(held(&value).await, Some(1));
+    let writing = tokio::spawn(async move {
+        writer.register::<u8>("k").set(&2).await.unwrap();
+        writer
+    });
+    let began = std::time::Instant::now();
+    while value.get().await.unwrap().as_deref() != Some(&2) {
+        assert!(began.elapsed() < poll::PATIENCE, "nobody else had a turn");
+    }
+    writing.await.unwrap().shut_down().await;
+    reader.shut_down().await;
 }
 
 #[tokio::test]

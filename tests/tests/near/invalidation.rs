@@ -2,23 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use archipelago::{WriteStrength, testing::poll};
+use archipelago::{Client, WriteStrength, near::NearValue, testing::poll};
 use archipelago_tests::world::settle;
 
-use crate::{Site, becomes, held, on_all, tracked};
+use crate::{Site, becomes, held, tracked};
 
-on_all!(
-    what_another_client_writes_is_seen,
-    what_another_region_wrote_is_seen_when_it_arrives,
-    what_another_region_pushed_is_seen_when_it_arrives,
-    what_is_deleted_is_gone,
-    what_expires_is_gone_when_it_expires,
-    nothing_is_held_of_what_a_server_lost,
-    every_type_is_read_as_by_its_handle,
-    one_key_may_be_read_in_several_ways,
-);
-
-async fn what_another_client_writes_is_seen(site: Site) {
+pub async fn what_another_client_writes_is_seen(site: Site) {
     let written = site.writer.register::<String>("k");
     let near = site.near.register::<String>("k");
     assert_eq!(held(&near).await, None, "that there is nothing is known, too");
@@ -40,7 +29,8 @@ async fn what_another_client_writes_is_seen(site: Site) {
     site.end().await;
 }
 
-async fn what_another_region_wrote_is_seen_when_it_arrives(site: Site) {
+/// A client in another region, and a counter that is held here at 0.
+async fn elsewhere(site: &Site) -> (Client, NearValue<i64>) {
     let elsewhere = site.world.idle_client(1).await;
     let near = site.near.counter("views");
     tracked(&site.near).await;
@@ -48,6 +38,11 @@ async fn what_another_region_wrote_is_seen_when_it_arrives(site: Site) {
     elsewhere.counter("before").add(1).await.unwrap();
     settle(&elsewhere).await;
     assert_eq!(held(&near).await, Some(0));
+    (elsewhere, near)
+}
+
+pub async fn what_another_region_wrote_is_seen_when_it_arrives(site: Site) {
+    let (elsewhere, near) = elsewhere(&site).await;
     elsewhere.counter("views").add(5).await.unwrap();
     assert_eq!(near.get().await.unwrap().as_deref(), Some(&0));
     settle(&elsewhere).await;
@@ -57,13 +52,8 @@ async fn what_another_region_wrote_is_seen_when_it_arrives(site: Site) {
 }
 
 /// A strong write goes past the log: on embedded regions nobody was told of it, and the old value stayed.
-async fn what_another_region_pushed_is_seen_when_it_arrives(site: Site) {
-    let elsewhere = site.world.idle_client(1).await;
-    let near = site.near.counter("views");
-    tracked(&site.near).await;
-    elsewhere.counter("before").add(1).await.unwrap();
-    settle(&elsewhere).await;
-    assert_eq!(held(&near).await, Some(0));
+pub async fn what_another_region_pushed_is_seen_when_it_arrives(site: Site) {
+    let (elsewhere, near) = elsewhere(&site).await;
     let strong = elsewhere.keyspace("default").unwrap().with_write(WriteStrength::All);
     strong.counter("views").add(5).await.unwrap();
     becomes(&near, Some(5)).await;
@@ -71,7 +61,7 @@ async fn what_another_region_pushed_is_seen_when_it_arrives(site: Site) {
     site.end().await;
 }
 
-async fn what_is_deleted_is_gone(site: Site) {
+pub async fn what_is_deleted_is_gone(site: Site) {
     let near = site.near.set("tags");
     site.writer.set("tags").add("new").await.unwrap();
     assert_eq!(held(&near).await.unwrap().len(), 1);
@@ -82,7 +72,7 @@ async fn what_is_deleted_is_gone(site: Site) {
 }
 
 /// Counterexample 38: of many volatile keys, servers delete most long after they expired.
-async fn what_expires_is_gone_when_it_expires(site: Site) {
+pub async fn what_expires_is_gone_when_it_expires(site: Site) {
     const KEYS: usize = 50;
     let lifetime = Duration::from_secs(2);
     if let Some(server) = site.world.servers.first() {
@@ -113,7 +103,7 @@ async fn what_expires_is_gone_when_it_expires(site: Site) {
     site.end().await;
 }
 
-async fn nothing_is_held_of_what_a_server_lost(site: Site) {
+pub async fn nothing_is_held_of_what_a_server_lost(site: Site) {
     let near = site.near.register::<u8>("k");
     site.writer.register::<u8>("k").set(&1).await.unwrap();
     assert_eq!(held(&near).await, Some(1));
@@ -125,7 +115,7 @@ async fn nothing_is_held_of_what_a_server_lost(site: Site) {
     site.end().await;
 }
 
-async fn every_type_is_read_as_by_its_handle(site: Site) {
+pub async fn every_type_is_read_as_by_its_handle(site: Site) {
     let Site { writer, near, .. } = &site;
     writer.counter("n").add(3).await.unwrap();
     writer.first_register::<u8>("n").set(&4).await.unwrap();
@@ -170,7 +160,7 @@ async fn every_type_is_read_as_by_its_handle(site: Site) {
     site.end().await;
 }
 
-async fn one_key_may_be_read_in_several_ways(site: Site) {
+pub async fn one_key_may_be_read_in_several_ways(site: Site) {
     let (number, text) = (site.near.counter("k"), site.near.register::<serde_json::Value>("k"));
     let boards = [site.near.sorted_set("b", 1), site.near.sorted_set("b", 2)];
     site.writer.counter("k").add(7).await.unwrap();

@@ -1,46 +1,11 @@
 //! One read and one load of a key at a time.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use archipelago::ErrorKind;
+use archipelago_tests::loader::Loader;
 
-use archipelago::{ErrorKind, testing::poll};
-use tokio::sync::watch;
+use crate::{Site, becomes, tracked};
 
-use crate::{Site, becomes, on_all, tracked};
-
-on_all!(
-    callers_at_the_same_time_share_a_load_and_what_it_gave_is_held,
-    a_loader_that_is_dropped_hands_over,
-    a_loaders_error_is_not_held,
-    what_the_region_has_comes_first,
-);
-
-/// A loader that counts its calls and waits until it may go.
-#[derive(Clone, Default)]
-struct Loader {
-    calls: Arc<AtomicU32>,
-    go: watch::Sender<bool>,
-}
-
-impl Loader {
-    async fn load(&self, result: Result<Option<u32>, String>) -> Result<Option<u32>, String> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let _ = self.go.subscribe().wait_for(|go| *go).await;
-        result
-    }
-
-    fn calls(&self) -> u32 {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    async fn until_called(&self, times: u32) {
-        poll::until("the loader", || async { (self.calls() == times).then_some(()) }).await;
-    }
-}
-
-async fn callers_at_the_same_time_share_a_load_and_what_it_gave_is_held(site: Site) {
+pub async fn callers_at_the_same_time_share_a_load_and_what_it_gave_is_held(site: Site) {
     for (name, result) in [("some", Some(7)), ("none", None)] {
         let (value, loader) = (site.near.register::<u32>(name), Loader::default());
         tracked(&site.near).await;
@@ -51,7 +16,7 @@ async fn callers_at_the_same_time_share_a_load_and_what_it_gave_is_held(site: Si
             })
             .collect();
         loader.until_called(1).await;
-        loader.go.send_replace(true);
+        loader.go();
         for call in calls {
             assert_eq!(call.await.unwrap().unwrap().as_deref(), result.as_ref());
         }
@@ -62,7 +27,7 @@ async fn callers_at_the_same_time_share_a_load_and_what_it_gave_is_held(site: Si
     site.end().await;
 }
 
-async fn a_loader_that_is_dropped_hands_over(site: Site) {
+pub async fn a_loader_that_is_dropped_hands_over(site: Site) {
     let (value, loader) = (site.near.register::<u32>("k"), Loader::default());
     let call = |result: u32| {
         let (value, loader) = (value.clone(), loader.clone());
@@ -74,24 +39,24 @@ async fn a_loader_that_is_dropped_hands_over(site: Site) {
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     loader.until_called(2).await;
-    loader.go.send_replace(true);
+    loader.go();
     assert_eq!(second.await.unwrap().unwrap().as_deref(), Some(&2));
     site.end().await;
 }
 
-async fn a_loaders_error_is_not_held(site: Site) {
+pub async fn a_loaders_error_is_not_held(site: Site) {
     let (value, loader) = (site.near.register::<u32>("k"), Loader::default());
-    loader.go.send_replace(true);
+    loader.go();
     let error = value.get_or_load(|| loader.load(Err("no database".to_owned()))).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Load && error.message().contains("no database"), "{error}");
     assert_eq!(value.get_or_load(|| loader.load(Ok(Some(1)))).await.unwrap().as_deref(), Some(&1));
     site.end().await;
 }
 
-async fn what_the_region_has_comes_first(site: Site) {
+pub async fn what_the_region_has_comes_first(site: Site) {
     let (value, loader) = (site.near.register::<u32>("k"), Loader::default());
     tracked(&site.near).await;
-    loader.go.send_replace(true);
+    loader.go();
     assert_eq!(value.get_or_load(|| loader.load(Ok(Some(1)))).await.unwrap().as_deref(), Some(&1));
     site.writer.register::<u32>("k").set(&2).await.unwrap();
     becomes(&value, Some(2)).await;

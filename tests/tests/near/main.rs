@@ -23,10 +23,13 @@ use archipelago::{
     near::{Near, NearValue, Tracking},
     testing::{
         poll,
-        servers::{Options, Program, Server},
+        servers::{Options, Server},
     },
 };
-use archipelago_tests::world::{Ground, World, settings};
+use archipelago_tests::{
+    suite,
+    world::{Ground, World, settings},
+};
 
 /// Longer than any test: what goes earlier was dropped for another reason.
 pub const LONG: Duration = Duration::from_secs(3600);
@@ -108,28 +111,40 @@ pub async fn becomes<T: PartialEq + std::fmt::Debug + Send + Sync + 'static>(
     poll::until(&format!("{expected:?}"), asked).await;
 }
 
-/// The test on every kind of region.
-macro_rules! on_all {
-    ($($name:ident),+ $(,)?) => {
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::run(crate::Ground::Embedded, super::$name).await; })+
-        }
-        mod redis {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::run(crate::Ground::Servers(crate::Program::Redis), super::$name).await; })+
-        }
-        mod valkey {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::run(crate::Ground::Servers(crate::Program::Valkey), super::$name).await; })+
-        }
-    };
-}
-pub(crate) use on_all;
-
-pub async fn run<F: Future<Output = ()>>(ground: Ground, test: impl FnOnce(Site) -> F) {
+async fn on<F: Future<Output = ()>>(ground: Ground, test: impl FnOnce(Site) -> F) {
     match Site::on(ground).await {
         Some(site) => test(site).await,
-        None => eprintln!("not run: no valkey-server here"),
+        None => suite::not_run(),
+    }
+}
+
+suite! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    invalidation {
+        what_another_client_writes_is_seen
+        what_another_region_wrote_is_seen_when_it_arrives
+        what_another_region_pushed_is_seen_when_it_arrives
+        what_is_deleted_is_gone
+        what_expires_is_gone_when_it_expires
+        nothing_is_held_of_what_a_server_lost
+        every_type_is_read_as_by_its_handle
+        one_key_may_be_read_in_several_ways
+    }
+    loads {
+        callers_at_the_same_time_share_a_load_and_what_it_gave_is_held
+        a_loader_that_is_dropped_hands_over
+        a_loaders_error_is_not_held
+        what_the_region_has_comes_first
+    }
+    watching {
+        a_watcher_sees_what_is_and_what_comes
+        changes_in_quick_succession_come_as_the_latest
+        many_watchers_share_one_read
+        a_watcher_sees_a_key_expire
+        a_watcher_ends_with_the_client
+        what_is_no_such_value_is_an_error_and_the_stream_goes_on
+    }
+    history {
+        no_read_gives_what_was_there_before_a_change_that_was_told
     }
 }

@@ -5,16 +5,7 @@ use archipelago_tests::world::settle;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
-use crate::{Site, on_all, tracked};
-
-on_all!(
-    a_watcher_sees_what_is_and_what_comes,
-    changes_in_quick_succession_come_as_the_latest,
-    many_watchers_share_one_read,
-    a_watcher_sees_a_key_expire,
-    a_watcher_ends_with_the_client,
-    what_is_no_such_value_is_an_error_and_the_stream_goes_on,
-);
+use crate::{Site, tracked};
 
 /// The next item, or a failed test.
 pub async fn next<T: Clone + Send + Sync + 'static>(watch: &mut Watch<T>) -> Option<T> {
@@ -27,7 +18,7 @@ pub async fn until<T: Clone + PartialEq + Send + Sync + 'static>(watch: &mut Wat
     while next(watch).await != *expected {}
 }
 
-async fn a_watcher_sees_what_is_and_what_comes(site: Site) {
+pub async fn a_watcher_sees_what_is_and_what_comes(site: Site) {
     let elsewhere = site.world.idle_client(1).await;
     let written = site.writer.register::<u32>("k");
     let mut watch = site.near.register::<u32>("k").watch();
@@ -45,7 +36,7 @@ async fn a_watcher_sees_what_is_and_what_comes(site: Site) {
     site.end().await;
 }
 
-async fn changes_in_quick_succession_come_as_the_latest(site: Site) {
+pub async fn changes_in_quick_succession_come_as_the_latest(site: Site) {
     let written = site.writer.register::<u32>("k");
     let mut watch = site.near.register::<u32>("k").watch();
     tracked(&site.near).await;
@@ -62,7 +53,7 @@ async fn changes_in_quick_succession_come_as_the_latest(site: Site) {
     site.end().await;
 }
 
-async fn many_watchers_share_one_read(site: Site) {
+pub async fn many_watchers_share_one_read(site: Site) {
     let value = site.near.register::<u32>("k");
     tracked(&site.near).await;
     let mut watches: Vec<_> = (0..50).map(|_| value.watch()).collect();
@@ -76,7 +67,7 @@ async fn many_watchers_share_one_read(site: Site) {
     site.end().await;
 }
 
-async fn a_watcher_sees_a_key_expire(site: Site) {
+pub async fn a_watcher_sees_a_key_expire(site: Site) {
     let mut watch = site.near.register::<u32>("k").watch();
     tracked(&site.near).await;
     site.writer.register::<u32>("k").set_for(&1, std::time::Duration::from_millis(300)).await.unwrap();
@@ -85,7 +76,7 @@ async fn a_watcher_sees_a_key_expire(site: Site) {
     site.end().await;
 }
 
-async fn a_watcher_ends_with_the_client(site: Site) {
+pub async fn a_watcher_ends_with_the_client(site: Site) {
     let mut watch = site.near.register::<u32>("k").watch();
     assert_eq!(next(&mut watch).await, None);
     assert!(watch.next().now_or_never().is_none(), "nothing changed");
@@ -97,7 +88,7 @@ async fn a_watcher_ends_with_the_client(site: Site) {
     site.writer.shut_down().await;
 }
 
-async fn what_is_no_such_value_is_an_error_and_the_stream_goes_on(site: Site) {
+pub async fn what_is_no_such_value_is_an_error_and_the_stream_goes_on(site: Site) {
     let mut watch = site.near.register::<u32>("k").watch();
     tracked(&site.near).await;
     site.writer.register::<String>("k").set("no number").await.unwrap();

@@ -1,44 +1,14 @@
 //! Typed values, and loads that callers share.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use archipelago::{Connection, ErrorKind, testing::poll};
+use archipelago::{Connection, ErrorKind};
+use archipelago_tests::loader::Loader;
 use redis::AsyncCommands;
-use tokio::sync::{oneshot, watch};
 
 use crate::world::World;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// A loader that counts its calls and waits until it may go.
-#[derive(Clone, Default)]
-struct Loader {
-    calls: Arc<AtomicU32>,
-    go: watch::Sender<bool>,
-}
-
-impl Loader {
-    async fn load(&self, result: Result<Option<u32>, String>) -> Result<Option<u32>, String> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let _ = self.go.subscribe().wait_for(|go| *go).await;
-        result
-    }
-
-    fn calls(&self) -> u32 {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    async fn until_called(&self, times: u32) {
-        poll::until("the loader", || async { (self.calls() == times).then_some(()) }).await;
-    }
-}
 
 #[tokio::test]
 async fn values_are_json_and_expire() {
@@ -86,7 +56,7 @@ async fn fifty_callers_share_one_load_and_what_it_gave_is_kept() {
         let loader = Loader::default();
         let calls = callers(&connection, &loader, 50, &result);
         loader.until_called(1).await;
-        loader.go.send_replace(true);
+        loader.go();
         for call in calls {
             assert_eq!(call.await.unwrap().unwrap(), result.clone().unwrap());
         }
@@ -105,7 +75,7 @@ async fn a_loaders_error_is_everybodys_and_is_not_kept() {
     let loader = Loader::default();
     let calls = callers(&connection, &loader, 20, &Err("no database".to_owned()));
     loader.until_called(1).await;
-    loader.go.send_replace(true);
+    loader.go();
     for call in calls {
         let error = call.await.unwrap().unwrap_err();
         assert!(error.kind() == ErrorKind::Load && error.message().contains("no database"), "{error}");
@@ -120,30 +90,18 @@ async fn a_loaders_error_is_everybodys_and_is_not_kept() {
 async fn a_cancelled_load_is_taken_over_by_who_waits() {
     let world = World::start().await;
     let (client, connection) = world.client("").await;
-    let (never, silent) = oneshot::channel::<()>();
     let loader = Loader::default();
-    let first = tokio::spawn({
-        let (connection, loader) = (connection.clone(), loader.clone());
-        async move {
-            let load = || async {
-                loader.calls.fetch_add(1, Ordering::SeqCst);
-                let _ = silent.await;
-                Ok::<_, String>(Some(1))
-            };
-            connection.get_or_load("k", MINUTE, load).await
-        }
-    });
+    let first = callers(&connection, &loader, 1, &Ok(Some(1))).remove(0);
     loader.until_called(1).await;
     let others = callers(&connection, &loader, 5, &Ok(Some(2)));
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     loader.until_called(2).await;
-    loader.go.send_replace(true);
+    loader.go();
     for other in others {
         assert_eq!(other.await.unwrap().unwrap(), Some(2));
     }
     assert_eq!(loader.calls(), 2);
-    drop(never);
     client.shut_down().await;
 }
 
@@ -155,7 +113,7 @@ async fn what_was_set_meanwhile_stays_and_what_cannot_be_stored_is_given() {
     let call = callers(&connection, &loader, 1, &Ok(Some(1))).remove(0);
     loader.until_called(1).await;
     connection.set_value("k", &5).await.unwrap();
-    loader.go.send_replace(true);
+    loader.go();
     assert_eq!(call.await.unwrap().unwrap(), Some(1));
     assert_eq!(connection.get_value::<u32>("k").await.unwrap(), Some(5));
 
@@ -164,7 +122,7 @@ async fn what_was_set_meanwhile_stays_and_what_cannot_be_stored_is_given() {
     let call = callers(&connection, &loader, 1, &Ok(Some(1))).remove(0);
     loader.until_called(1).await;
     world.us.kill();
-    loader.go.send_replace(true);
+    loader.go();
     assert_eq!(call.await.unwrap().unwrap(), Some(1));
     client.shut_down().await;
 }

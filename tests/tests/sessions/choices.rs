@@ -78,7 +78,7 @@ pub async fn every_type_and_a_batch_see_the_sessions_own_writes(case: Case) {
     let here = case.at(0, &session);
     let (n, tags, board) = (here.counter("n"), here.set("tags"), here.sorted_set("board"));
     let batch =
-        here.batch().add(&n, 2).insert(&tags, "x").add_score(&board, "ada", 1.0).set(&here.register::<u32>("r"), &1);
+        here.batch().add(&n, 2).add(&tags, "x").add_score(&board, "ada", 1.0).set(&here.register::<u32>("r"), &1);
     assert!(batch.execute().await.iter().all(Result::is_ok));
     here.map::<u32>("map").set("field", &1).await.unwrap();
     let there = case.at(1, &session);

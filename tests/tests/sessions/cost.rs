@@ -6,7 +6,7 @@ use archipelago::{
 };
 use archipelago_tests::world::Ground;
 
-use crate::{impatient, on};
+use crate::{impatient, on_partitions};
 
 /// How often a server ran a command.
 async fn calls(server: &Server, command: &str) -> u64 {
@@ -17,7 +17,7 @@ async fn calls(server: &Server, command: &str) -> u64 {
 
 #[tokio::test]
 async fn a_call_is_one_transaction_at_the_local_region_and_plain_while_nothing_was_seen() {
-    on(Ground::Servers(Program::Redis), 2, async |case| {
+    on_partitions(Ground::Servers(Program::Redis), 2, async |case| {
         let (here, there) = (&case.world.servers[0], &case.world.servers[1]);
         let session = impatient().build();
         let client = case.at(0, &session);

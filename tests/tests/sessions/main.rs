@@ -25,10 +25,10 @@ use archipelago::{
     config::KeyspaceConfig,
     sessions::{Session, SessionBuilder},
     store::Store,
-    testing::servers::{Options, Program},
+    testing::servers::Options,
 };
 use archipelago_tests::{
-    carry,
+    carry, suite,
     world::{self, Ground, World},
 };
 
@@ -76,10 +76,15 @@ pub fn impatient() -> SessionBuilder {
     Session::builder().wait(Duration::from_millis(30))
 }
 
-pub async fn on<F: Future<Output = ()>>(ground: Ground, partitions: u16, case: impl FnOnce(Case) -> F) {
+async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F) {
+    on_partitions(ground, 2, case).await;
+}
+
+/// The same with so many partitions.
+pub async fn on_partitions<F: Future<Output = ()>>(ground: Ground, partitions: u16, case: impl FnOnce(Case) -> F) {
     let settings = KeyspaceConfig { partitions, ..world::settings() };
     let Some(world) = World::with(ground, Options::default(), settings).await else {
-        println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
+        suite::not_run();
         return;
     };
     let clients = world.idle_clients().await;
@@ -90,22 +95,8 @@ pub async fn on<F: Future<Output = ()>>(ground: Ground, partitions: u16, case: i
     case(case_of).await;
 }
 
-/// The same on embedded regions, on Redis, and on Valkey where it is installed.
-macro_rules! suite {
-    ($($module:ident { $($name:ident)* })*) => {
-        mod embedded { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Embedded, 2, crate::$module::$name).await;
-        })*)* }
-        mod redis { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Redis), 2, crate::$module::$name).await;
-        })*)* }
-        mod valkey { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Valkey), 2, crate::$module::$name).await;
-        })*)* }
-    };
-}
-
 suite! {
+    #[tokio::test]
     counterexamples {
         counterexample_34_a_cell_read_ahead_of_applied_is_not_missed_elsewhere
         counterexample_35_a_write_that_changed_nothing_covers_what_it_saw

@@ -9,7 +9,7 @@ use archipelago_tests::{
     world::Ground,
 };
 
-use crate::{impatient, on};
+use crate::{impatient, on_partitions};
 
 /// One of everything: what a key of each type shows.
 async fn shown(client: &Client) -> String {
@@ -44,7 +44,7 @@ async fn a_merged_read_shows_what_the_region_shows_in_the_end() {
     let mut differed = 0;
     for seed in seeds(0..40) {
         println!("seed {seed}");
-        on(Ground::Embedded, 1, async |case| {
+        on_partitions(Ground::Embedded, 1, async |case| {
             let mut rng = Rng::new(seed);
             for _ in 0..40 {
                 write(rng.clone().pick(&case.clients), &mut rng).await;

@@ -10,11 +10,11 @@ use archipelago::{
 use archipelago_tests::world::{Ground, REGIONS};
 use redis::AsyncCommands;
 
-use crate::{impatient, on};
+use crate::{impatient, on_partitions};
 
 #[tokio::test]
 async fn tokens_stay_small_however_many_partitions_were_seen() {
-    on(Ground::Embedded, 16, async |case| {
+    on_partitions(Ground::Embedded, 16, async |case| {
         let session = impatient().build();
         let names: Vec<String> = (0..100).map(|n| format!("name:{n}")).collect();
         for name in &names {
@@ -53,7 +53,7 @@ async fn tokens_stay_small_however_many_partitions_were_seen() {
 
 #[tokio::test]
 async fn a_region_that_cannot_say_what_was_seen_there_is_waited_for() {
-    on(Ground::Embedded, 16, async |case| {
+    on_partitions(Ground::Embedded, 16, async |case| {
         let session = impatient().build();
         for n in 0..50 {
             case.at(0, &session).counter(format!("n:{n}")).add(1).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_region_that_cannot_say_what_was_seen_there_is_waited_for() {
 
 #[tokio::test]
 async fn a_write_without_an_answer_is_not_missed() {
-    on(Ground::Embedded, 2, async |case| {
+    on_partitions(Ground::Embedded, 2, async |case| {
         let embedded = case.world.embedded.as_ref().unwrap();
         let session = impatient().build();
         embedded.lose_replies(REGIONS[0], REGIONS[0]).unwrap();
@@ -100,7 +100,7 @@ async fn a_write_without_an_answer_is_not_missed() {
 
 #[tokio::test]
 async fn a_write_that_was_never_sent_is_not_waited_for() {
-    on(Ground::Embedded, 2, async |case| {
+    on_partitions(Ground::Embedded, 2, async |case| {
         let session = impatient().build();
         case.world.embedded.as_ref().unwrap().crash(REGIONS[0]).unwrap();
         let error = case.at(0, &session).set("cart").add("book").await.unwrap_err();

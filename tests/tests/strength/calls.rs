@@ -36,7 +36,7 @@ pub async fn every_type_and_a_batch_are_pushed(case: Case) {
     all.register::<u32>("n").set(&1).await.unwrap();
     all.list::<u32>("queue").push_back(&[1, 2, 3]).await.unwrap();
     assert_eq!(all.list::<u32>("queue").pop_front().await.unwrap(), Some(1));
-    let batch = all.batch().add(&all.counter("hits"), 1).add(&all.counter("hits"), 1).insert(&all.set("tags"), "y");
+    let batch = all.batch().add(&all.counter("hits"), 1).add(&all.counter("hits"), 1).add(&all.set("tags"), "y");
     let batch = batch.add_score(&all.sorted_set("board"), "ada", 1.0).set(&all.register::<u32>("n"), &2);
     assert!(batch.execute().await.iter().all(Result::is_ok));
     all.set("tags").remove("x").await.unwrap();
@@ -127,7 +127,7 @@ pub async fn too_few_regions_are_an_error_that_names_them(case: Case) {
     assert_eq!(error.attempts().iter().map(|attempt| attempt.node.as_str()).collect::<Vec<_>>(), [REGIONS[2]]);
     assert!(error.message().contains(REGIONS[0]) && error.message().contains(REGIONS[1]), "{error}");
 
-    let batch = all.batch().add(&all.counter("hits"), 1).insert(&all.set("tags"), "x").execute().await;
+    let batch = all.batch().add(&all.counter("hits"), 1).add(&all.set("tags"), "x").execute().await;
     assert!(batch.iter().all(|done| done.as_ref().unwrap_err().kind() == ErrorKind::PartlyApplied));
     case.world.heal().await;
     poll::until("the region counts again", || async { all.counter("hits").add(1).await.ok() }).await;

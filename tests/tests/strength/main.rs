@@ -14,12 +14,9 @@ mod sessions;
 
 use std::{future::Future, time::Duration};
 
-use archipelago::{
-    Client, Keyspace, ReadStrength, WriteStrength,
-    testing::servers::{Options, Program},
-};
+use archipelago::{Client, Keyspace, ReadStrength, WriteStrength, testing::servers::Options};
 use archipelago_tests::{
-    carry,
+    carry, suite,
     world::{self, Ground, World},
 };
 
@@ -53,7 +50,7 @@ impl Case {
 
 async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F) {
     let Some(world) = World::with(ground, Options::durable(), world::settings()).await else {
-        println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
+        suite::not_run();
         return;
     };
     let clients = world.idle_clients().await;
@@ -64,22 +61,8 @@ async fn on<F: Future<Output = ()>>(ground: Ground, case: impl FnOnce(Case) -> F
     case(of).await;
 }
 
-/// The same on embedded regions, on Redis, and on Valkey where it is installed.
-macro_rules! suite {
-    ($($module:ident { $($name:ident)* })*) => {
-        mod embedded { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Embedded, crate::$module::$name).await;
-        })*)* }
-        mod redis { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Redis), crate::$module::$name).await;
-        })*)* }
-        mod valkey { $($(#[tokio::test] async fn $name() {
-            crate::on(crate::Ground::Servers(crate::Program::Valkey), crate::$module::$name).await;
-        })*)* }
-    };
-}
-
 suite! {
+    #[tokio::test]
     calls {
         a_write_of_a_majority_is_seen_by_a_read_of_a_majority_and_by_the_other_region_itself
         every_type_and_a_batch_are_pushed

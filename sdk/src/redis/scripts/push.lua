@@ -1,7 +1,8 @@
--- Cells from another region, past its log. KEYS: meta, index, expiring, log, number, then cells and view of each
--- key, and arrivals of each feed.
--- ARGV: replid, incarnation here, region here, own origin's bytes, the sender's region, its incarnation, its epoch, and two
--- counts: pairs of `seen`, keys; then those. Answers {what became of it, cells left out or the epoch here}.
+-- Cells from another region, past its log. KEYS: meta, index, expiring, log, number, then cells and view of each key,
+-- and arrivals of each feed.
+-- ARGV: replid, incarnation here, region here, own origin's bytes, the sender's region, its incarnation, its epoch, and
+-- two counts: pairs of `seen`, keys; then those, and last whether to tell. Answers {what became of it, cells left out
+-- or the epoch here, and then what there is to tell}.
 local meta = meta_map()
 if meta.epoch ~= ARGV[7] then return {'epoch', meta.epoch} end
 
@@ -26,9 +27,10 @@ end
 known[ARGV[4]] = math.huge
 local seen_end = 9 + 2 * ARGV[8]
 local number_now = tonumber(redis.call('GET', KEYS[5]))
+if ARGV[seen_end + ARGV[9] + 1] then told = {} end
 arrivals_at = 6 + 2 * ARGV[9]
 for i = 1, tonumber(ARGV[9]) do
   join_key(ARGV[seen_end + i], KEYS[4 + 2 * i], KEYS[5 + 2 * i], number_now, known)
 end
 note(vector_from(10, seen_end))
-return {'joined', left_out}
+return {'joined', left_out, told}

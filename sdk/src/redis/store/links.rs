@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use archipelago_engine::{Batch, Delta, JoinReply, Kind, LogSlice, Origin, RawEntry, SetAside, Version, codec};
+use archipelago_engine::{
+    Batch, Conflict, Delta, JoinReply, Kind, LogSlice, Origin, RawEntry, SetAside, Version, codec,
+};
 use bytes::Bytes;
 use deadpool::managed::Object;
 use redis::Value;
@@ -14,6 +16,7 @@ use super::{
         texts::{aside_field, encode_vector, parse_cursor, parse_record, stream_id, version_of},
     },
     RedisStore,
+    conflicts::with_told,
 };
 use crate::{keyspace::PhysicalKeys, store::StoreError};
 
@@ -91,7 +94,12 @@ impl RedisStore {
         Ok(news)
     }
 
-    pub(super) async fn join_batch(&self, partition: u16, batch: &Batch) -> Result<JoinReply, StoreError> {
+    pub(super) async fn join_batch(
+        &self,
+        partition: u16,
+        batch: &Batch,
+        tell: bool,
+    ) -> Result<(JoinReply, Vec<Conflict>), StoreError> {
         let config = &self.keyspace()?.config;
         let max_skew = u64::try_from(config.max_clock_skew.as_micros()).unwrap_or(u64::MAX);
         let physical = self.keys(partition)?;
@@ -126,21 +134,26 @@ impl RedisStore {
                     cmd.arg(entry.id.as_micros()).arg(entry.bytes.as_ref());
                 }
                 cmd.arg(&blocks);
+                if tell {
+                    cmd.arg("tell");
+                }
                 Ok(cmd)
             })
             .await?;
-        let [what, position] = parse::tuple(answer)?;
+        let ([what, position], told) = with_told(answer)?;
         let what = parse::text(what)?.unwrap_or_default();
         let position = parse::text(position)?;
         let cursor = position.as_deref().and_then(parse_cursor);
         let broken = || StoreError::Protocol(format!("join answered {what} {position:?}"));
-        match what.as_str() {
-            "applied" => cursor.map(JoinReply::Applied).ok_or_else(broken),
-            "known" => cursor.map(JoinReply::Known).ok_or_else(broken),
-            "gap" => Ok(JoinReply::Gap(cursor)),
-            "epoch" => position.as_ref().and_then(|epoch| epoch.parse().ok()).map(JoinReply::Epoch).ok_or_else(broken),
-            _ => Err(broken()),
-        }
+        let epoch = || position.as_ref().and_then(|epoch| epoch.parse().ok());
+        let reply = match what.as_str() {
+            "applied" => cursor.map(JoinReply::Applied),
+            "known" => cursor.map(JoinReply::Known),
+            "gap" => Some(JoinReply::Gap(cursor)),
+            "epoch" => epoch().map(JoinReply::Epoch),
+            _ => None,
+        };
+        Ok((reply.ok_or_else(broken)?, told))
     }
 
     pub(super) async fn read_aside(&self, partition: u16, origin: &Origin) -> Result<Vec<SetAside>, StoreError> {

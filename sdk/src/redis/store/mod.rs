@@ -1,7 +1,9 @@
 //! The store of one keyspace in a Redis region.
 
 mod arrivals;
+mod claims;
 mod collect;
+mod conflicts;
 mod entries;
 mod inspect;
 mod links;
@@ -19,8 +21,8 @@ mod writes;
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Arrived, Batch, Collection, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Push,
-    PushReply, Record, RegionId, ResyncPlan, SetAside, Since, Slice, Standing, SyncState, Version,
+    Arrived, Batch, Collection, Conflict, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin,
+    Outcome, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Since, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -188,7 +190,11 @@ impl Store for RedisStore {
     }
 
     async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError> {
-        self.push_cells(partition, push).await
+        Ok(self.push_cells(partition, push, false).await?.0)
+    }
+
+    async fn push_and_tell(&self, partition: u16, push: &Push) -> Result<(PushReply, Vec<Conflict>), StoreError> {
+        self.push_cells(partition, push, true).await
     }
 
     async fn write_replicated(&self, writes: &[Write], replicas: u16, wait: Duration) -> ReplicatedWrites {
@@ -216,7 +222,11 @@ impl Store for RedisStore {
     }
 
     async fn join(&self, partition: u16, batch: &Batch) -> Result<JoinReply, StoreError> {
-        self.join_batch(partition, batch).await
+        Ok(self.join_batch(partition, batch, false).await?.0)
+    }
+
+    async fn join_and_tell(&self, partition: u16, batch: &Batch) -> Result<(JoinReply, Vec<Conflict>), StoreError> {
+        self.join_batch(partition, batch, true).await
     }
 
     async fn aside(&self, partition: u16, origin: &Origin) -> Result<Vec<SetAside>, StoreError> {

@@ -1,16 +1,22 @@
 //! Pushes: cells from another region, past its log.
 
-use archipelago_engine::{Push, PushReply, codec};
+use archipelago_engine::{Conflict, Push, PushReply, codec};
 
 use super::{
     super::{call::parse, scripts::SCRIPTS},
     RedisStore,
+    conflicts::with_told,
     links::joined_keys,
 };
 use crate::store::StoreError;
 
 impl RedisStore {
-    pub(super) async fn push_cells(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError> {
+    pub(super) async fn push_cells(
+        &self,
+        partition: u16,
+        push: &Push,
+        tell: bool,
+    ) -> Result<(PushReply, Vec<Conflict>), StoreError> {
         let physical = self.keys(partition)?;
         let blocks: Vec<Vec<u8>> = push.deltas.iter().map(codec::encode_delta).collect();
         let answer = self
@@ -26,17 +32,21 @@ impl RedisStore {
                     cmd.arg(origin.to_string()).arg(version.as_micros());
                 }
                 cmd.arg(&blocks);
+                if tell {
+                    cmd.arg("tell");
+                }
                 Ok(cmd)
             })
             .await?;
-        let [what, number] = parse::tuple(answer)?;
+        let ([what, number], told) = with_told(answer)?;
         let what = parse::text(what)?.unwrap_or_default();
-        match what.as_str() {
-            "joined" => Ok(PushReply::Joined { left_out: parse::unsigned(&number)? }),
-            "unheard" => Ok(PushReply::Unheard),
-            "closed" => Ok(PushReply::Closed),
-            "epoch" => Ok(PushReply::Epoch(parse::unsigned(&number)?)),
-            _ => Err(StoreError::Protocol(format!("push answered {what}"))),
-        }
+        let reply = match what.as_str() {
+            "joined" => PushReply::Joined { left_out: parse::unsigned(&number)? },
+            "unheard" => PushReply::Unheard,
+            "closed" => PushReply::Closed,
+            "epoch" => PushReply::Epoch(parse::unsigned(&number)?),
+            _ => return Err(StoreError::Protocol(format!("push answered {what}"))),
+        };
+        Ok((reply, told))
     }
 }

@@ -43,6 +43,7 @@ impl RedisStore {
             | Mutation::Append(_)
             | Mutation::Observe { .. }
             | Mutation::Evict(_)
+            | Mutation::Claim { .. }
             | Mutation::Sweep { .. } => {
                 return Err(MutationError::NotForStock.into());
             }
@@ -65,6 +66,7 @@ impl RedisStore {
             | Mutation::Append(_)
             | Mutation::Observe { .. }
             | Mutation::Evict(_)
+            | Mutation::Claim { .. }
             | Mutation::Resolve { .. }
             | Mutation::Add { .. }
             | Mutation::Remove { .. }

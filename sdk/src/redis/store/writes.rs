@@ -14,7 +14,7 @@ use super::{
         scripts::{SCRIPTS, Script},
         wire::{Joined, Slot, Wire, partition_keys, script},
     },
-    RedisStore, entries, lists,
+    RedisStore, claims, entries, lists,
     stock::stock_outcome,
 };
 use crate::{
@@ -132,6 +132,7 @@ impl RedisStore {
             Mutation::List(_) => &SCRIPTS.list,
             Mutation::Stock(_) => return Err(MutationError::NotForStock.into()),
             Mutation::Append(_) | Mutation::Evict(_) => &SCRIPTS.entries,
+            Mutation::Claim { .. } => &SCRIPTS.claim,
         };
         let extra = match key.kind {
             Kind::HyperLogLog => vec![keys.scratch()],
@@ -248,7 +249,7 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
             };
             cmd.arg(member.as_ref());
         }
-        Mutation::Remove { members } => {
+        Mutation::Remove { members } | Mutation::Claim { candidates: members } => {
             for member in members {
                 cmd.arg(member.as_ref());
             }
@@ -308,5 +309,6 @@ pub(super) fn outcome(mutation: &Mutation, answer: Value) -> Result<Outcome, Sto
         Mutation::Stock(_) => Outcome::Stock(stock_outcome(answer)?),
         Mutation::Append(_) => entries::appended(answer)?,
         Mutation::Evict(_) => Outcome::Removed(parse::unsigned(&answer)?),
+        Mutation::Claim { .. } => claims::claimed(answer)?,
     })
 }

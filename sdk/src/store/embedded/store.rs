@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Arrived, Batch, Collection, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, Kind, LogSlice,
-    Mutation, Origin, Outcome, Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Since, Slice,
-    Standing, StockChange, SyncState, Version, View,
+    Arrived, Batch, Collection, Conflict, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, Kind,
+    LogSlice, Mutation, Origin, Outcome, Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Since,
+    Slice, Standing, StockChange, SyncState, Version, View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -92,6 +92,15 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn push_and_tell(&self, partition: u16, push: &Push) -> Result<(PushReply, Vec<Conflict>), StoreError> {
+        self.stale_step(partition, |partition, history, _| {
+            let reply = partition.push_and_tell(history, push);
+            self.tell(push.deltas.iter().map(|delta| &delta.key));
+            reply
+        })
+        .await
+    }
+
     /// Replicas of embedded regions hold the keys of routed keyspaces only: none ever confirms.
     async fn write_replicated(&self, writes: &[Write], _: u16, _: Duration) -> ReplicatedWrites {
         ReplicatedWrites { outcomes: self.write_all(writes).await, replication: Ok(Replication::default()) }
@@ -136,6 +145,16 @@ impl Store for EmbeddedStore {
         let skew = micros(defaults::MAX_CLOCK_SKEW);
         self.stale_step(partition, |partition, history, now| {
             let joined = partition.join(history, now, skew, batch);
+            self.tell(batch.deltas.iter().map(|delta| &delta.key));
+            joined
+        })
+        .await
+    }
+
+    async fn join_and_tell(&self, partition: u16, batch: &Batch) -> Result<(JoinReply, Vec<Conflict>), StoreError> {
+        let skew = micros(defaults::MAX_CLOCK_SKEW);
+        self.stale_step(partition, |partition, history, now| {
+            let joined = partition.join_and_tell(history, now, skew, batch);
             self.tell(batch.deltas.iter().map(|delta| &delta.key));
             joined
         })

@@ -50,9 +50,10 @@ local function retract_covered(cells, shipped, covered)
 end
 
 -- Fields of which several live assignments differ, so that a rule decides: counted by type, those of expiries apart.
-local resolved = {}
+-- Who wants to be told gets `told`: by turns the key's entry in the index, the field, and its cells as they are stored.
+local resolved, told = {}, nil
 
-local function count_resolved(kind, field, cells)
+local function count_resolved(kind, name, field, cells)
   if #cells < 2 then return end
   local first
   for i = 1, #cells do
@@ -61,6 +62,10 @@ local function count_resolved(kind, field, cells)
       if first and first ~= c.ap then
         local what = WORDS[kind] .. (field == 'x' and ' expiry' or ' value')
         resolved[what] = (resolved[what] or 0) + 1
+        if told then
+          local n = #told
+          told[n + 1], told[n + 2], told[n + 3] = WORDS[kind] .. ':' .. name, field, put('>BI6', 1, 0) .. render_all(cells, 0)
+        end
         return
       end
       first = c.ap
@@ -157,7 +162,7 @@ local function join_member(kind, name, block, pos, cells_key, view, arrivals, nu
   end
   if #cells == 0 or (stored and records == string.sub(stored, 8)) then return true end
   moved_any = true
-  count_resolved(kind, field, cells)
+  count_resolved(kind, name, field, cells)
   local value = put('>BI6', 1, number_now + 1) .. records
   -- A string is one field: its own stamp is the key's.
   if kind == 1 then
@@ -235,7 +240,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
       note_dead(kind, name, name_i, cells, number_now)
       args[#args + 1] = name_i
       args[#args + 1] = stamp .. records
-      if not covered then count_resolved(kind, name_i, cells) end
+      if not covered then count_resolved(kind, name, name_i, cells) end
       if name_i == 'x' then x_cells = cells else changed[#changed + 1] = {string.sub(name_i, 2), cells} end
       if #args >= 2000 then
         redis.call('HSET', cells_key, unpack(args))

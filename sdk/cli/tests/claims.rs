@@ -1,0 +1,83 @@
+//! Claims and conflicts on the command line, on real servers.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+
+use std::{path::PathBuf, process::Output};
+
+use archipelago::testing::servers::{Options, Server};
+use tokio::process::Command;
+
+struct World {
+    servers: Vec<Server>,
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn start() -> Self {
+        let mut servers = Vec::new();
+        let mut text = String::from("local = \"a\"\n[keyspaces.default]\nmode = \"active-active\"\npartitions = 1\n");
+        for name in ["a", "b"] {
+            let server = Server::redis(Options::default()).await.unwrap();
+            text += &format!("[regions.{name}]\nurl = \"{}\"\nconnect_timeout_ms = 500\n", server.url());
+            servers.push(server);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("archipelago.toml");
+        std::fs::write(&file, text).unwrap();
+        Self { servers, file, _folder: folder }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_archipelago"));
+        command.env_remove("ARCHIPELAGO_REGION").arg("--config").arg(&self.file).args(arguments);
+        command.output().await.unwrap()
+    }
+
+    async fn line(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn an_element_of_another_region_is_claimed_there() {
+    let mut world = World::start().await;
+    assert_eq!(world.line(&["exec", "RPUSH", "jobs", "one", "two"]).await, "(integer) 2");
+    world.line(&["sync", "--until-idle"]).await;
+    assert_eq!(world.line(&["--region", "b", "exec", "LCLAIM", "jobs", "LEFT"]).await, "\"one\"");
+    assert_eq!(world.line(&["exec", "LRANGE", "jobs", "0", "-1"]).await, "1) \"two\"");
+    world.servers[0].kill();
+    let away = world.line(&["--region", "b", "exec", "LCLAIM", "jobs", "LEFT"]).await;
+    assert!(away.starts_with("(error) UNAVAILABLE") && away.contains("a after"), "{away}");
+    assert!(away.contains("1 elements wait there"), "{away}");
+}
+
+#[tokio::test]
+async fn conflicts_are_printed_while_they_are_met() {
+    let world = World::start().await;
+    for region in ["a", "b"] {
+        world.line(&["--region", region, "exec", "INCR", "first"]).await;
+    }
+    world.line(&["sync", "--until-idle"]).await;
+    for (round, format) in [(0, "--json"), (1, "--conflicts")] {
+        for region in ["a", "b"] {
+            world.line(&["--region", region, "exec", "SET", "price", &format!("{region}{round}")]).await;
+        }
+        let mut arguments = vec!["sync", "--until-idle", "--conflicts", format];
+        arguments.dedup();
+        let printed = world.line(&arguments).await;
+        if format == "--json" {
+            let lines: Vec<serde_json::Value> =
+                printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            // One for each region, and the result.
+            assert_eq!(lines.len(), 3, "{printed}");
+            assert_eq!((&lines[0]["event"], &lines[0]["rule"]), (&"resolved".into(), &"latest".into()), "{printed}");
+            assert_eq!((&lines[0]["name"], &lines[0]["contenders"][1]["value"]), (&"price".into(), &"b0".into()));
+            assert_eq!(lines[2]["idle"], true, "{printed}");
+        } else {
+            assert_eq!(printed.matches("  not shown: \"a1\" of a/").count(), 2, "{printed}");
+            assert_eq!(printed.matches("  shown: \"b1\" of b/").count(), 2, "{printed}");
+        }
+    }
+}
