@@ -1,6 +1,6 @@
 //! Entries of streams and feeds: their ids, what a write of one asks for, and fields as bytes.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::SystemTime};
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -75,6 +75,14 @@ impl EntryId {
         // Only a caller's own id can be so high: the scripts compute in doubles.
         let millis = if is_past { Some(millis) } else { millis.checked_add(1) };
         millis.filter(|millis| *millis < 1 << 53).map(|millis| Self { millis, sequence })
+    }
+}
+
+impl From<SystemTime> for EntryId {
+    /// The first id of the time's millisecond; of a time before 1970 the first of all.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { millis: u64::try_from(since.as_millis()).unwrap_or(u64::MAX), sequence: 0 }
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Kind {
     HyperLogLog,
     /// Entries with an id and fields, in the order of their ids; members are [ids](crate::EntryId).
     Stream,
+    /// Entries in the order of their ids, and at each region in that of their arrival; members are [ids](crate::EntryId).
+    Feed,
     /// Units that cannot be sold twice.
     Stock,
 }
@@ -60,7 +62,7 @@ pub enum Native {
 
 impl Kind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::String,
         Self::Set,
         Self::Hash,
@@ -76,6 +78,7 @@ impl Kind {
         Self::List,
         Self::HyperLogLog,
         Self::Stream,
+        Self::Feed,
         Self::Stock,
     ];
 
@@ -98,6 +101,7 @@ impl Kind {
             Self::List => "list",
             Self::HyperLogLog => "hyperloglog",
             Self::Stream => "stream",
+            Self::Feed => "feed",
             Self::Stock => "stock",
         }
     }
@@ -121,6 +125,7 @@ impl Kind {
             Self::List => 13,
             Self::HyperLogLog => 14,
             Self::Stream => 15,
+            Self::Feed => 16,
             Self::Stock => 17,
         }
     }
@@ -141,7 +146,7 @@ impl Kind {
             Self::Set => Native::Set,
             Self::Hash => Native::Hash,
             Self::SortedSet | Self::HighScores | Self::LowScores => Native::SortedSet,
-            Self::List | Self::Stream => Native::Ordered,
+            Self::List | Self::Stream | Self::Feed => Native::Ordered,
         }
     }
 
@@ -151,11 +156,17 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
+    /// Whether its members are ids of entries that are appended and evicted.
+    #[must_use]
+    pub const fn has_entries(self) -> bool {
+        matches!(self, Self::Stream | Self::Feed)
+    }
+
     /// Whether a key of this type can have such a member: a decoder refuses what no writer makes.
     pub(crate) fn admits(self, member: &[u8]) -> bool {
         match self {
             Self::List => position::is_position(member),
-            Self::Stream => member.len() == 16,
+            Self::Stream | Self::Feed => member.len() == 16,
             _ => true,
         }
     }

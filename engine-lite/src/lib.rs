@@ -57,9 +57,9 @@ pub use list::{End, ListEdit, Side, window};
 pub use mutation::{Amount, Assignment, Expiry, Mutation, MutationError, Order, Outcome, Presence, Retention, limits};
 pub use origin::{Incarnation, Origin, OriginError, RegionId, RegionIdError};
 pub use partition::{
-    Batch, Collection, Conflict, Contender, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Push, PushReply,
-    RawEntry, Record, Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Slice, Stale, Stamped,
-    Standing, SyncState, UnknownResolved, View, Wait,
+    Arrived, Batch, Collection, Conflict, Contender, Cursor, JoinReply, KeyState, LogSlice, Mark, Partition, Place,
+    Push, PushReply, RawEntry, Record, Refusal, Resolved, ResyncError, ResyncPlan, ResyncProgress, SetAside, Since,
+    Slice, Stale, Stamped, Standing, SyncState, UnknownResolved, View, Wait,
 };
 pub use steps::ClearStep;
 pub use stock::{Books, CallId, CallIdError, Reservation, ReservationError, StockChange, StockOutcome};

@@ -298,6 +298,8 @@ pub mod limits {
     /// The most fields, dead ones included, of a key that is cleared in one step; and the most elements that LTRIM and LREM
     /// remove in one.
     pub const CLEARED_AT_ONCE: usize = 1000;
+    /// The most entries that one read of a feed by a cursor answers.
+    pub const ARRIVALS: usize = 1000;
     /// The most units of a stock, and of one change of it: 2^40.
     pub const UNITS: u64 = 1 << 40;
     /// The most units an origin may take, or return, or give to another in all its time: 2^50. So the sums over all origins
@@ -345,7 +347,7 @@ impl Mutation {
                 Err(MutationError::WrongType)
             }
             Self::List(_) if key.kind == Kind::List => Ok(()),
-            Self::Append(_) | Self::Evict(_) if key.kind == Kind::Stream => Ok(()),
+            Self::Append(_) | Self::Evict(_) if key.kind.has_entries() => Ok(()),
             Self::Claim { .. } if matches!(key.kind, Kind::List | Kind::Stream) => Ok(()),
             Self::Stock(_) if key.kind == Kind::Stock => Ok(()),
             // DEL and EXPIRE of a name go to every type that it may have.

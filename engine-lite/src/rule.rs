@@ -35,7 +35,7 @@ impl Kind {
     /// Whether members are assigned by name. The others have writes of their own.
     #[must_use]
     pub const fn assigns(self) -> bool {
-        !matches!(self, Self::List | Self::HyperLogLog | Self::Stream | Self::Stock)
+        !matches!(self, Self::List | Self::HyperLogLog | Self::Stream | Self::Feed | Self::Stock)
     }
 
     /// Whether increments of several regions add up.

@@ -66,7 +66,9 @@ fn member_of(kind: Kind, field: Field) -> Field {
             let maker = Maker { incarnation: Incarnation::new(number), number: number % (1 << 48) };
             Field::Member(between(None, None, 1, maker).remove(0))
         }
-        (Kind::Stream, Field::Member(seed)) => Field::Member([seed, vec![0; 16].into()].concat()[..16].to_vec().into()),
+        (Kind::Stream | Kind::Feed, Field::Member(seed)) => {
+            Field::Member([seed, vec![0; 16].into()].concat()[..16].to_vec().into())
+        }
         (_, field) => field,
     }
 }

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use archipelago_engine::{
-    Assign, Base, Body, Cell, Cells, Delta, Entry, Field, Key, Kind, Origin, Total, Vector, Version, codec,
+    Assign, Base, Body, Cell, Cells, Delta, Entry, EntryId, Field, Key, Kind, Origin, Total, Vector, Version, codec,
 };
 use bytes::Bytes;
 
@@ -79,6 +79,18 @@ fn a_delta_has_the_bytes_of_format_1() {
     let golden = include_str!("golden/delta.hex");
     check("a delta", golden, &codec::encode_delta(&delta()));
     assert_eq!(codec::decode_delta(&from_hex(golden)), Ok(delta()));
+}
+
+#[test]
+fn a_feed_has_the_bytes_of_format_1() {
+    let id = EntryId { millis: 1_790_000_000_123, sequence: 0x0203_04dd_ee00_1122 };
+    let mut delta = Delta::new(Key::new(Kind::Feed, "room:7"));
+    let mut cell = Cell::default();
+    cell.assign(v(0), Bytes::from_static(b"\"hello\""));
+    delta.fields.insert(Field::Member(id.to_bytes()), [(own(), cell)].into_iter().collect());
+    let golden = include_str!("golden/feed_delta.hex");
+    check("a feed's delta", golden, &codec::encode_delta(&delta));
+    assert_eq!(codec::decode_delta(&from_hex(golden)), Ok(delta));
 }
 
 #[test]

@@ -90,6 +90,25 @@ pub enum ErrorKind {
     Protocol,
 }
 
+impl ErrorKind {
+    /// Whether a read may succeed by itself a moment later.
+    pub(crate) const fn may_pass(self) -> bool {
+        match self {
+            Self::Unavailable
+            | Self::Timeout
+            | Self::MaybeApplied
+            | Self::PartlyApplied
+            | Self::TooFewAnswers
+            | Self::Server
+            | Self::Behind
+            | Self::Lost
+            | Self::NotConverged
+            | Self::Protocol => true,
+            Self::Config | Self::Refused | Self::Serialization | Self::Load | Self::InsufficientRights { .. } => false,
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {

@@ -98,7 +98,11 @@ fn text(bytes: &[u8]) -> String {
 fn values(kind: Kind, view: Reply) -> Reply {
     match (kind.native(), view) {
         (Native::Ordered, Reply::Array(members)) => {
-            let shown = if kind == Kind::Stream { entry } else { value };
+            let shown = match kind {
+                Kind::Stream => entry,
+                Kind::Feed => feed_entry,
+                _ => value,
+            };
             Reply::Array(members.into_iter().map(shown).collect())
         }
         (_, view) => view,
@@ -123,6 +127,13 @@ fn entry(member: Reply) -> Reply {
     Reply::Array(std::iter::once(id.to_string().into()).chain(texts).map(Reply::Bytes).collect())
 }
 
+/// The id and the value of a feed's entry.
+fn feed_entry(member: Reply) -> Reply {
+    let Reply::Bytes(bytes) = &member else { return member };
+    let Some((id, value)) = EntryId::split(bytes) else { return member };
+    Reply::Array(vec![Reply::Bytes(id.to_string().into()), Reply::Bytes(value)])
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -143,7 +154,7 @@ fn fields(kind: Kind, state: &KeyState) -> Vec<FieldReport> {
         FieldReport {
             field: match field {
                 Field::Member(_) if kind.native() == Native::String => "value".to_owned(),
-                Field::Member(id) if kind == Kind::Stream => {
+                Field::Member(id) if kind.has_entries() => {
                     EntryId::split(id).map_or_else(|| hexadecimal(id), |(id, _)| id.to_string())
                 }
                 Field::Member(position) if kind.native() == Native::Ordered => hexadecimal(position),

@@ -43,13 +43,14 @@ const CRC16: [u16; 256] = {
 ///
 /// | key | holds |
 /// |---|---|
-/// | `{ks:p}:TYPE:NAME` | the view: a native string, set, hash or sorted set; of a list or stream a sorted set of equal scores, each member a [position](archipelago_engine::position) and the value behind it, or the 16 bytes of an [id](archipelago_engine::EntryId) and the [fields](archipelago_engine::encode_fields) |
+/// | `{ks:p}:TYPE:NAME` | the view: a native string, set, hash or sorted set; of a list, stream or feed a sorted set of equal scores, each member a [position](archipelago_engine::position) and the value behind it, or the 16 bytes of an [id](archipelago_engine::EntryId) and the [fields](archipelago_engine::encode_fields), or of a feed the value |
 /// | `{ks:p}:cells:TYPE:NAME` | hash of cells: `m` and the member, `x` the expiry, `s` the number of the last change (strings have only the fields' own) |
 /// | `{ks:p}:meta` | hash: record, epoch, cursors, vectors |
 /// | `{ks:p}:log:INCARNATION` | stream of the region's own deltas |
 /// | `{ks:p}:number:INCARNATION` | number of the last log entry |
 /// | `{ks:p}:index` | sorted set of `TYPE:NAME`, for resyncs |
 /// | `{ks:p}:expiring` | sorted set of `TYPE:NAME` by expire-at, and behind them of fields with dead cells, by 10^13 plus the number of their last change |
+/// | `{ks:p}:arrivals:NAME` | sorted set of the ids of a feed's entries by the order of their arrival here |
 /// | `{ks:p}:holds:NAME` | sorted set of what is set aside of a stock, by deadline |
 /// | `{ks:p}:held` | sorted set of stocks by the earliest such deadline |
 /// | `{ks:p}:receipt:LENGTH:NAME:CALL` | what became of a call on a stock, for ten minutes; LENGTH is the name's |
@@ -125,6 +126,12 @@ impl PhysicalKeys {
     #[must_use]
     pub fn expiring(&self) -> Vec<u8> {
         self.with(&[b"expiring"])
+    }
+
+    /// The entries of a feed in the order of their arrival.
+    #[must_use]
+    pub fn arrivals(&self, name: &[u8]) -> Vec<u8> {
+        self.with(&[b"arrivals:", name])
     }
 
     /// What is set aside of a stock.

@@ -11,7 +11,8 @@
 //! [`Set`] (an add wins over a concurrent remove), [`Map`] (field by field), [`SortedSet`] (scores add up), [`List`]
 //! (every insert is kept, runs stay together), [`Geo`] (the latest position), [`HyperLogLog`] (about how many were seen),
 //! [`BestScores`] and [`ExtremeRegister`] (the best ever submitted), [`FirstRegister`] (the first wins), [`Flag`] (on
-//! wins, or off), [`Siblings`] (the application decides), [`Stream`] (every entry is kept), [`Stock`] (units that cannot be
+//! wins, or off), [`Siblings`] (the application decides), [`Stream`] and [`Feed`] (every entry is kept; a feed's readers
+//! miss none), [`Stock`] (units that cannot be
 //! sold twice). Any language reads the values with plain commands; [`PhysicalKeys`] documents where they are.
 //!
 //! ```
@@ -93,9 +94,9 @@ pub use conflicts::{Conflict, ConflictEvent, Contender};
 pub use dial::{Credentials, CredentialsProvider};
 pub use error::{Attempt, Error, ErrorKind};
 pub use handles::{
-    Batch, BatchAdd, BatchDelete, BatchRemove, BatchSet, BestScores, Claimed, Codec, Counter, ExtremeRegister,
-    FirstRegister, Flag, Geo, HyperLogLog, Json, List, Map, MessagePack, Place, Register, Reservation, ScoreRange, Set,
-    Siblings, SortedSet, Stock, Stream, StreamEntry,
+    Arrived, Batch, BatchAdd, BatchDelete, BatchRemove, BatchSet, BestScores, Claimed, Codec, Counter, ExtremeRegister,
+    Feed, FeedCursor, FeedCursorError, FeedEntry, FirstRegister, Flag, Follow, Geo, HyperLogLog, Json, List, Map,
+    MessagePack, Place, Register, Reservation, ScoreRange, Set, Siblings, SortedSet, Stock, Stream, StreamEntry,
 };
 pub use inspect::{CellReport, FieldReport, Report};
 pub use keyspace::{PhysicalKeys, partition_of};

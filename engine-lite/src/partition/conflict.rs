@@ -90,7 +90,7 @@ impl Conflict {
                 first.is_some_and(|(first, _)| first == origin)
             }
             Kind::Siblings | Kind::HyperLogLog | Kind::Set => true,
-            Kind::String | Kind::Hash | Kind::SortedSet | Kind::List | Kind::Stream | Kind::Stock => {
+            Kind::String | Kind::Hash | Kind::SortedSet | Kind::List | Kind::Stream | Kind::Feed | Kind::Stock => {
                 cells.winner().is_some_and(|(winner, _)| winner == origin)
             }
         }

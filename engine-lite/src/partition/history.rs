@@ -44,6 +44,8 @@ impl Partition {
         self.acks.clear();
         // What the closed incarnation had a right to may have been spent in what was lost.
         self.inherited.clear();
+        // Nor is what had arrived all there any more.
+        self.arrivals.begin(fresh);
         self.log.clear();
         let record = Record { incarnation: fresh, opening, history: history.to_owned() };
         self.record = Some(record.clone());

@@ -120,9 +120,8 @@ impl Partition {
             return Ok(JoinReply::Known(cursor));
         }
         for delta in &batch.deltas {
-            for field in self.join_delta(delta, &Vector::new()) {
-                self.count_resolved(&delta.key, field, &mut told);
-            }
+            let changed = self.join_delta(delta, &Vector::new());
+            self.note_joined(&delta.key, &changed, &mut told);
         }
         raise(&mut self.seen, &batch.seen());
         self.raise_clock(batch.applied, now, max_skew);
@@ -161,9 +160,8 @@ impl Partition {
     pub fn recover(&mut self, history: &str, origin: &Origin, id: Version, delta: Option<&Delta>) -> Result<(), Stale> {
         self.check(history)?;
         if let Some(delta) = delta {
-            for field in self.join_delta(delta, &Vector::new()) {
-                self.count_resolved(&delta.key, field, &mut None);
-            }
+            let changed = self.join_delta(delta, &Vector::new());
+            self.note_joined(&delta.key, &changed, &mut None);
         }
         if let Some(entries) = self.aside.get_mut(origin) {
             entries.remove(&id);
@@ -223,6 +221,14 @@ impl Partition {
             }
         }
         (left_out, changed)
+    }
+
+    /// Counts where a rule decided, and lets entries arrive.
+    pub(super) fn note_joined(&mut self, key: &Key, changed: &[&Field], told: &mut Option<&mut Vec<Conflict>>) {
+        for field in changed {
+            self.count_resolved(key, field, told);
+        }
+        self.note_arrivals(key, changed.iter().copied());
     }
 
     /// Changes one field's cells; stamps it and its key if they moved.

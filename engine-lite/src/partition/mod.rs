@@ -4,6 +4,7 @@
 //! backup; putting an older clone in its place is a lost tail. The Redis scripts keep the same state in the keys of one
 //! hash slot and do the same steps; a differential test holds the two equal.
 
+mod arrivals;
 mod claims;
 mod collect;
 mod conflict;
@@ -25,7 +26,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use thiserror::Error;
 
+use self::{
+    arrivals::Arrivals,
+    stock::Side,
+    view::{is_inexact, view},
+};
 pub use self::{
+    arrivals::{Arrived, Place, Since},
     collect::{Collection, Mark, Wait},
     conflict::{Conflict, Contender},
     history::Record,
@@ -36,10 +43,6 @@ pub use self::{
     resync::{ResyncError, ResyncPlan, ResyncProgress, Slice},
     standing::Standing,
     view::{KeyState, Stamped, View},
-};
-use self::{
-    stock::Side,
-    view::{is_inexact, view},
 };
 use crate::{
     cells::{Cells, Deadline},
@@ -89,6 +92,8 @@ pub struct Partition {
     aside: BTreeMap<Origin, BTreeMap<Version, Bytes>>,
     /// What a region knows of its own stocks beside their cells. No other region does.
     sides: BTreeMap<Key, Side>,
+    /// In which order this region came to see the entries of its feeds. Every region has an order of its own.
+    arrivals: Arrivals,
     /// Closed incarnations of this region whose rights the current one may spend.
     inherited: BTreeSet<Incarnation>,
     vector_due: bool,
@@ -168,6 +173,7 @@ impl Partition {
             vectors: BTreeMap::new(),
             aside: BTreeMap::new(),
             sides: BTreeMap::new(),
+            arrivals: Arrivals::new(),
             inherited: BTreeSet::new(),
             vector_due: false,
             dying: BTreeSet::new(),

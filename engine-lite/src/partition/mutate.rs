@@ -51,6 +51,7 @@ impl Partition {
         if outcome.is_ok() && !moved.is_empty() {
             state.stamp = self.number + 1;
             let mut delta = Delta::new(key.clone());
+            let fields: Vec<Field> = moved.keys().cloned().collect();
             for (field, origins) in moved {
                 let stamped = state.fields.entry(field.clone()).or_default();
                 stamped.stamp = self.number + 1;
@@ -67,6 +68,7 @@ impl Partition {
             let span = next.as_micros().saturating_sub(version.as_micros()).max(1);
             self.append(&own, version, u32::try_from(span).unwrap_or(u32::MAX), Body::Data(delta));
             self.keys.insert(key.clone(), state);
+            self.note_arrivals(key, &fields);
         } else if !fresh {
             self.keys.insert(key.clone(), state);
         }

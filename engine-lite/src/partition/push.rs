@@ -97,9 +97,7 @@ impl Partition {
         for delta in &push.deltas {
             let (without, changed) = self.join_cells(delta, Self::covered_for_push);
             left_out += without;
-            for field in changed {
-                self.count_resolved(&delta.key, field, &mut told);
-            }
+            self.note_joined(&delta.key, &changed, &mut told);
         }
         raise(&mut self.seen, &push.seen);
         Ok(PushReply::Joined { left_out })

@@ -27,8 +27,10 @@ impl Resolved {
             return "longest";
         }
         match self.kind {
-            // Of a stream's entry and a stock's sums there is one writer: the latest is the only one.
-            Kind::String | Kind::Hash | Kind::SortedSet | Kind::List | Kind::Stream | Kind::Stock => "latest",
+            // Of an entry and of a stock's sums there is one writer: the latest is the only one.
+            Kind::String | Kind::Hash | Kind::SortedSet | Kind::List | Kind::Stream | Kind::Feed | Kind::Stock => {
+                "latest"
+            }
             Kind::Set => "present",
             Kind::HighScores | Kind::Max => "highest",
             Kind::LowScores | Kind::Min => "lowest",

@@ -210,6 +210,7 @@ impl Partition {
             let passed = self.passed(entry);
             self.join_delta(delta, &passed);
             self.retract_missing(delta, &plan.vector);
+            self.note_all_arrivals(&delta.key);
         }
         raise(&mut self.seen, &slice.seen);
         self.vector_due |= !deltas.is_empty();

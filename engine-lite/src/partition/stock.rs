@@ -64,7 +64,7 @@ impl Partition {
     /// Only the caller can know that: the same server came back with every write it had acknowledged. Otherwise use
     /// [`Partition::open`], and the rights stay frozen.
     pub fn open_without_loss(&mut self, history: &str, fresh: Incarnation, floor: u64, now: Version) -> Record {
-        let before = (self.record.clone(), self.inherited.clone());
+        let (before, line) = ((self.record.clone(), self.inherited.clone()), self.arrivals.line());
         let record = self.open(history, fresh, floor, now);
         if let (Some(old), inherited) = before {
             let is_closed = old.incarnation != record.incarnation;
@@ -72,6 +72,7 @@ impl Partition {
             if is_closed && old.opening >= floor {
                 self.inherited = inherited;
                 self.inherited.insert(old.incarnation);
+                self.arrivals.resume(line);
             } else if !is_closed {
                 self.inherited = inherited;
             }

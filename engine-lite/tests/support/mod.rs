@@ -11,7 +11,7 @@ mod write;
 
 pub use rng::Rng;
 pub use stock::Ledger;
-pub use world::{World, cells_of};
+pub use world::{By, Readers, World, cells_of};
 
 use std::ops::Range;
 

@@ -1,6 +1,9 @@
 //! Regions, links, resyncs and what can happen to them; every step is held against the model.
 
 mod push;
+mod readers;
+
+pub use readers::{By, Readers};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,6 +76,8 @@ pub struct World {
     /// Whether regions lose data at all.
     pub loses: bool,
     pub ledger: Ledger,
+    /// Who reads feeds; if anybody does, everything that is written is a feed.
+    pub readers: Readers,
     pub writes: u64,
     pub joins: u64,
     pub gaps: u64,
@@ -141,6 +146,7 @@ impl World {
             claims: false,
             loses: true,
             ledger: Ledger::default(),
+            readers: Readers::default(),
             writes: 0,
             joins: 0,
             gaps: 0,
@@ -252,12 +258,16 @@ impl World {
     }
 
     fn write_at(&mut self, site: &mut Site) -> bool {
-        if self.only_stock || self.rng.one_in(12) {
+        let is_feed = self.readers.are_reading();
+        if self.only_stock || (!is_feed && self.rng.one_in(12)) {
             let peers: Vec<Origin> = self.sites.iter().filter_map(|other| other.partition.origin()).collect();
             let change = self.ledger.next(&mut self.rng, &site.partition, &peers);
             return self.change_stock(site, &change);
         }
-        let key = random_key(&mut self.rng, self.torn);
+        let mut key = random_key(&mut self.rng, self.torn);
+        if is_feed {
+            key.kind = Kind::Feed;
+        }
         let mutation = if self.torn {
             unconditional_mutation(&mut self.rng, key.kind)
         } else if let Some(claim) = self.claims.then(|| random_claim(&mut self.rng, &site.partition, &key)).flatten() {
@@ -562,6 +572,9 @@ impl World {
     /// One random step of a world where everything fails.
     pub fn step_with_faults(&mut self) {
         self.micros += 1 + self.rng.below(20_000) as u64;
+        if self.readers.are_reading() && self.rng.one_in(3) {
+            return self.read_feed();
+        }
         match self.rng.below(46) {
             0..=14 => {
                 let i = self.any();
@@ -765,8 +778,10 @@ impl World {
             }
         }
         self.settle();
+        self.check_readers();
         self.collect_all();
         self.compare();
+        self.check_readers();
     }
 
     fn compare(&self) {

@@ -64,7 +64,7 @@ pub struct RegionConfig {
     pub tls: Option<TlsConfig>,
     /// Whether the region comes back from every restart with all that it had acknowledged; default false. Then what it had
     /// a right to sell of a [`Stock`](crate::Stock) passes to its next incarnation by itself; otherwise it stays frozen
-    /// until an operator reclaims it.
+    /// until an operator reclaims it. And readers of a [`Feed`](crate::Feed) go on where they were, rather than start over.
     ///
     /// You declare that this address is always the same server on the same files: with `appendonly yes` and `appendfsync
     /// always`, which is checked at every connection and needs the right to `CONFIG GET`; never a replica that was

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, pin::Pin};
 
-use archipelago_engine::{End, Key, KeyState, Kind, Mutation, MutationError, Outcome};
+use archipelago_engine::{Arrived, End, Key, KeyState, Kind, Mutation, MutationError, Outcome, Since};
 use bytes::Bytes;
 
 use super::{
@@ -120,6 +120,21 @@ impl<'a> Call<'a> {
     pub(super) async fn cells(&self, kind: Kind, name: &Bytes) -> Result<KeyState, Failure> {
         let excerpt = Excerpt::whole(Key::new(kind, name.clone()));
         self.place.cells(&excerpt).await.map_err(read_failed)
+    }
+
+    /// What has arrived, if the name is free or of this type.
+    pub(super) async fn arrived(
+        &self,
+        kind: Kind,
+        name: &Bytes,
+        since: Since,
+        limit: usize,
+    ) -> Result<Arrived, Failure> {
+        let arrived = self.place.arrived(&Key::new(kind, name.clone()), since, limit).await.map_err(read_failed)?;
+        if arrived.entries.is_empty() {
+            self.read(kind, name, Query::Exists).await?;
+        }
+        Ok(arrived)
     }
 
     /// Asks the same of every type of every name, in one pipeline: for each name, in the order of the types.

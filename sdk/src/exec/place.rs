@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use archipelago_engine::{End, Key, KeyState, MutationError, Outcome};
+use archipelago_engine::{Arrived, End, Key, KeyState, MutationError, Outcome, Since};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
@@ -82,6 +82,15 @@ impl Place {
         };
         let replies = store.read_all(reads).await.into_iter();
         replies.map(|reply| reply.map_err(|error| of_read(store.as_ref(), error))).collect()
+    }
+
+    pub(super) async fn arrived(&self, key: &Key, since: Since, limit: usize) -> Result<Arrived, Undone> {
+        match self {
+            Self::Store(store) => {
+                store.arrived(key, since, limit).await.map_err(|error| of_read(store.as_ref(), error))
+            }
+            Self::Keyspace(keyspace) => keyspace.arrived(key, since, limit).await.map_err(Undone::from),
+        }
     }
 
     pub(super) async fn cells(&self, excerpt: &Excerpt) -> Result<KeyState, Undone> {

@@ -16,7 +16,7 @@ use crate::{
 const INVALID_ID: &str = "ERR Invalid stream ID specified as stream command argument";
 
 /// An id; without a sequence it has the one of the side that it bounds.
-fn id(text: &[u8], sequence: u64) -> Result<EntryId, Failure> {
+pub(super) fn id(text: &[u8], sequence: u64) -> Result<EntryId, Failure> {
     let text = std::str::from_utf8(text).map_err(|_| INVALID_ID)?;
     let parsed = if text.contains('-') { text.parse() } else { format!("{text}-{sequence}").parse() };
     parsed.map_err(|_| INVALID_ID.into())
@@ -114,8 +114,8 @@ async fn entries(call: Call<'_>, name: &Bytes, query: Query) -> Result<Vec<Strea
     entries_of(call.read(Kind::Stream, name, query).await?).ok_or_else(unexpected)
 }
 
-/// XRANGE, and XREVRANGE with its bounds the other way round.
-pub(super) async fn xrange(call: Call<'_>, reverse: bool) -> Answer {
+/// What a command for a range names: the key, the first id and the last, and how many at most.
+pub(super) fn span(call: Call<'_>, reverse: bool) -> Result<(&Bytes, EntryId, EntryId, Option<u64>), Failure> {
     let [name, first, second, options @ ..] = call.args else { return Err(call.wrong_arity()) };
     let (start, end) = if reverse { (second, first) } else { (first, second) };
     let (from, to) = (bound(start, true)?, bound(end, false)?);
@@ -124,6 +124,12 @@ pub(super) async fn xrange(call: Call<'_>, reverse: bool) -> Answer {
         [word, count] if is(word, "COUNT") => Some(u64::try_from(integer(count)?).unwrap_or_default()),
         _ => return Err(SYNTAX.into()),
     };
+    Ok((name, from, to, limit))
+}
+
+/// XRANGE, and XREVRANGE with its bounds the other way round.
+pub(super) async fn xrange(call: Call<'_>, reverse: bool) -> Answer {
+    let (name, from, to, limit) = span(call, reverse)?;
     // Redis answers nothing, not an empty range, where a stream is and no entry of it was asked for.
     if limit == Some(0) && call.read(Kind::Stream, name, Query::Count).await? != Reply::Int(0) {
         return Ok(ExecReply::Nil);

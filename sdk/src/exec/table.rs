@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     call::{Call, Running},
-    claims, hashes, hyperloglogs, keys, lists, lpos, numbers, places, ranges, rules, sets, sorted_sets, stocks,
+    claims, feeds, hashes, hyperloglogs, keys, lists, lpos, numbers, places, ranges, rules, sets, sorted_sets, stocks,
     streams, strings,
 };
 
@@ -120,6 +120,12 @@ const COMMANDS: &[Command] = commands! {
     "xdel" -3 streams::xdel;
     "xtrim" -4 streams::xtrim;
     "stream.claim" 2 claims::stream;
+    "feed.append" -3 feeds::append;
+    "feed.range" -4 feeds::range, false;
+    "feed.revrange" -4 feeds::range, true;
+    "feed.len" 2 feeds::len;
+    "feed.rem" -3 feeds::rem;
+    "feed.arrived" -3 feeds::arrived;
     "first.set" 3 rules::set_first;
     "first.get" 2 rules::get, Kind::First;
     "max.set" 3 rules::set_extreme, Kind::Max;

@@ -250,3 +250,44 @@ async fn a_stock_goes_by_its_own_words_and_by_no_others() {
     assert_eq!(line(&interpreter, "set s v").await, "OK");
     assert_eq!(line(&interpreter, "stock.restock s d-1 1").await, wrong_type);
 }
+
+#[tokio::test]
+async fn a_feed_is_appended_read_and_followed_by_its_words() {
+    let interpreter = interpreter(&world());
+    let run = async |command: &str| match interpreter.execute(&split_line(command).unwrap()).await {
+        ExecReply::Array(parts) => parts,
+        other => vec![other],
+    };
+    let ids = [run("feed.append f a").await, run("FEED.APPEND f maxlen 2 b").await, run("feed.append f c").await];
+    let ids = ids.map(|reply| reply.first().unwrap().to_line());
+    assert!(ids.is_sorted());
+    let [start, restarted, entries] = <[ExecReply; 3]>::try_from(run("feed.arrived f 0 COUNT 2").await).unwrap();
+    assert_eq!((restarted.to_line(), entries.to_line().contains("\"b\"")), ("(integer) 0".to_owned(), true));
+    for (command, reply) in [
+        ("type f", "feed".to_owned()),
+        ("feed.len f", "(integer) 3".to_owned()),
+        ("feed.revrange f + - count 1", format!("1) 1) {} 2) \"c\"", ids.last().unwrap())),
+        ("feed.range f - + count 0", "(empty array)".to_owned()),
+        ("feed.append f MAXLEN 1 d", String::new()),
+        ("feed.len f", "(integer) 1".to_owned()),
+        ("feed.append f MAXAGE x d", "(error) ERR value is not an integer or out of range".to_owned()),
+        ("feed.append f MAXIMUM 1 d", "(error) ERR syntax error".to_owned()),
+        ("feed.append f MAXLEN 1", "(error) ERR wrong number of arguments for 'feed.append' command".to_owned()),
+        ("feed.rem f 1-1", "(integer) 0".to_owned()),
+        ("xlen f", "(error) WRONGTYPE Operation against a key holding the wrong kind of value".to_owned()),
+        ("feed.arrived f x", "(error) ERR not a cursor of a feed: use 0, $ or what FEED.ARRIVED answered".to_owned()),
+        ("expire f 100", "(integer) 1".to_owned()),
+        ("ttl f", "(integer) 100".to_owned()),
+        ("set s v", "OK".to_owned()),
+        ("feed.arrived s 0", "(error) WRONGTYPE Operation against a key holding the wrong kind of value".to_owned()),
+    ] {
+        let found = line(&interpreter, command).await;
+        assert!(reply.is_empty() || found == reply, "{command}: {found}");
+    }
+    let on = run(&format!("feed.arrived f {}", start.to_line())).await;
+    assert!(on.last().unwrap().to_line().contains("\"d\"") && !on.last().unwrap().to_line().contains("\"b\""));
+    let end = run("feed.arrived f $").await;
+    assert_eq!(end.last().unwrap().to_line(), "(empty array)");
+    assert_eq!(line(&interpreter, "del f").await, "(integer) 1");
+    assert_eq!(line(&interpreter, "exists f").await, "(integer) 0");
+}

@@ -58,6 +58,12 @@ macro_rules! constructors {
                 crate::Stream { handle: self.handle(Kind::Stream, name) }
             }
 
+            /// Entries that are read in the order of their ids, or as they arrive here; see [`Feed`](crate::Feed).
+            #[must_use]
+            pub fn feed<T>(&self, name: impl Into<Bytes>) -> crate::Feed<T> {
+                crate::Feed::new(self.handle(Kind::Feed, name))
+            }
+
             /// One value, the first write wins; see [`FirstRegister`](crate::FirstRegister).
             #[must_use]
             pub fn first_register<T>(&self, name: impl Into<Bytes>) -> crate::FirstRegister<T> {

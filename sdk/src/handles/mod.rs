@@ -9,6 +9,7 @@ mod constructors;
 mod counter;
 mod ending;
 mod extreme;
+pub(crate) mod feed;
 mod first;
 mod flag;
 mod geo;
@@ -38,6 +39,7 @@ pub use self::{
     codec::{Codec, Json, MessagePack},
     counter::Counter,
     extreme::ExtremeRegister,
+    feed::{Arrived, Feed, FeedCursor, FeedCursorError, FeedEntry, Follow},
     first::FirstRegister,
     flag::Flag,
     geo::{Geo, Place},

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use archipelago_engine::{KeyState, Outcome, Standing, Version};
+use archipelago_engine::{Arrived, Key, KeyState, Outcome, Since, Standing, Version};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -42,6 +42,21 @@ impl Keyspace {
             return Box::pin(self.look(read)).await.map(|(reply, _)| reply);
         }
         self.store.read(read).await.map_err(|error| Error::of_read(error, self.store.region()))
+    }
+
+    /// Entries of a feed in the order of their arrival: the local region's own, whatever the strength of reads.
+    pub(crate) async fn arrived(&self, key: &Key, since: Since, limit: usize) -> Result<Arrived, Error> {
+        let failed = |error| Error::of_read(error, self.store.region());
+        let at = self.partition(&key.name);
+        if let Some(session) = self.session.as_ref().filter(|session| session.seeks(at)) {
+            Box::pin(Turn::new(self, session, at).catch_up()).await?;
+        }
+        let arrived = self.store.arrived(key, since, limit).await.map_err(failed)?;
+        if let Some(session) = self.session.as_ref().filter(|session| session.reads_raise()) {
+            // Asked behind the read: it says more than what was read, never less.
+            session.saw(at, &self.store.standing(at.number).await.map_err(failed)?);
+        }
+        Ok(arrived)
     }
 
     /// The cells that a read is answered from, and the time there.
@@ -331,6 +346,11 @@ impl<'k> Turn<'k> {
         if !self.session.orders_writes() || !self.session.seeks(self.at) {
             return Ok(());
         }
+        self.catch_up().await
+    }
+
+    /// Waits until the local region has what was seen.
+    async fn catch_up(&mut self) -> Result<(), Error> {
         let mut pause = PAUSES.0;
         loop {
             let doubts = self.session.doubts();

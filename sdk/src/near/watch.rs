@@ -108,7 +108,7 @@ impl<T: Send + Sync + 'static> Watcher<T> {
                     self.until = Some(facet.deadline);
                     (Seen::Value(facet.mark), Ok(self.value.value_of(&facet)))
                 }
-                Err(error) if is_passing(error.kind()) => {
+                Err(error) if error.kind().may_pass() => {
                     self.until = Some(Instant::now() + self.pause);
                     self.pause = (self.pause * 2).min(PAUSES.1);
                     continue;
@@ -123,26 +123,5 @@ impl<T: Send + Sync + 'static> Watcher<T> {
                 return change;
             }
         }
-    }
-}
-
-/// Whether a read may succeed by itself a moment later.
-fn is_passing(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::Unavailable
-        | ErrorKind::Timeout
-        | ErrorKind::MaybeApplied
-        | ErrorKind::PartlyApplied
-        | ErrorKind::TooFewAnswers
-        | ErrorKind::Server
-        | ErrorKind::Behind
-        | ErrorKind::Lost
-        | ErrorKind::NotConverged
-        | ErrorKind::Protocol => true,
-        ErrorKind::Config
-        | ErrorKind::Refused
-        | ErrorKind::Serialization
-        | ErrorKind::Load
-        | ErrorKind::InsufficientRights { .. } => false,
     }
 }

@@ -37,6 +37,7 @@ pub(super) struct Scripts {
     pub(super) step: Script,
     pub(super) expire: Script,
     pub(super) entries: Script,
+    pub(super) arrived: Script,
     pub(super) observe: Script,
     pub(super) list: Script,
     pub(super) claim: Script,
@@ -69,7 +70,8 @@ const APPEND: &str = include_str!("scripts/lib/append.lua");
 const CELLS: &str = concat!(
     include_str!("scripts/lib/hyperloglog.lua"),
     include_str!("scripts/lib/cells.lua"),
-    include_str!("scripts/lib/dying.lua")
+    include_str!("scripts/lib/dying.lua"),
+    include_str!("scripts/lib/arrivals.lua")
 );
 const WRITE: &str = include_str!("scripts/lib/write.lua");
 const ORDERED: &str = include_str!("scripts/lib/ordered.lua");
@@ -94,6 +96,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         step: write("", include_str!("scripts/step.lua")),
         expire: write("", include_str!("scripts/expire.lua")),
         entries: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, include_str!("scripts/entries.lua")]),
+        arrived: checked(&[CELLS, include_str!("scripts/arrived.lua")]),
         observe: write("", include_str!("scripts/observe.lua")),
         list: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, POSITIONS, include_str!("scripts/list.lua")]),
         claim: Script::new(&[HISTORY, APPEND, CELLS, WRITE, ORDERED, include_str!("scripts/claim.lua")]),
@@ -137,6 +140,7 @@ impl Scripts {
             &self.step,
             &self.expire,
             &self.entries,
+            &self.arrived,
             &self.observe,
             &self.list,
             &self.claim,

@@ -8,8 +8,8 @@ pub(crate) mod steps;
 use std::{fmt::Debug, time::Duration};
 
 use archipelago_engine::{
-    Batch, Collection, Conflict, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation,
-    MutationError, Origin, Outcome, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing,
+    Arrived, Batch, Collection, Conflict, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Mutation,
+    MutationError, Origin, Outcome, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Since, Slice, Standing,
     SyncState, Version,
 };
 use async_trait::async_trait;
@@ -287,6 +287,10 @@ pub trait Store: Debug + Send + Sync {
 
     /// Cells of one key, and where its partition stood: one round trip, and both of one moment.
     async fn cells_and_stand(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError>;
+
+    /// Up to `limit` entries of a feed in the order in which they arrived in this region: one round trip. Fewer where they are
+    /// large; reading on from the answer's place tells whether there are more.
+    async fn arrived(&self, key: &Key, since: Since, limit: usize) -> Result<Arrived, StoreError>;
 
     /// Joins cells that were read in another region, past its log. May be late, and may be repeated.
     async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError>;

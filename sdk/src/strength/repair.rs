@@ -68,6 +68,11 @@ impl Repairs {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(repair));
     }
 
+    /// Cancelled when the client is shut down.
+    pub(crate) const fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// Stops what is under way and waits for it.
     pub(crate) async fn shut_down(&self) {
         self.stop.cancel();

@@ -9,6 +9,7 @@
 
 mod collections;
 mod expiry;
+mod feeds;
 mod hyperloglogs;
 mod joins;
 mod large_keys;
@@ -76,6 +77,17 @@ suite! {
         an_expiry_in_the_past_removes_the_key
         the_last_member_takes_the_expiry_with_it
         an_extension_that_arrives_late_revives_the_key
+    }
+    feeds {
+        what_arrives_late_comes_behind_what_was_read
+        pushes_and_resyncs_arrive_like_any_other_and_once
+        an_entry_that_was_set_aside_arrives_when_it_is_recovered
+        pages_follow_each_other_and_a_place_may_be_the_present
+        large_entries_come_in_several_answers
+        what_is_gone_is_not_given_and_a_feed_that_comes_back_goes_on
+        an_expired_feed_gives_nothing_and_holds_the_place
+        a_new_incarnation_and_a_forged_place_start_over_and_say_so
+        a_name_of_another_type_refuses_an_exclusive_append
     }
     hyperloglogs {
         counts_are_those_of_redis

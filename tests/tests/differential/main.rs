@@ -56,6 +56,10 @@ fn ruled(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
     values::write(rng, RULED, |key| at.context(key))
 }
 
+fn feeds(rng: &mut Rng, at: &Pair) -> (Key, Mutation) {
+    values::write(rng, &[Kind::Feed], |key| at.context(key))
+}
+
 async fn history(program: Program, seed: u64, steps: usize, write: RandomWrite) {
     let Some(world) = world(program).await else {
         println!("not run: no valkey-server in the path, and VALKEY_SERVER names none");
@@ -185,6 +189,17 @@ async fn the_scripts_take_steps_where_the_engine_does() {
         pairs[1].compare(&place).await;
         println!("seed {seed}: {steps} steps");
         assert!(steps > 10, "{place}: {steps} steps");
+    }
+}
+
+/// Feeds and nothing else, so that readers meet entries that come, go and come back.
+#[tokio::test]
+async fn entries_arrive_in_the_order_of_the_engine() {
+    for seed in seeds(600..604) {
+        history(Program::Redis, seed, 400, feeds).await;
+    }
+    for seed in seeds(700..701) {
+        history(Program::Valkey, seed, 400, feeds).await;
     }
 }
 

@@ -1,13 +1,16 @@
 //! One region twice: the store on a real server, and the engine's partition.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
         Batch, Body, Cell, Cells, Collection, Conflict, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation,
-        MutationError, Native, Origin, Outcome, Partition, Push, Record, Refusal, Registers, Reservation, Slice,
-        StockOutcome, Version, View, codec, hyperloglog::Payload, number, position,
+        MutationError, Native, Origin, Outcome, Partition, Place, Push, Record, Refusal, Registers, Reservation, Since,
+        Slice, StockOutcome, Version, View, codec, hyperloglog::Payload, number, position,
     },
     store::{Excerpt, Store, StoreError, Write},
 };
@@ -33,6 +36,8 @@ pub struct Pair {
     pub touched: BTreeSet<Key>,
     /// What was set aside here, whatever became of it.
     pub reserved: Vec<(Key, Reservation)>,
+    /// How far a reader of each feed has come.
+    read: BTreeMap<Key, Place>,
     pub last: Version,
 }
 
@@ -54,6 +59,7 @@ impl Pair {
             raw,
             touched: BTreeSet::new(),
             reserved: Vec::new(),
+            read: BTreeMap::new(),
             last: first,
         }
     }
@@ -141,6 +147,13 @@ impl Pair {
         let mut dying = redis::cmd("ZCOUNT");
         let dying: u64 = self.ask(dying.arg(physical.expiring()).arg(10_000_000_000_000_u64).arg("+inf")).await;
         assert_eq!(dying, 0, "{place}: fields that wait to be collected");
+        for key in self.touched.clone().iter().filter(|key| key.kind == Kind::Feed) {
+            let count: u64 = self.ask(redis::cmd("ZCARD").arg(physical.arrivals(&key.name))).await;
+            let state = self.partition.key(key);
+            let live = state.map_or(0, |state| state.fields.values().filter(|f| f.cells.is_live()).count());
+            let expiry = state.and_then(|state| state.deadline()).is_some();
+            assert_eq!(count, live as u64 - u64::from(expiry), "{place}: numbered entries of {key:?}");
+        }
     }
 
     async fn join(&mut self, batch: &Batch, place: &str) -> JoinReply {
@@ -190,6 +203,9 @@ impl Pair {
         let expected = self.partition.view(key, now);
         let shown = self.native_view(key).await;
         assert_eq!(shown, expected, "{place}: another view of {key:?}");
+        if key.kind == Kind::Feed {
+            self.compare_arrivals(key, now, place).await;
+        }
         let physical = PhysicalKeys::new("default", 0).view(key);
         let expires: i64 = self.ask(redis::cmd("PEXPIRETIME").arg(physical)).await;
         let expected = match expected {
@@ -197,6 +213,19 @@ impl Pair {
             _ => self.partition.expires_at(key).map_or(-1, |at| i64::try_from(at).unwrap()),
         };
         assert_eq!(expires, expected, "{place}: another expiry of {key:?}");
+    }
+
+    /// Reads a feed on from where its reader was, two entries at a time, and all of it.
+    async fn compare_arrivals(&mut self, key: &Key, now: Version, place: &str) {
+        let on = self.read.get(key).map_or(Since::Start, |place| Since::Place(*place));
+        for (since, limit) in [(on, 2), (Since::Start, 1000), (Since::Now, 1)] {
+            let theirs = self.store.arrived(key, since, limit).await.unwrap();
+            let ours = self.partition.arrived(&self.record.history, now, key, since, limit).unwrap();
+            assert_eq!(theirs, ours, "{place}: what arrived in {key:?} since {since:?}");
+            if since == on {
+                self.read.insert(key.clone(), theirs.place);
+            }
+        }
     }
 
     /// The view as plain commands show it.

@@ -128,7 +128,7 @@ pub fn write(rng: &mut Rng, kinds: &[Kind], context: impl FnOnce(&Key) -> Vec<(O
             Mutation::Resolve { payload: payload(rng, kind), seen }
         }
         0..=11 if kind == Kind::List => Mutation::List(lists::edit(rng)),
-        0..=11 if kind == Kind::Stream => entries::write(rng),
+        0..=11 if kind.has_entries() => entries::write(rng),
         0..=6 => Mutation::Assign(assignment(rng, kind)),
         7..=10 if kind.adds() || rng.one_in(8) => {
             let amount =

@@ -1,6 +1,6 @@
--- A link's batch. KEYS: meta, index, expiring, log, number, aside, then cells and view of each key. ARGV: replid,
--- incarnation here, origin's region, its incarnation, origin's bytes, own origin's bytes, from, to, id, applied, epoch,
--- max skew, the sender's vector (or ''), and three counts: pairs of `seen`, entries set aside (pairs), keys; then
+-- A link's batch. KEYS: meta, index, expiring, log, number, aside, then cells and view of each key, and arrivals of each
+-- feed. ARGV: replid, incarnation here, origin's region, its incarnation, origin's bytes, own origin's bytes, from, to, id,
+-- applied, epoch, max skew, the sender's vector (or ''), and three counts: pairs of `seen`, entries set aside (pairs), keys; then
 -- those, and last whether to tell. Answers {what became of it, the position, and then what there is to tell}.
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'cursor:' .. ARGV[3], 'applied:' .. ARGV[3] .. '/' .. ARGV[4], 'hold:' .. ARGV[3] .. '/' .. ARGV[4])
 if meta[1] ~= ARGV[11] then return {'epoch', meta[1]} end
@@ -13,6 +13,7 @@ local aside_end = seen_end + 2 * ARGV[15]
 local number_now = tonumber(redis.call('GET', KEYS[5]))
 local known = {[ARGV[5]] = tonumber(meta[3] or 0), [ARGV[6]] = math.huge}
 if ARGV[aside_end + ARGV[16] + 1] then told = {} end
+arrivals_at = 7 + 2 * ARGV[16]
 for i = 1, tonumber(ARGV[16]) do
   join_key(ARGV[aside_end + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i], number_now, known)
 end

@@ -40,6 +40,8 @@ if ARGV[7] == '1' and intact and not is_promoted and bound ~= history and tonumb
   redis.call('HSET', KEYS[1], 'inherited', (meta.inherited and meta.inherited .. ' ' or '') .. string.sub(record, 1, 16))
 else
   redis.call('HDEL', KEYS[1], 'inherited')
+  -- Nor is what had arrived all there any more.
+  redis.call('HSET', KEYS[1], 'line', ARGV[3])
 end
 -- Links resync, both ways.
 for field in pairs(meta) do

@@ -1,4 +1,5 @@
--- Cells from another region, past its log. KEYS: meta, index, expiring, log, number, then cells and view of each key.
+-- Cells from another region, past its log. KEYS: meta, index, expiring, log, number, then cells and view of each key,
+-- and arrivals of each feed.
 -- ARGV: replid, incarnation here, region here, own origin's bytes, the sender's region, its incarnation, its epoch, and
 -- two counts: pairs of `seen`, keys; then those, and last whether to tell. Answers {what became of it, cells left out
 -- or the epoch here, and then what there is to tell}.
@@ -27,6 +28,7 @@ known[ARGV[4]] = math.huge
 local seen_end = 9 + 2 * ARGV[8]
 local number_now = tonumber(redis.call('GET', KEYS[5]))
 if ARGV[seen_end + ARGV[9] + 1] then told = {} end
+arrivals_at = 6 + 2 * ARGV[9]
 for i = 1, tonumber(ARGV[9]) do
   join_key(ARGV[seen_end + i], KEYS[4 + 2 * i], KEYS[5 + 2 * i], number_now, known)
 end

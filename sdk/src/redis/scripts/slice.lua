@@ -1,4 +1,5 @@
--- Joins a slice at the receiver. KEYS: meta, index, expiring, log, number, then cells and view of each key.
+-- Joins a slice at the receiver. KEYS: meta, index, expiring, log, number, then cells and view of each key, and arrivals
+-- of each feed.
 -- ARGV from 8: last key walked ('' to leave the progress), own origin's bytes, and four counts: pairs of the vector,
 -- pairs of `seen`, pairs of what the sender collected, keys; then those.
 local vector_end = 13 + 2 * ARGV[10]
@@ -20,6 +21,7 @@ end
 if not (plan_above(ARGV[7]) == 0 and within(covered)) and not within(known) then return {'lost'} end
 local number_now = tonumber(redis.call('GET', KEYS[5]))
 local passed = passed_of(meta)
+arrivals_at = 6 + 2 * ARGV[13]
 for i = 1, tonumber(ARGV[13]) do
   local block = ARGV[collected_end + i]
   join_key(block, KEYS[4 + 2 * i], KEYS[5 + 2 * i], number_now, known_of_key(block, known, passed), covered)

@@ -1,6 +1,6 @@
 //! Everything known of one key, for operators.
 
-use archipelago_engine::{Field, Key, KeyState, Stamped};
+use archipelago_engine::{Field, Key, KeyState, Kind, Stamped};
 use bytes::Bytes;
 use redis::Value;
 
@@ -26,7 +26,11 @@ impl RedisStore {
             ("expiring", keys.expiring()),
             ("aside", keys.aside()),
         ];
-        let physical = named.iter().map(|(what, key)| (String::from_utf8_lossy(key).into_owned(), (*what).to_owned()));
+        let arrivals = (key.kind == Kind::Feed).then(|| ("arrivals", keys.arrivals(&key.name)));
+        let physical = named
+            .iter()
+            .chain(&arrivals)
+            .map(|(what, key)| (String::from_utf8_lossy(key).into_owned(), (*what).to_owned()));
         let mut cmd = redis::cmd("HGETALL");
         cmd.arg(keys.cells(key));
         let answer = wire.call(&cmd).await.and_then(checked).map_err(CallError::into_store)?;

@@ -199,14 +199,16 @@ impl RedisStore {
     }
 }
 
-/// What a join of these deltas works on: cells and view of each, and where registers are merged.
+/// What a join of these deltas works on: cells and view of each, the arrivals of feeds, and where registers are merged.
 pub(super) fn joined_keys<'a>(physical: &PhysicalKeys, deltas: impl IntoIterator<Item = &'a Delta>) -> Vec<Vec<u8>> {
-    let (mut keys, mut merges) = (Vec::new(), false);
+    let (mut keys, mut arrivals, mut merges) = (Vec::new(), Vec::new(), false);
     for delta in deltas {
         keys.push(physical.cells(&delta.key));
         keys.push(physical.view(&delta.key));
+        arrivals.extend((delta.key.kind == Kind::Feed).then(|| physical.arrivals(&delta.key.name)));
         merges |= delta.key.kind == Kind::HyperLogLog;
     }
+    keys.extend(arrivals);
     keys.extend(merges.then(|| physical.scratch()));
     keys
 }

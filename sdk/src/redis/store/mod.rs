@@ -1,5 +1,6 @@
 //! The store of one keyspace in a Redis region.
 
+mod arrivals;
 mod claims;
 mod collect;
 mod conflicts;
@@ -21,8 +22,8 @@ mod writes;
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Collection, Conflict, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin, Outcome, Push,
-    PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing, SyncState, Version,
+    Arrived, Batch, Collection, Conflict, Cursor, Delta, Incarnation, JoinReply, Key, KeyState, LogSlice, Origin,
+    Outcome, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Since, Slice, Standing, SyncState, Version,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -188,6 +189,10 @@ impl Store for RedisStore {
 
     async fn cells_and_stand(&self, excerpt: &Excerpt) -> Result<(KeyState, Standing), StoreError> {
         self.cells_in_step(excerpt).await
+    }
+
+    async fn arrived(&self, key: &Key, since: Since, limit: usize) -> Result<Arrived, StoreError> {
+        self.read_arrivals(key, since, limit).await
     }
 
     async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError> {

@@ -135,11 +135,13 @@ impl RedisStore {
             Mutation::Append(_) | Mutation::Evict(_) => &SCRIPTS.entries,
             Mutation::Claim { .. } => &SCRIPTS.claim,
         };
-        let scratch = (key.kind == Kind::HyperLogLog).then(|| keys.scratch());
-        let mut cmd = write_keys(body, keys, slot, write, usize::from(scratch.is_some()));
-        if let Some(scratch) = scratch {
-            cmd.arg(scratch);
-        }
+        let extra = match key.kind {
+            Kind::HyperLogLog => vec![keys.scratch()],
+            Kind::Feed => vec![keys.arrivals(&key.name), keys.meta()],
+            _ => Vec::new(),
+        };
+        let mut cmd = write_keys(body, keys, slot, write, extra.len());
+        cmd.arg(extra);
         cmd.arg(wire.history_argument(&keyspace.config)).arg(&slot.origin).arg(keyspace.config.log_cap);
         cmd.arg(key.name.as_ref()).arg(key.kind.code());
         arguments(&mut cmd, &write.mutation)?;

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_engine::{
-    Batch, Collection, Conflict, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, Kind, LogSlice,
-    Mutation, Origin, Outcome, Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Slice, Standing,
-    StockChange, SyncState, Version, View,
+    Arrived, Batch, Collection, Conflict, Cursor, Deadline, Delta, Incarnation, JoinReply, Key, KeyState, Kind,
+    LogSlice, Mutation, Origin, Outcome, Partition, Push, PushReply, Record, RegionId, ResyncPlan, SetAside, Since,
+    Slice, Standing, StockChange, SyncState, Version, View,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -84,6 +84,11 @@ impl Store for EmbeddedStore {
             Ok((cells.unwrap_or_default(), standing))
         })
         .await
+    }
+
+    async fn arrived(&self, key: &Key, since: Since, limit: usize) -> Result<Arrived, StoreError> {
+        let (_, partition) = self.slot_of(key);
+        self.stale_step(partition, |partition, history, now| partition.arrived(history, now, key, since, limit)).await
     }
 
     async fn push(&self, partition: u16, push: &Push) -> Result<PushReply, StoreError> {

@@ -185,8 +185,8 @@ end
 -- Kinds by their codes: the word in keys, and the native structure of the view (1 string, 2 set, 3 hash, 4 sorted set,
 -- 5 ordered: a sorted set of equal scores).
 local WORDS = {'string', 'set', 'hash', 'zset', 'best-max', 'best-min', 'first', 'max', 'min', 'siblings', 'flag-on', 'flag-off',
-  'list', 'hyperloglog', 'stream', [17] = 'stock'}
-local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, 1, 5, [17] = 1}
+  'list', 'hyperloglog', 'stream', 'feed', 'stock'}
+local NATIVE = {1, 2, 3, 4, 4, 4, 1, 1, 1, 1, 1, 1, 5, 1, 5, 5, 1}
 -- Whose writes are none unless they improve on what is visible, or find nothing there.
 local ORDERS = {[5] = 'GT', [6] = 'LT', [8] = 'GT', [9] = 'LT'}
 local FIRST = 7

@@ -137,8 +137,16 @@ local function is_news(incoming, known)
   return true
 end
 
+-- Where the arrivals of the next feed stand: behind the cells and views of all keys, in the order of the keys.
+local arrivals_at
+
+local function next_arrivals()
+  arrivals_at = arrivals_at + 1
+  return KEYS[arrivals_at - 1]
+end
+
 -- The everyday case: one member, no expiry. Says whether it was that.
-local function join_member(kind, name, block, pos, cells_key, view, number_now, known)
+local function join_member(kind, name, block, pos, cells_key, view, arrivals, number_now, known)
   local tag, member, raw = take('>BI4c0I4c0', block, pos)
   if tag ~= 0 then return false end
   local field = 'm' .. member
@@ -164,6 +172,7 @@ local function join_member(kind, name, block, pos, cells_key, view, number_now, 
   end
   if not (stored or got[1]) then enter(kind, name) end
   note_dead(kind, name, field, cells, number_now)
+  if arrivals then arrive(KEYS[1], arrivals, member, cells) end
   local shown = kind == 1 and text(cells)
   if shown then
     strings[#strings + 1] = view
@@ -176,10 +185,11 @@ local function join_member(kind, name, block, pos, cells_key, view, number_now, 
   return true
 end
 
--- KEYS[2] is the index, KEYS[3] the sweeper's list.
+-- KEYS[1] is the meta hash, KEYS[2] the index, KEYS[3] the sweeper's list.
 local function join_key(block, cells_key, view, number_now, known, covered)
   local kind, name, count, pos = take('>BI4c0I4', block)
-  if count == 1 and not covered and join_member(kind, name, block, pos, cells_key, view, number_now, known) then return end
+  local arrivals = kind == FEED and next_arrivals()
+  if count == 1 and not covered and join_member(kind, name, block, pos, cells_key, view, arrivals, number_now, known) then return end
   local names, raws, stored, listed = {}, {}, {}, {}
   for i = 1, count do
     local tag, member, raw
@@ -247,6 +257,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
   if #args > 0 then redis.call('HSET', cells_key, unpack(args)) end
   local entry = WORDS[kind] .. ':' .. name
   if not seq and not next(stored) then enter(kind, name) end
+  for i = 1, arrivals and #changed or 0 do arrive(KEYS[1], arrivals, changed[i][1], changed[i][2]) end
   local at = old_at
   if x_cells then at = deadline(x_cells) end
   if at and now_ms >= at then

@@ -1,9 +1,10 @@
 -- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent,
--- and last what only the operation knows, or for a HyperLogLog the scratch key.
+-- and last what only the operation knows, or for a HyperLogLog the scratch key, for a feed its arrivals and meta.
 -- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
 local own, kind = ARGV[2], tonumber(ARGV[5])
 local last_other = #KEYS - extra_keys
 if kind == HYPERLOGLOG then last_other = last_other - 1 end
+if kind == FEED then last_other = last_other - 2 end
 if last_other > 6 and redis.call('EXISTS', unpack(KEYS, 7, last_other)) > 0 then
   return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
 end
@@ -208,6 +209,7 @@ local function publish()
   end
   for i = 1, #touched do
     local field = touched[i]
+    if kind == FEED and field.name ~= 'x' then arrive(KEYS[#KEYS], KEYS[#KEYS - 1], string.sub(field.name, 2), field.cells) end
     if field.name ~= 'x' and not hidden and not field.is_shown then show_member(kind, KEYS[2], string.sub(field.name, 2), field.cells) end
   end
   if hidden or foreign[KEYS[2]] then show_all(kind, KEYS[1], KEYS[2]) end
@@ -221,5 +223,6 @@ end
 local function publish_cleared()
   if #touched == 0 then return end
   redis.call('UNLINK', KEYS[2])
+  if kind == FEED then redis.call('UNLINK', KEYS[#KEYS - 1]) end
   redis.call('ZREM', KEYS[6], WORDS[kind] .. ':' .. ARGV[4])
 end

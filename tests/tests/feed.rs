@@ -1,0 +1,202 @@
+//! The feed's handle, and readers that outlive processes and servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use archipelago::sessions::{Guarantee, Session};
+use archipelago::testing::{
+    poll,
+    servers::{Options, Program, Server},
+};
+use archipelago::{Arrived, Client, Embedded, Feed, FeedCursor, MessagePack, engine::EntryId};
+use archipelago_tests::world::{self, Ground, World, settle};
+use futures_util::StreamExt;
+use tokio::sync::Mutex;
+
+const GROUNDS: [Ground; 2] = [Ground::Embedded, Ground::Servers(Program::Redis)];
+
+/// Who said what.
+type Said = (String, String);
+
+fn said(text: &str) -> Said {
+    ("ada".to_owned(), text.to_owned())
+}
+
+async fn world(ground: Ground) -> World {
+    World::with(ground, Options::default(), world::settings()).await.unwrap()
+}
+
+fn values<T: Clone>(arrived: &Arrived<T>) -> Vec<T> {
+    arrived.entries.iter().map(|entry| entry.value.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_feed_is_capped_paged_and_trimmed() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let client = world.idle_client(0).await;
+        let room = client.feed::<Said>("room").with_codec::<MessagePack>().keep_newest(3);
+        let ids = room.append_all(&["a", "b", "c", "d", "e"].map(said)).await.unwrap();
+        assert!(ids.is_sorted() && ids.len() == 5);
+        assert_eq!(room.len().await.unwrap(), 3, "the cap holds behind the last");
+        let texts = |entries: Vec<archipelago::FeedEntry<Said>>| -> Vec<String> {
+            entries.into_iter().map(|entry| entry.value.1).collect()
+        };
+        assert_eq!(texts(room.newest(2).await.unwrap()), ["e", "d"]);
+        assert_eq!(texts(room.range(ids[2]..ids[4], 10).await.unwrap()), ["c", "d"]);
+        assert_eq!(texts(room.range(ids[2]..=ids[4], 2).await.unwrap()), ["c", "d"]);
+        assert_eq!(texts(room.range_back(..ids[4], 1).await.unwrap()), ["d"]);
+        assert_eq!(texts(room.range(ids[4]..ids[2], 10).await.unwrap()), Vec::<String>::new());
+        let entry = room.newest(1).await.unwrap().remove(0);
+        assert_eq!(texts(room.range(EntryId::from(entry.at()).., 10).await.unwrap()).last().unwrap(), "e");
+        assert_eq!(room.remove([ids[4], ids[0]]).await.unwrap(), 1);
+        let aged = client.feed::<Said>("room").with_codec::<MessagePack>().keep_for(Duration::from_secs(3600));
+        aged.append(&said("f")).await.unwrap();
+        assert_eq!(texts(aged.newest(9).await.unwrap()), ["f", "d", "c"]);
+        assert_eq!(aged.trim(archipelago::engine::Keep::Newest(1)).await.unwrap(), 2);
+        assert!(aged.delete().await.unwrap() && aged.is_empty().await.unwrap());
+        assert_eq!(aged.append_all::<Said>(&[]).await.unwrap(), []);
+        client.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_goes_on_in_the_next_process_and_nothing_that_comes_late_is_missed() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let clients = world.idle_clients().await;
+        let text = {
+            let reader = world.idle_client(0).await;
+            let room = reader.feed::<String>("room");
+            clients[1].feed::<String>("room").append("earlier, elsewhere").await.unwrap();
+            room.append("here").await.unwrap();
+            let read = room.arrived(&FeedCursor::start(), 10).await.unwrap();
+            assert_eq!((values(&read), read.restarted), (vec!["here".to_owned()], false));
+            reader.shut_down().await;
+            serde_json::to_string(&read.cursor).unwrap()
+        };
+        settle(&clients[0]).await;
+        let cursor: FeedCursor = serde_json::from_str(&text).unwrap();
+        let read = clients[0].feed::<String>("room").arrived(&cursor, 10).await.unwrap();
+        assert_eq!((values(&read), read.restarted), (vec!["earlier, elsewhere".to_owned()], false));
+        let there = clients[1].feed::<String>("room").arrived(&cursor, 10).await.unwrap();
+        assert_eq!((there.entries.len(), there.restarted), (2, true), "another region's cursor");
+        clients[0].feed::<String>("other").append("x").await.unwrap();
+        let other = clients[0].feed::<String>("other").arrived(&cursor, 10).await.unwrap();
+        assert_eq!((other.entries.len(), other.restarted), (1, true), "another feed's cursor");
+    }
+}
+
+/// A server that lost everything counts anew: a number of before the loss would skip what has one below it.
+#[tokio::test]
+async fn a_region_that_lost_its_state_starts_over_and_says_so() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let clients = world.idle_clients().await;
+    let room: Feed<String> = clients[0].feed("room");
+    room.append_all(&["a", "b", "c"]).await.unwrap();
+    settle(&clients[0]).await;
+    let read = room.arrived(&FeedCursor::start(), 10).await.unwrap();
+    let _: () = world.servers[0].run(&redis::cmd("FLUSHALL")).await.unwrap();
+    room.append("d").await.unwrap();
+    let over = room.arrived(&read.cursor, 10).await.unwrap();
+    assert_eq!((values(&over), over.restarted), (vec!["d".to_owned()], true));
+    settle(&clients[0]).await;
+    let back = room.arrived(&over.cursor, 10).await.unwrap();
+    assert_eq!((back.entries.len(), back.restarted), (3, false), "what the others had comes back");
+}
+
+/// An embedded region and a server that come back with all they had: declared, a reader goes on; else it starts over.
+#[tokio::test]
+async fn a_restart_that_lost_nothing_is_none_to_a_reader_where_that_is_declared() {
+    for is_lossless in [true, false] {
+        let regions = Embedded::builder().region("eu").build().unwrap();
+        regions.set_lossless_restart("eu", is_lossless).unwrap();
+        let client = Client::builder().embedded(&regions).local_region("eu").build().await.unwrap();
+        reads_on(&client, is_lossless, async || {
+            regions.crash("eu").unwrap();
+            regions.restart("eu").unwrap();
+        })
+        .await;
+
+        let server = Mutex::new(Server::redis(Options::durable()).await.unwrap());
+        let url = server.lock().await.url();
+        let text = format!("[regions.eu]\nurl = \"{url}\"\nlossless_restart = {is_lossless}\n");
+        let config = format!("{text}[keyspaces.default]\nmode = \"active-active\"\n");
+        let client = Client::builder().config(config.parse().unwrap()).local_region("eu").build().await.unwrap();
+        reads_on(&client, is_lossless, async || {
+            let mut server = server.lock().await;
+            server.kill();
+            server.restart().await.unwrap();
+        })
+        .await;
+    }
+}
+
+async fn reads_on(client: &Client, is_lossless: bool, restart: impl AsyncFn()) {
+    let room = client.feed::<String>("room");
+    room.append_all(&["a", "b"]).await.unwrap();
+    let cursor = room.arrived(&FeedCursor::start(), 10).await.unwrap().cursor;
+    for _ in 0..2 {
+        restart().await;
+        poll::until("the region answers", || async { room.len().await.ok() }).await;
+    }
+    poll::until("the append is taken", || async { room.append("c").await.ok() }).await;
+    let read = room.arrived(&cursor, 10).await.unwrap();
+    let expected = if is_lossless { vec!["c"] } else { vec!["a", "b", "c"] };
+    assert_eq!((values(&read), read.restarted), (expected.into_iter().map(str::to_owned).collect(), !is_lossless));
+    client.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_session_reads_its_own_entries_in_the_next_region() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let clients = [world.client(0).await, world.client(1).await];
+        let session = Session::builder().guarantee(Guarantee::MonotonicReads).build();
+        clients[0].with_session(&session).feed::<String>("room").append("mine").await.unwrap();
+        let session = Session::from_token(&session.token()).unwrap();
+        let room = clients[1].with_session(&session).feed::<String>("room");
+        assert_eq!(values(&room.arrived(&FeedCursor::start(), 10).await.unwrap()), ["mine"]);
+        for client in &clients {
+            client.shut_down().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_gives_what_comes_and_ends_with_the_client() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let client = world.idle_client(0).await;
+        let room = client.feed::<String>("room");
+        room.append("before").await.unwrap();
+        let mut news = room.follow(room.cursor_now().await.unwrap());
+        let idle = tokio::time::timeout(Duration::from_millis(50), news.next()).await;
+        assert!(idle.is_err(), "nothing has come: {idle:?}");
+        room.append_all(&["a", "b"]).await.unwrap();
+        client.register::<u8>("unrelated").set(&1).await.unwrap();
+        let (mut found, mut cursor) = (Vec::new(), FeedCursor::start());
+        while found.len() < 2 {
+            let batch = news.next().await.unwrap().unwrap();
+            found.extend(values(&batch));
+            cursor = batch.cursor;
+        }
+        assert_eq!(found, ["a", "b"]);
+        // What is no text does not hold up what follows.
+        client.feed::<u8>("room").append(&7).await.unwrap();
+        room.append("c").await.unwrap();
+        let (mut unreadable, mut found) = (0, Vec::new());
+        while found.is_empty() {
+            let batch = news.next().await.unwrap().unwrap();
+            unreadable += batch.unreadable.len();
+            found.extend(values(&batch));
+        }
+        assert_eq!((unreadable, found), (1, vec!["c".to_owned()]));
+        // Another one begins where the first was.
+        let again = room.follow(cursor).next().await.unwrap().unwrap();
+        assert_eq!(again.unreadable.len() + again.entries.len(), 2);
+        let wait = tokio::spawn(async move { news.next().await.map(drop) });
+        client.shut_down().await;
+        assert_eq!(wait.await.unwrap(), None, "the stream ends");
+    }
+}
