@@ -236,6 +236,11 @@ impl Partition {
         vector.retain(|origin, _| Some(origin) != own.as_ref());
         raise(&mut self.applied, &vector);
         raise(&mut self.seen, &vector);
+        if plan.above == 0 {
+            // What the sender had collected is gone here, too, without a trace: no change of a key tells the next receiver. A walk
+            // of changed keys alone would leave it with what was removed, and with a vector that covers the removal.
+            raise(&mut self.collected, &vector);
+        }
         let applied = &self.applied;
         for (origin, entries) in &mut self.aside {
             entries.retain(|id, _| applied.get(origin).is_none_or(|held| *id > *held));

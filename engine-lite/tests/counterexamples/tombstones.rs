@@ -103,6 +103,37 @@ fn n19_two_resyncs_at_once_bring_nothing_back_behind_each_other() {
     assert_eq!(a.partition.view(&s, v(5)), View::Set(vec!["f".into()]));
 }
 
+// 19, by way of a region that begins anew. B applied the removal and then lost everything; A collects what it waited for and
+// walks every key for B, so that B holds no trace of e. C goes back to a copy in which e lives and which has had all of B
+// but the changes since: none of s. B's vector covers the removal, and C would have taken that for its own.
+#[test]
+fn n19_whoever_was_walked_through_by_a_collector_tells_as_much_as_it() {
+    let (mut a, mut b, mut c) = three();
+    let s = Key::new(Kind::Set, "s");
+    a.act(1, &s, &assign(&[("e", "")]));
+    b.pull(&mut a);
+    c.pull(&mut a);
+    a.act(2, &s, &remove("e"));
+    assert_eq!(a.collect(3), 0, "nobody else has heard of the removal");
+    b.pull(&mut a);
+    b.partition.republish_vector(b.history, v(3)).unwrap();
+    a.pull(&mut b);
+    let mut b = Server::new("b").under("begun anew");
+    b.open(2, v(4));
+    c.resync(&mut b);
+    let old = c.clone();
+    c.pull(&mut a);
+    c.partition.republish_vector(c.history, v(5)).unwrap();
+    a.pull(&mut c);
+    assert_eq!(a.collect(6), 1, "by what B said before it lost everything");
+    b.resync(&mut a);
+    let mut c = old.under("restarted");
+    c.open(3, v(6));
+    assert_eq!(c.partition.view(&s, v(6)), View::Set(vec!["e".into()]));
+    c.resync(&mut b);
+    assert_eq!(c.partition.view(&s, v(7)), View::Absent);
+}
+
 // What nobody holds any more blocks nothing for ever: B overwrote what A wrote and lost before anybody else had it.
 #[test]
 fn a_closed_incarnation_that_nobody_holds_wholly_is_settled_when_something_waits_for_it() {

@@ -477,7 +477,10 @@ impl World {
                 let late = self.model.made_by(is_settled, &site.held);
                 let shipped: Held = shipped.iter().flat_map(|key| self.model.on_key(key, &late)).collect();
                 site.held.retain(|id| !shipped.contains(id) || held.contains(id));
-                site.held.extend(held);
+                // Nor is anything taken of an incarnation that is settled here: the sender has it back from a backup.
+                let here = site.partition.sync_state().applied;
+                let too_late = self.model.made_by(|origin| here.get(origin) == Some(&Version::MAX), &held);
+                site.held.extend(held.difference(&too_late));
                 let Some(last) = slice.last.clone() else {
                     site.partition.complete_resync(&site.history, &resync.plan)?;
                     self.resynced += 1;

@@ -9,10 +9,10 @@ use archipelago::{
     Client, PhysicalKeys,
     engine::{
         Batch, Body, Cell, Cells, Collection, Conflict, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation,
-        MutationError, Native, Origin, Outcome, Partition, Place, Push, Record, Refusal, Registers, Reservation, Since,
-        Slice, StockOutcome, Version, View, codec, hyperloglog::Payload, number, position,
+        MutationError, Native, Origin, Outcome, Partition, Place, Push, Record, Refusal, Registers, Reservation,
+        ResyncError, Since, Slice, StockOutcome, Version, View, codec, hyperloglog::Payload, number, position,
     },
-    store::{Excerpt, Store, StoreError, Write},
+    store::{Excerpt, ResyncFailure, Store, StoreError, Write},
 };
 use archipelago_tests::{
     carry,
@@ -409,8 +409,16 @@ pub async fn resync(pairs: &mut [Pair], from: usize, to: usize, remembers: bool,
         let slice = pairs[from].store.walk(0, &plan, &after, 3).await.unwrap();
         let ours = pairs[from].partition.walk(&sender, &plan, &after, 3).unwrap();
         assert_eq!(alike_slice(slice.clone()), alike_slice(ours), "{place}: the slice behind {after:?}");
-        pairs[to].store.apply_slice(0, &plan, &slice).await.unwrap();
-        pairs[to].partition.apply_slice(&receiver, &plan, &slice).unwrap();
+        let joined = pairs[to].store.apply_slice(0, &plan, &slice).await;
+        let ours = pairs[to].partition.apply_slice(&receiver, &plan, &slice);
+        if matches!(joined, Err(ResyncFailure::StartOver(_))) {
+            // The sender knows of collections that the receiver may not have heard of: every key, then.
+            assert_eq!(ours, Err(ResyncError::NotUnderWay), "{place}");
+            assert!(plan.above > 0, "{place}: a walk of every key tells everything");
+            return Box::pin(resync(pairs, from, to, false, place)).await;
+        }
+        joined.unwrap();
+        ours.unwrap();
         pairs[to].touched.extend(slice.deltas.iter().map(|delta| delta.key.clone()));
         let Some(last) = slice.last else { break };
         after = last;

@@ -1,10 +1,12 @@
 -- Ends a resync at the receiver: only what was read before the first slice is stored. KEYS: meta, aside.
 -- ARGV from 8: number, id, own origin's text, the plan's vector as bytes, then its pairs with origins as text.
 redis.call('HDEL', KEYS[1], 'resync:' .. ARGV[3])
+-- After a walk of every key what the sender had collected is gone here, too, without a trace.
+local raised = plan_above(ARGV[7]) == 0 and {'applied:', 'seen:', 'collected:'} or {'applied:', 'seen:'}
 for i = 12, #ARGV, 2 do
   local origin, version = ARGV[i], tonumber(ARGV[i + 1])
   if origin ~= ARGV[10] then
-    for _, prefix in ipairs({'applied:', 'seen:'}) do
+    for _, prefix in ipairs(raised) do
       local present = tonumber(redis.call('HGET', KEYS[1], prefix .. origin) or 0)
       if version > present then redis.call('HSET', KEYS[1], prefix .. origin, ARGV[i + 1]) end
     end

@@ -1,7 +1,5 @@
 -- What is held of one key alone: a walk of every key that has passed it brought all that its sender held of it. What
 -- another resync brings of it, read at a peer that had not heard of a removal, must not come back behind its back.
-local function plan_above(plan) return tonumber((string.match(plan, '^[^|]*|[^|]*|[^|]*|[^|]*|[^|]*|(%d+)|'))) end
-
 -- Each walk of every key under way here, as {last key, what its sender held}.
 local function passed_of(meta)
   local walks = {}

@@ -9,3 +9,6 @@ if state[2] then
     return {'superseded', string.format('%.0f', math.max(tonumber(opening), tonumber(ARGV[5]) + 1))}
   end
 end
+
+-- Above which number keys are shipped; zero is every key.
+local function plan_above(plan) return tonumber((string.match(plan, '^[^|]*|[^|]*|[^|]*|[^|]*|[^|]*|(%d+)|'))) end
