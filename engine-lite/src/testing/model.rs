@@ -122,6 +122,12 @@ impl Model {
         claimed.map(|(id, _)| id).filter(|id| !held.contains(id)).collect()
     }
 
+    /// Whether an operation only hides what its region saw.
+    #[must_use]
+    pub fn is_removal(&self, id: OperationId) -> bool {
+        self.operations.get(id).is_some_and(|operation| operation.change == Change::Retract)
+    }
+
     /// The operations of some origins among those held.
     #[must_use]
     pub fn made_by(&self, whose: impl Fn(&Origin) -> bool, held: &BTreeSet<OperationId>) -> BTreeSet<OperationId> {

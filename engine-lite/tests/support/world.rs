@@ -475,11 +475,15 @@ impl World {
                 // What a settled incarnation left behind nowhere but here came back too late.
                 let is_settled = |origin: &Origin| resync.plan.vector.get(origin) == Some(&Version::MAX);
                 let late = self.model.made_by(is_settled, &site.held);
-                let shipped: Held = shipped.iter().flat_map(|key| self.model.on_key(key, &late)).collect();
+                // Of a stock nothing is ever removed.
+                let shipped = shipped.iter().filter(|key| key.kind != Kind::Stock);
+                let shipped: Held = shipped.flat_map(|key| self.model.on_key(key, &late)).collect();
                 site.held.retain(|id| !shipped.contains(id) || held.contains(id));
-                // Nor is anything taken of an incarnation that is settled here: the sender has it back from a backup.
+                // Nor is anything taken of an incarnation that is settled here, but for what it removed: the sender has it
+                // back from a backup.
                 let here = site.partition.sync_state().applied;
-                let too_late = self.model.made_by(|origin| here.get(origin) == Some(&Version::MAX), &held);
+                let mut too_late = self.model.made_by(|origin| here.get(origin) == Some(&Version::MAX), &held);
+                too_late.retain(|id| !self.model.is_removal(*id));
                 site.held.extend(held.difference(&too_late));
                 let Some(last) = slice.last.clone() else {
                     site.partition.complete_resync(&site.history, &resync.plan)?;
