@@ -8,6 +8,8 @@ use archipelago_tests::world::REGIONS;
 use crate::Case;
 
 const SOON: Duration = Duration::from_millis(300);
+/// For calls that have to be answered, however busy the machine is.
+const LATE: Duration = Duration::from_secs(5);
 
 async fn members(keyspace: &Keyspace) -> Vec<String> {
     let members = keyspace.set("tags").members().await.unwrap();
@@ -142,10 +144,11 @@ pub async fn a_region_that_never_heard_of_the_writer_does_not_count(case: Case) 
     let majority = case.writer(0, WriteStrength::Majority).with_deadline(SOON);
     let error = majority.counter("hits").add(1).await.unwrap_err();
     let reach = error.reach().unwrap();
-    assert_eq!((reach.has.len(), reach.may_have.len(), reach.lacks.len()), (1, 0, 2), "{error}");
-    assert!(error.to_string().contains("resync"), "{error}");
+    // Refused, and asked again until the deadline: the last answer may be missing.
+    assert_eq!((reach.has.len(), reach.may_have.len() + reach.lacks.len()), (1, 2), "{error}");
+    assert!(reach.lacks.is_empty() || error.to_string().contains("resync"), "{error}");
     case.carry(0, 1).await;
-    assert_eq!(majority.counter("hits").add(1).await.unwrap(), 2);
+    assert_eq!(majority.with_deadline(LATE).counter("hits").add(1).await.unwrap(), 2);
 }
 
 pub async fn a_merged_read_repairs_the_local_region(case: Case) {
@@ -200,6 +203,7 @@ pub async fn a_region_that_does_not_know_whom_a_removal_is_about_does_not_count(
     assert_eq!(reach.has, [REGIONS[0]], "{error}");
     assert!(reach.may_have.iter().any(|missed| missed.place == REGIONS[1]), "{error}");
     case.carry(2, 1).await;
+    let two = two.with_deadline(LATE);
     assert!(!two.set("tags").remove("x").await.unwrap(), "done here, and pushed again");
     assert!(!case.at(1).set("tags").contains("x").await.unwrap());
 }
