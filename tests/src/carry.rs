@@ -1,7 +1,7 @@
 //! A link by hand: what a sync driver does, one step at a time.
 
 use archipelago::{
-    engine::{Batch, Body, Cursor, Delta, JoinReply, Key, LogSlice, ResyncPlan, SetAside, Version, codec},
+    engine::{Batch, Body, Cursor, Delta, Incarnation, JoinReply, Key, LogSlice, ResyncPlan, SetAside, Version, codec},
     store::{ResyncFailure, Store, StoreError},
 };
 use bytes::Bytes;
@@ -74,12 +74,24 @@ pub async fn carry(from: &dyn Store, to: &dyn Store, partition: u16) {
     }
 }
 
-/// A whole resync, begun anew; answers its plan.
+/// A whole resync, begun anew; answers its plan. Where what is remembered is not enough, of every key.
 ///
 /// # Errors
 /// As the stores.
 pub async fn resync(from: &dyn Store, to: &dyn Store, partition: u16) -> Result<ResyncPlan, ResyncFailure> {
     let remembered = to.sync_state(partition).await?.resynced.get(from.region()).copied();
+    match walked_through(from, to, partition, remembered).await {
+        Err(ResyncFailure::StartOver(_)) if remembered.is_some() => walked_through(from, to, partition, None).await,
+        done => done,
+    }
+}
+
+async fn walked_through(
+    from: &dyn Store,
+    to: &dyn Store,
+    partition: u16,
+    remembered: Option<(Incarnation, u64)>,
+) -> Result<ResyncPlan, ResyncFailure> {
     let plan = from.begin_resync(partition, remembered).await?;
     to.start_resync(partition, &plan).await?;
     let mut after = Bytes::new();
