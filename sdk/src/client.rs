@@ -424,8 +424,8 @@ impl Client {
     /// listens where all are driven: [`Builder::sync_daemon`](crate::Builder::sync_daemon), or `archipelago sync
     /// --conflicts`. Each region where two writes meet tells of them.
     ///
-    /// **Not told**: what meets in a resync (the first exchange of two regions is one), increments (they all count), a
-    /// write whose value is the same, and a write against a removal: the write stays, and cells do not say whether it
+    /// **Not told**: what meets in a resync (the first exchange of two regions is one), increments (they all count), the
+    /// unions of HyperLogLogs, a write whose value is the same, and a write against a removal: the write stays, and cells do not say whether it
     /// had seen the removal. What changes again before the other region has heard of it is told again. A join whose
     /// answer is lost is not told.
     ///

@@ -213,7 +213,8 @@ impl Conflicts {
 
     fn tell(&self, region: &RegionId, met: Vec<engine::Conflict>) {
         let Some(sender) = self.listeners.sender.get() else { return };
-        for conflict in met {
+        // A union chooses nothing, and its parts are registers, not what an application wrote.
+        for conflict in met.into_iter().filter(|conflict| !conflict.is_union()) {
             let event = ConflictEvent::Resolved(Conflict {
                 keyspace: self.keyspace.clone(),
                 region: region.clone(),

@@ -71,6 +71,9 @@ async fn what_others_join_is_not_told() {
         assert_eq!((told(&mut own).len(), told(&mut other).len()), (3, 0), "{ground:?}");
         a.register::<String>("name").delete().await.unwrap();
         b.register::<String>("name").set("third").await.unwrap();
+        // Nor of a union: nothing is chosen.
+        a.hyperloglog("visitors").add("old").await.unwrap();
+        b.hyperloglog("visitors").add("new").await.unwrap();
         settle(a).await;
         assert_eq!(told(&mut own), [], "{ground:?}");
     }

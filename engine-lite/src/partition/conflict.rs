@@ -62,6 +62,12 @@ impl Conflict {
         Resolved { kind: self.key.kind, is_expiry: self.field == Field::Expiry }
     }
 
+    /// Whether the rule is a union of what an application never sees one by one: the registers of a HyperLogLog.
+    #[must_use]
+    pub fn is_union(&self) -> bool {
+        self.key.kind == Kind::HyperLogLog && self.field != Field::Expiry
+    }
+
     /// The values, in the order of their origins.
     #[must_use]
     pub fn contenders(&self) -> Vec<Contender> {

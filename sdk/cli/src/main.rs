@@ -77,7 +77,8 @@ struct SyncOptions {
     /// With --until-idle: gives up after so long, and names what is missing.
     #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// Prints every conflict that is met: concurrent writes of one field, their values, and which of them is shown.
+    /// Prints conflicts as links meet them: values that regions wrote to one field at the same time, and which is shown. Not told
+    /// are writes against removals, and what a first exchange of two regions brings.
     #[arg(long)]
     conflicts: bool,
     /// Prints JSON: the result, and with --conflicts an object for each.

@@ -52,8 +52,8 @@
 //! - A feed has words of its own, beside those for any name: `FEED.APPEND key [MAXLEN n|MAXAGE milliseconds] value`,
 //!   `FEED.RANGE key start end [COUNT n]`, `FEED.REVRANGE key end start [COUNT n]`, `FEED.LEN key`, `FEED.REM key id
 //!   [id ...]`, and `FEED.ARRIVED key cursor|0|$ [COUNT n]` (from the start, or from now on), which answers a cursor, 1 if
-//!   reading started over, and entries in the order in which they arrived in this region ([`Feed`](crate::Feed)). TYPE answers
-//!   `feed`.
+//!   reading started over, and entries in the order in which they arrived in this region ([`Feed`](crate::Feed)), 1,000 at most: go on
+//!   until none come. An append evicts 10,000 entries at most; `MAXLEN 0` evicts the new one, too. TYPE answers `feed`.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region. Where the keyspace asks for more than the local region
 //!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.

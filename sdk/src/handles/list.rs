@@ -252,7 +252,7 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
     }
 
     /// Takes the first element off that can be taken, so that **no other claim takes it, in any region**; `None` when
-    /// none is here.
+    /// none is here, or none is at its home any more: a home that lost its data gives away again what a resync has brought back.
     ///
     /// Each element has a home: the region where it was inserted. That region alone gives it away, in one step, so a
     /// claim of an element that was inserted elsewhere takes a round trip there. Elements whose home cannot be reached

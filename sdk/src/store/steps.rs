@@ -195,7 +195,9 @@ impl Unfinished {
         if removed == 0 {
             return error;
         }
-        StoreError::Partly(format!("{removed} members are removed and the rest stands; repeat it to go on: {error}"))
+        StoreError::Partly(format!(
+            "{removed} members are removed and the rest stands, the same call goes on with it: {error}"
+        ))
     }
 
     /// Of a write that was to follow.
