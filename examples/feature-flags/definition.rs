@@ -147,6 +147,10 @@ impl Definition {
         if length > MAX_DEFINITION {
             return Err(too_long(length));
         }
+        // Serde would take a list for the fields in their order, whose names nobody has written.
+        if !json.is_object() {
+            return Err(Malformed("a definition is a JSON object".to_owned()));
+        }
         let raw: RawDefinition = serde_json::from_value(json).map_err(|error| Malformed(quoted(&error.to_string())))?;
         raw.definition()
     }
@@ -187,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_no_definition() {
+        for json in [json!(["boolean", {"on": true, "off": false}, "on", []]), json!([]), json!("on"), json!(null)] {
+            assert_eq!(why(json), "a definition is a JSON object");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let rules: [(Json, &str); 9] = [
             (json!({"serve": "maybe"}), "rule 1: there is no variant \"maybe\""),
@@ -210,7 +221,6 @@ mod tests {
         assert!(why(json!({"type": "integer", "variants": {"on": 1.5}, "default": "on"})).contains("expected int"));
         assert!(why(json!({"type": "boolean", "variants": {"on": true}, "default": "off"})).starts_with("default: "));
         assert!(why(json!({"type": "struct", "variants": {"a": {"b": null}}, "default": "a"})).contains("null"));
-        assert!(why(json!([1])).contains("invalid"));
         for label in ["", "\u{1b}[2J", "a\nb", "a\0", &"x".repeat(129)] {
             let why = why(json!({"type": "boolean", "variants": {label: true}, "default": label}));
             assert!(why.starts_with("the name of a variant has 1 to 128 bytes"), "{why:?}");
