@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use archipelago::engine::{
-    Amount, Cells, Delta, Field, Key, Kind, Mutation, Origin, Partition, ResyncPlan, Slice, Vector, Version,
+    Amount, Cells, Delta, Expiry, Field, Key, Kind, Mutation, Origin, Partition, ResyncPlan, Slice, Vector, Version,
 };
 use archipelago::testing::servers::Program;
 use archipelago_tests::random::Rng;
@@ -97,10 +97,9 @@ async fn random_steps(pairs: &mut [Pair], rng: &mut Rng, steps: usize, all: bool
             }
             continue;
         }
-        if rng.one_in(4) {
-            let key = Key::new(*rng.pick(&[Kind::String, Kind::SortedSet, Kind::Hash]), "sum");
-            let amount = Amount::Integer(rng.below(9) as i64 - 4);
-            pairs[at].write(&key, &Mutation::Add { member: Bytes::new(), amount }, &place).await;
+        if rng.one_in(3) {
+            let (key, mutation) = growing(rng);
+            pairs[at].write(&key, &mutation, &place).await;
             continue;
         }
         let (key, mutation) = values::write(rng, &Kind::ALL, |key| pairs[at].context(key));
@@ -109,5 +108,19 @@ async fn random_steps(pairs: &mut [Pair], rng: &mut Rng, steps: usize, all: bool
             _ => mutation,
         };
         pairs[at].write(&key, &mutation, &place).await;
+    }
+}
+
+/// Sums, unions and expiries that are seldom removed.
+fn growing(rng: &mut Rng) -> (Key, Mutation) {
+    let sum = *rng.pick(&[Kind::String, Kind::SortedSet, Kind::Hash]);
+    let union = Key::new(Kind::HyperLogLog, "growing");
+    match rng.below(4) {
+        0 => (union, Mutation::Observe { elements: vec![Bytes::from(rng.below(100).to_string())], union: None }),
+        1 => (union, Mutation::Expire(Expiry::At(4_000_000_000_000 + rng.below(1000) as i64))),
+        _ => {
+            let amount = Amount::Integer(rng.below(9) as i64 - 4);
+            (Key::new(sum, "growing"), Mutation::Add { member: Bytes::new(), amount })
+        }
     }
 }
