@@ -172,6 +172,31 @@ impl Cell {
         joined
     }
 
+    /// Gives up what is live here, up to `covered`, and above what a sender that knows everything up to there holds itself;
+    /// says whether there was anything.
+    ///
+    /// The sender has seen it removed, and its remains collected: it is retracted. But where the sender's own sum is live,
+    /// nobody removed anything: its incarnation was settled there, and a backup brought back more of it, too late. Then the
+    /// sender's sum takes the place of this one. A base would take the sender's along, in every region.
+    pub(crate) fn give_up(&mut self, theirs: &Self, covered: Version) -> bool {
+        let is_missing = |version, held: Option<Version>| version <= covered && held.is_none_or(|held| version > held);
+        let assigned = self.live().map(|assign| assign.version);
+        let assigned = assigned.filter(|version| is_missing(*version, theirs.assign.as_ref().map(|a| a.version)));
+        let summed = self.contribution().and(self.total);
+        let summed = summed.filter(|total| is_missing(total.version, theirs.total.map(|t| t.version)));
+        if let Some(version) = assigned {
+            self.retracted = version;
+            self.forget_dead_payload();
+        }
+        if let Some(Total { version, number, .. }) = summed {
+            match theirs.contribution() {
+                Some(_) => self.total = theirs.total,
+                None => self.base = Some(Base { version, number }),
+            }
+        }
+        assigned.is_some() || summed.is_some()
+    }
+
     /// Only the registers that a foreign region may move: what an overwrite or remove observed.
     #[must_use]
     pub fn observations(&self) -> Self {

@@ -28,6 +28,10 @@ impl Cells {
         self.0.iter()
     }
 
+    pub(crate) fn iter_mut(&mut self) -> btree_map::IterMut<'_, Origin, Cell> {
+        self.0.iter_mut()
+    }
+
     /// How many origins have a cell here.
     #[must_use]
     pub fn len(&self) -> usize {

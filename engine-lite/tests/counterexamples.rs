@@ -21,6 +21,8 @@ mod lost_state;
 mod pushes;
 #[path = "counterexamples/rules.rs"]
 mod rules;
+#[path = "counterexamples/settled.rs"]
+mod settled;
 mod support;
 #[path = "counterexamples/tombstones.rs"]
 mod tombstones;

@@ -61,3 +61,23 @@ fn entries_set_aside_are_missed_by_nobody_once_they_are_recovered() {
     }
     println!("{aside} entries set aside");
 }
+
+// Whoever is restored holds what the others agreed without it that nobody holds any more.
+#[test]
+fn regions_restored_after_the_others_have_settled_without_them_are_the_same_again() {
+    let mut settled = 0;
+    for seed in support::seeds("SIMULATION_SEEDS", 0..200) {
+        support::named(seed, || {
+            let mut world = World::new(seed, 3);
+            for _ in 0..3 {
+                for _ in 0..30 {
+                    world.step_with_faults();
+                }
+                world.restore_what_was_settled();
+            }
+            settled += world.settled;
+        });
+    }
+    println!("{settled} incarnations settled");
+    assert!(settled > 0, "no incarnation was ever settled");
+}

@@ -120,7 +120,7 @@ impl Partition {
             return Ok(JoinReply::Known(cursor));
         }
         for delta in &batch.deltas {
-            let changed = self.join_delta(delta, &Vector::new());
+            let changed = self.join_delta(delta);
             self.note_joined(&delta.key, &changed, &mut told);
         }
         raise(&mut self.seen, &batch.seen());
@@ -160,7 +160,7 @@ impl Partition {
     pub fn recover(&mut self, history: &str, origin: &Origin, id: Version, delta: Option<&Delta>) -> Result<(), Stale> {
         self.check(history)?;
         if let Some(delta) = delta {
-            let changed = self.join_delta(delta, &Vector::new());
+            let changed = self.join_delta(delta);
             self.note_joined(&delta.key, &changed, &mut None);
         }
         if let Some(entries) = self.aside.get_mut(origin) {
@@ -173,11 +173,8 @@ impl Partition {
     }
 
     /// Joins one key's cells; from any path, what `applied` covers of an assignment or total is ignored.
-    ///
-    /// `passed` is what is held of this key alone.
-    pub(super) fn join_delta<'d>(&mut self, delta: &'d Delta, passed: &Vector) -> Vec<&'d Field> {
-        let passed = |origin: &Origin| passed.get(origin).copied().unwrap_or_default();
-        self.join_cells(delta, |partition, origin| Some(partition.applied_of(origin).max(passed(origin)))).1
+    pub(super) fn join_delta<'d>(&mut self, delta: &'d Delta) -> Vec<&'d Field> {
+        self.join_cells(delta, |partition, _, origin| Some(partition.applied_of(origin))).1
     }
 
     /// Joins one key's cells but for assignments and totals up to what is `covered` of their origin; says how many cells
@@ -190,14 +187,14 @@ impl Partition {
     pub(super) fn join_cells<'d>(
         &mut self,
         delta: &'d Delta,
-        covered: impl Fn(&Self, &Origin) -> Option<Version>,
+        covered: impl Fn(&Self, &Field, &Origin) -> Option<Version>,
     ) -> (u64, Vec<&'d Field>) {
         let stamp = self.number + 1;
         let (mut left_out, mut changed) = (0, Vec::new());
         for (field, cells) in &delta.fields {
             let mut has_moved = false;
             for (origin, cell) in cells.iter() {
-                let Some(known) = covered(self, origin) else {
+                let Some(known) = covered(self, field, origin) else {
                     left_out += 1;
                     continue;
                 };

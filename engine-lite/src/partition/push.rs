@@ -95,7 +95,7 @@ impl Partition {
         }
         let mut left_out = 0;
         for delta in &push.deltas {
-            let (without, changed) = self.join_cells(delta, Self::covered_for_push);
+            let (without, changed) = self.join_cells(delta, |partition, _, origin| partition.covered_for_push(origin));
             left_out += without;
             self.note_joined(&delta.key, &changed, &mut told);
         }

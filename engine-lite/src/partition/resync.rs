@@ -13,9 +13,10 @@ use bytes::Bytes;
 
 use super::{Cursor, KeyState, Partition, Stale, join::raise};
 use crate::{
+    cell::Cell,
     cells::Cells,
     delta::{Delta, Vector},
-    key::{Key, Kind},
+    key::{Field, Key, Kind},
     origin::{Incarnation, Origin, RegionId},
     version::Version,
 };
@@ -208,8 +209,8 @@ impl Partition {
         }
         for (entry, delta) in &deltas {
             let passed = self.passed(entry);
-            self.join_delta(delta, &passed);
-            self.retract_missing(delta, &plan.vector);
+            self.join_cells(delta, |here, field, o| Some(here.covered_in_slice(&delta.key, field, o, &passed)));
+            self.give_up_missing(delta, &plan.vector);
             self.note_all_arrivals(&delta.key);
         }
         raise(&mut self.seen, &slice.seen);
@@ -329,9 +330,18 @@ impl Partition {
         if here.is_some_and(|progress| progress.plan == *plan) { Ok(()) } else { Err(ResyncError::NotUnderWay) }
     }
 
-    /// In a shipped key, a live assignment or total that the sender's vector covers and that is above the sender's own
-    /// was seen by the sender, removed, and its remains collected: it goes here too.
-    fn retract_missing(&mut self, shipped: &Delta, vector: &Vector) {
+    /// Up to where assignments and totals of an origin are ignored in a slice. `passed` is what is held of the key alone.
+    ///
+    /// Where nothing ever goes, nothing can come back: there a settled incarnation is taken when a backup brings it. The
+    /// region that was restored goes on counting it, and nobody would ever agree with it.
+    fn covered_in_slice(&self, key: &Key, field: &Field, origin: &Origin, passed: &Vector) -> Version {
+        let held = self.applied_of(origin).max(passed.get(origin).copied().unwrap_or_default());
+        let is_settled = held == Version::MAX && self.origin().as_ref() != Some(origin);
+        if is_settled && only_grows(key.kind, field) { Version::ZERO } else { held }
+    }
+
+    /// In a shipped key, what the sender's vector covers and the sender does not hold goes here, too.
+    fn give_up_missing(&mut self, shipped: &Delta, vector: &Vector) {
         // What a stock counts is only added to: nobody removes it, so nothing removed is missing.
         if shipped.key.kind == Kind::Stock {
             return;
@@ -344,35 +354,27 @@ impl Partition {
         let none = Cells::default();
         for field in fields {
             let theirs = shipped.fields.get(&field).unwrap_or(&none);
-            self.change(&shipped.key, &field, stamp, |ours| retract_covered(ours, theirs, vector));
+            let grows = only_grows(shipped.key.kind, &field);
+            let covered = |origin: &Origin| {
+                let known = vector.get(origin).copied().filter(|known| !grows || *known != Version::MAX);
+                known.unwrap_or_default()
+            };
+            self.change(&shipped.key, &field, stamp, |ours| give_up_covered(ours, theirs, covered));
         }
     }
 }
 
-fn retract_covered(ours: &mut Cells, theirs: &Cells, vector: &Vector) -> bool {
-    let mut moved = Vec::new();
-    for (origin, cell) in ours.iter() {
-        let covered = vector.get(origin).copied().unwrap_or_default();
-        let their = theirs.get(origin);
-        let their_assign = their.and_then(|c| c.assign.as_ref()).map_or(Version::ZERO, |a| a.version);
-        let their_total = their.and_then(|c| c.total).map_or(Version::ZERO, |t| t.version);
-        let assign = cell.live().is_some_and(|a| a.version <= covered && a.version > their_assign);
-        let total =
-            cell.contribution().and(cell.total).is_some_and(|t| t.version <= covered && t.version > their_total);
-        if assign || total {
-            let mut retracted = cell.clone();
-            retracted.retract();
-            let mut news = retracted.observations();
-            if !assign {
-                news.retracted = Version::ZERO;
-            }
-            if !total {
-                news.base = None;
-            }
-            moved.push((origin.clone(), news));
-        }
-    }
-    moved.iter().fold(false, |changed, (origin, news)| ours.join(origin, news).changed || changed)
+fn give_up_covered(ours: &mut Cells, theirs: &Cells, covered: impl Fn(&Origin) -> Version) -> bool {
+    let none = Cell::default();
+    ours.iter_mut().fold(false, |changed, (origin, cell)| {
+        cell.give_up(theirs.get(origin).unwrap_or(&none), covered(origin)) || changed
+    })
+}
+
+/// Whether nothing of a field ever goes. A stock is only added to. The value of a HyperLogLog takes what it overwrites
+/// along, or hides it by a later epoch that stays; its expiry is as that of any other key.
+fn only_grows(kind: Kind, field: &Field) -> bool {
+    kind == Kind::Stock || (kind == Kind::HyperLogLog && *field == Field::VALUE)
 }
 
 impl ResyncPlan {

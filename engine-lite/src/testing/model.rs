@@ -48,6 +48,7 @@ struct Operation {
 pub struct Model {
     operations: Vec<Operation>,
     by_key: BTreeMap<Key, Vec<OperationId>>,
+    remains: BTreeMap<OperationId, OperationId>,
 }
 
 impl Model {
@@ -122,10 +123,30 @@ impl Model {
         claimed.map(|(id, _)| id).filter(|id| !held.contains(id)).collect()
     }
 
-    /// Whether an operation only hides what its region saw.
+    /// What is left of an operation on this key that came back too late: it hides what it hid, and says nothing itself.
+    pub fn remains(&mut self, key: &Key, id: OperationId) -> Option<OperationId> {
+        let operation = self.operations.get(id)?.clone();
+        if operation.change == Change::Retract {
+            return Some(id);
+        }
+        if operation.hides.is_empty() {
+            return None;
+        }
+        if let Some(known) = self.remains.get(&id) {
+            return Some(*known);
+        }
+        let left = self.operations.len();
+        self.operations.push(Operation { change: Change::Retract, ..operation });
+        self.by_key.entry(key.clone()).or_default().push(left);
+        self.remains.insert(id, left);
+        Some(left)
+    }
+
+    /// Whether nothing can take back what an operation on this key says: others only take it along, or go beyond it.
     #[must_use]
-    pub fn is_removal(&self, id: OperationId) -> bool {
-        self.operations.get(id).is_some_and(|operation| operation.change == Change::Retract)
+    pub fn only_grows(&self, key: &Key, id: OperationId) -> bool {
+        let grows = |o: &Operation| matches!(o.change, Change::Observe(_) | Change::Reset);
+        key.kind == Kind::Stock || self.operations.get(id).is_some_and(grows)
     }
 
     /// The operations of some origins among those held.

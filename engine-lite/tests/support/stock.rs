@@ -75,6 +75,9 @@ impl Ledger {
             13 => StockChange::Tidy,
             _ => {
                 let others: Vec<_> = peers.iter().filter(|to| to.region != *at.region()).collect();
+                if others.is_empty() {
+                    return StockChange::Tidy;
+                }
                 StockChange::Transfer { to: (*rng.pick(&others)).clone(), units, partial: true }
             }
         }

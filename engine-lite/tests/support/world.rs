@@ -1,5 +1,6 @@
 //! Regions, links, resyncs and what can happen to them; every step is held against the model.
 
+mod backups;
 mod push;
 mod readers;
 
@@ -472,19 +473,8 @@ impl World {
             Some((slice, shipped, held)) => {
                 let site = &mut self.sites[to];
                 site.partition.apply_slice(&site.history, &resync.plan, &slice)?;
-                // What a settled incarnation left behind nowhere but here came back too late.
-                let is_settled = |origin: &Origin| resync.plan.vector.get(origin) == Some(&Version::MAX);
-                let late = self.model.made_by(is_settled, &site.held);
-                // Of a stock nothing is ever removed.
-                let shipped = shipped.iter().filter(|key| key.kind != Kind::Stock);
-                let shipped: Held = shipped.flat_map(|key| self.model.on_key(key, &late)).collect();
-                site.held.retain(|id| !shipped.contains(id) || held.contains(id));
-                // Nor is anything taken of an incarnation that is settled here, but for what it removed: the sender has it
-                // back from a backup.
-                let here = site.partition.sync_state().applied;
-                let mut too_late = self.model.made_by(|origin| here.get(origin) == Some(&Version::MAX), &held);
-                too_late.retain(|id| !self.model.is_removal(*id));
-                site.held.extend(held.difference(&too_late));
+                self.note_shipped(to, &resync.plan, &shipped, &held);
+                let site = &mut self.sites[to];
                 let Some(last) = slice.last.clone() else {
                     site.partition.complete_resync(&site.history, &resync.plan)?;
                     self.resynced += 1;
@@ -495,6 +485,29 @@ impl World {
                 self.check(to);
                 Ok(None)
             }
+        }
+    }
+
+    /// What a region holds once it was shipped these keys, of which the sender held this.
+    ///
+    /// What a settled incarnation left behind nowhere but in a backup came back too late. Whoever still has it gives it up
+    /// when it is told, and nobody else takes it; but what it removed stays removed, for a cell does not say by whom. Where
+    /// nothing is ever removed everything is taken.
+    fn note_shipped(&mut self, to: usize, plan: &ResyncPlan, shipped: &[Key], held: &Held) {
+        let here = self.sites[to].partition.sync_state().applied;
+        let is_settled = |vector: &Vector, origin: &Origin| vector.get(origin) == Some(&Version::MAX);
+        for key in shipped {
+            let there = self.model.on_key(key, held);
+            let before = self.model.on_key(key, &self.sites[to].held);
+            let given_up = self.model.made_by(|origin| is_settled(&plan.vector, origin), &before);
+            let refused = self.model.made_by(|origin| is_settled(&here, origin), &there);
+            let mut late: Held = given_up.difference(&there).chain(refused.difference(&before)).copied().collect();
+            late.retain(|id| !self.model.only_grows(key, *id));
+            let remains: Held = late.iter().filter_map(|id| self.model.remains(key, *id)).collect();
+            let site = &mut self.sites[to].held;
+            site.extend(there);
+            site.retain(|id| !late.contains(id));
+            site.extend(remains);
         }
     }
 
@@ -671,22 +684,24 @@ impl World {
         done
     }
 
-    /// Nothing of a settled incarnation may stand anywhere but where it was settled; but for members that went back to
-    /// older data since they were asked.
+    /// Nothing of a settled incarnation may stand anywhere but where it was settled; but for what members have back that
+    /// went to older data since they were asked, and have given to others.
     fn check_settled(&self, i: usize, origin: &Origin) {
         let known = self.sites[i].partition.sync_state().known;
-        for (p, site) in self.sites.iter().enumerate().filter(|(p, _)| *p != i) {
+        let is_as_asked = |p: usize, site: &Site| {
             let record = site.partition.sync_state().record;
-            let is_as_asked = record.is_some_and(|record| {
+            record.is_some_and(|record| {
                 record.history == site.history && known.get(&region(p)).is_some_and(|(i, _)| *i == record.incarnation)
-            });
-            let everything = Vector::from([(origin.clone(), Version::MAX)]);
+            })
+        };
+        let others = || self.sites.iter().enumerate().filter(|(p, _)| *p != i);
+        let back: Held =
+            others().filter(|(p, site)| !is_as_asked(*p, site)).flat_map(|(_, site)| &site.held).copied().collect();
+        let everything = Vector::from([(origin.clone(), Version::MAX)]);
+        for (p, site) in others().filter(|(p, site)| is_as_asked(*p, site)) {
             let mut lacking = self.model.claimed_in_vain(&everything, &self.sites[i].held);
-            lacking.retain(|id| site.held.contains(id));
-            assert!(
-                !is_as_asked || lacking.is_empty(),
-                "region {i} settled {origin}, region {p} alone holds {lacking:?}"
-            );
+            lacking.retain(|id| site.held.contains(id) && !back.contains(id));
+            assert!(lacking.is_empty(), "region {i} settled {origin}, region {p} alone holds {lacking:?}");
         }
     }
 

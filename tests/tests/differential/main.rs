@@ -18,6 +18,7 @@ mod joins;
 mod large_keys;
 mod lists;
 mod pair;
+mod settled;
 mod stock;
 mod values;
 
@@ -220,6 +221,17 @@ async fn entries_arrive_in_the_order_of_the_engine() {
     }
     for seed in seeds(700..701) {
         history(Program::Valkey, seed, 400, feeds).await;
+    }
+}
+
+/// What one region has settled and another has more of.
+#[tokio::test]
+async fn the_scripts_give_up_and_take_what_is_settled_as_the_engine_does() {
+    for seed in seeds(800..820) {
+        settled::history(Program::Redis, seed).await;
+    }
+    for seed in seeds(900..902) {
+        settled::history(Program::Valkey, seed).await;
     }
 }
 

@@ -10,7 +10,8 @@ use archipelago::{
     engine::{
         Batch, Body, Cell, Cells, Collection, Conflict, Entry, Field, JoinReply, Key, KeyState, Kind, Mutation,
         MutationError, Native, Origin, Outcome, Partition, Place, Push, Record, Refusal, Registers, Reservation,
-        ResyncError, Since, Slice, StockOutcome, Version, View, codec, hyperloglog::Payload, number, position,
+        ResyncError, ResyncPlan, Since, Slice, StockOutcome, Version, View, codec, hyperloglog::Payload, number,
+        position,
     },
     store::{Excerpt, ResyncFailure, Store, StoreError, Write},
 };
@@ -159,6 +160,29 @@ impl Pair {
             let expiry = state.and_then(|state| state.deadline()).is_some();
             assert_eq!(count, live as u64 - u64::from(expiry), "{place}: numbered entries of {key:?}");
         }
+    }
+
+    /// Begins a walk of every key.
+    pub async fn begin_walk(&mut self, place: &str) -> ResyncPlan {
+        let plan = self.store.begin_resync(0, None).await.unwrap();
+        let now = self.appended(place).await.expect("a vector entry");
+        let ours = self.partition.begin_resync(&self.record.history, now, None).unwrap();
+        assert_eq!(plan, ours, "{place}: the plan");
+        plan
+    }
+
+    /// Takes a resync whose slices are all there.
+    pub async fn take_walk(&mut self, plan: &ResyncPlan, slices: &[Slice], place: &str) {
+        self.store.start_resync(0, plan).await.unwrap();
+        self.partition.start_resync(&self.record.history, plan).unwrap();
+        for slice in slices {
+            self.store.apply_slice(0, plan, slice).await.unwrap();
+            self.partition.apply_slice(&self.record.history, plan, slice).unwrap();
+            self.touched.extend(slice.deltas.iter().map(|delta| delta.key.clone()));
+            self.compare(place).await;
+        }
+        self.store.complete_resync(0, plan).await.unwrap();
+        self.partition.complete_resync(&self.record.history, plan).unwrap();
     }
 
     pub async fn join(&mut self, batch: &Batch, place: &str) -> JoinReply {

@@ -1,9 +1,12 @@
 -- Joins one key's cells. `known[origin]` is what is held of an origin: an assignment or total up to there is ignored,
--- whatever path it came by. With `known.strict` (a push) cells of an origin of which nothing is held are left out. With `covered` (a resync's vector) the key is shipped whole: a live cell that the vector
--- covers and that is above the sender's was seen by the sender, removed, and its remains collected.
+-- whatever path it came by. With `known.strict` (a push) cells of an origin of which nothing is held are left out. With
+-- `covered` (a resync's vector) the key is shipped whole, and what the sender does not hold of what it covers is given up.
 local time = micros(redis.call('TIME'))
 local now_ms = floor(time / 1000)
 local conflicts, inexact, left_out, moved_any = 0, 0, 0, false
+
+-- What is held of a settled incarnation: all that there will ever be.
+local SETTLED = 9007199254740991
 
 local function larger(a, b) return a ~= b and before(a, b) end
 
@@ -38,14 +41,23 @@ local function join_cell(c, d)
   if c.av and c.av <= c.rv then c.ap = '' end
 end
 
-local function retract_covered(cells, shipped, covered)
+-- What is live here, covered by the sender's vector and above the sender's own was seen by the sender and removed, and its
+-- remains collected: it is retracted. But where the sender's own sum is live, nobody removed anything: its incarnation was
+-- settled there, and a backup brought back more of it, too late. Then the sender's sum takes the place of this one: a base
+-- would take the sender's along, in every region. Where a field only grows, what is settled is kept.
+local function give_up_covered(cells, shipped, covered, grows)
   for i = 1, #cells do
     local c = cells[i]
     local their = shipped[c.o] or {}
     local bound = covered[c.o] or 0
+    if grows and bound == SETTLED then bound = 0 end
     local total = contribution(c) and c.tv <= bound and c.tv > (their.tv or 0)
     if is_assigned(c) and c.av <= bound and c.av > (their.av or 0) then c.rv, c.ap = c.av, '' end
-    if total then c.bv, c.bn = c.tv, c.tn end
+    if total and contribution(their) then
+      c.tv, c.tn, c.ts = their.tv, their.tn, their.ts
+    elseif total then
+      c.bv, c.bn = c.tv, c.tn
+    end
   end
 end
 
@@ -71,6 +83,19 @@ local function count_resolved(kind, name, field, cells)
       first = c.ap
     end
   end
+end
+
+-- Whether nothing of a field ever goes, so that nothing can come back: see `only_grows` in the engine.
+local function only_grows(kind, field) return kind == 17 or (kind == HYPERLOGLOG and field ~= 'x') end
+
+-- There a settled incarnation is taken when a backup brings it: the region that was restored goes on counting it, and
+-- nobody would ever agree with it. (The own origin is held beyond any version.)
+local function without_settled(known)
+  local rest = {}
+  for origin, version in pairs(known) do
+    if version ~= SETTLED then rest[origin] = version end
+  end
+  return rest
 end
 
 -- What can be written for all keys at once, at the end.
@@ -254,11 +279,15 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     local cells, shipped = parse_stored(before_it), {}
     local incoming = parse_cells(raws[i], 1)
     if covered then
-      for _, d in ipairs(incoming) do shipped[d.o] = {av = d.av, tv = d.tv} end
+      -- As it came: what is held already, the merge leaves out.
+      for _, d in ipairs(incoming) do
+        shipped[d.o] = {av = d.av, tv = d.tv, tn = d.tn, ts = d.ts, bv = d.bv, bn = d.bn}
+      end
     end
-    merge(cells, incoming, known)
+    local grows = covered and only_grows(kind, names[i])
+    merge(cells, incoming, grows and without_settled(known) or known)
     -- What a stock counts is only added to: nobody removes it, so nothing removed is missing.
-    if covered and kind ~= 17 then retract_covered(cells, shipped, covered) end
+    if covered and kind ~= 17 then give_up_covered(cells, shipped, covered, grows) end
     local records = render_all(cells, 0)
     if records ~= (before_it and string.sub(before_it, 8) or '') then
       note_dead(kind, name, name_i, cells, number_now)
