@@ -244,8 +244,12 @@ impl fmt::Display for Error {
         let hint = match self.inner.kind {
             ErrorKind::MaybeApplied => " (the write may have been applied; repeat it only if twice is harmless)",
             ErrorKind::Unavailable => " (nothing was done)",
-            ErrorKind::PartlyApplied => " (it is not undone; repeat it only if twice is harmless)",
-            ErrorKind::Config
+            // Of what goes in steps the text says how to go on.
+            ErrorKind::PartlyApplied if self.inner.reach.is_some() => {
+                " (it is not undone; repeat it only if twice is harmless)"
+            }
+            ErrorKind::PartlyApplied
+            | ErrorKind::Config
             | ErrorKind::Timeout
             | ErrorKind::TooFewAnswers
             | ErrorKind::Refused

@@ -7,6 +7,7 @@ use archipelago_engine::{
 };
 use bytes::Bytes;
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{
     keyspace::{PhysicalKeys, partition_of},
-    store::{Store, StoreError, Write},
+    store::{
+        Store, StoreError, Write,
+        steps::{self, Patience},
+    },
 };
 
 /// Writes in one pipeline: more only hold memory.
@@ -32,6 +36,21 @@ impl RedisStore {
         let answer =
             self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await?;
         outcome(&write.mutation, answer)
+    }
+
+    /// In pipelines, and in steps where one takes several.
+    pub(super) async fn write_runs(
+        &self,
+        writes: &[Write],
+        until: Option<Instant>,
+    ) -> Vec<Result<Outcome, StoreError>> {
+        let mut results = Vec::with_capacity(writes.len());
+        for run in steps::runs(writes) {
+            let done = steps::in_time(run, until, self.write_pipelined(run)).await;
+            let patience = until.map_or_else(Patience::usual, Patience::strictly);
+            results.extend(steps::finish_all(self, run, done, patience).await);
+        }
+        results
     }
 
     /// Pipelined on one connection, in order. A write that was refused as stale changed nothing, and so was every later
