@@ -8,7 +8,11 @@ use archipelago::testing::{
     poll,
     servers::{Options, Program, Server},
 };
-use archipelago::{Arrived, Client, Embedded, Feed, FeedCursor, MessagePack, engine::EntryId};
+use archipelago::{
+    Arrived, Client, Embedded, ErrorKind, Feed, FeedCursor, MessagePack,
+    engine::{EntryId, Kind},
+    exec::split_line,
+};
 use archipelago_tests::world::{self, Ground, World, settle};
 use futures_util::StreamExt;
 use tokio::sync::Mutex;
@@ -144,6 +148,62 @@ async fn reads_on(client: &Client, is_lossless: bool, restart: impl AsyncFn()) {
     let read = room.arrived(&cursor, 10).await.unwrap();
     let expected = if is_lossless { vec!["c"] } else { vec!["a", "b", "c"] };
     assert_eq!((values(&read), read.restarted), (expected.into_iter().map(str::to_owned).collect(), !is_lossless));
+    client.shut_down().await;
+}
+
+/// A page that one entry spoils says which, and what to do; a consumer goes on behind it.
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_named() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let client = world.idle_client(0).await;
+        let room = client.feed::<String>("room");
+        room.append("a").await.unwrap();
+        let bad = client.feed::<u8>("room").append_all(&[7, 8]).await.unwrap();
+        room.append("b").await.unwrap();
+        for done in [room.newest(9).await, room.range(.., 9).await, room.range_back(.., 9).await] {
+            let error = done.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Serialization, "{error}");
+            let (first, text) = (bad.iter().find(|id| error.message().contains(&id.to_string())), error.to_string());
+            assert!(first.is_some() && text.contains("feed \"room\""), "{ground:?}: {text}");
+            assert!(text.contains("1 more") && text.contains("`arrived`") && text.contains("`remove`"), "{text}");
+        }
+        let arrived = room.arrived(&FeedCursor::start(), 9).await.unwrap();
+        assert_eq!((values(&arrived).len(), arrived.unreadable), (2, bad.clone()));
+        // As the error says.
+        assert_eq!(room.remove(bad).await.unwrap(), 2);
+        assert_eq!(room.newest(9).await.unwrap().len(), 2);
+        client.shut_down().await;
+    }
+}
+
+/// What somebody else wrote among the entries, past this library, holds up whoever reads it: it says what, and where.
+#[tokio::test]
+async fn a_member_of_a_view_that_is_no_entry_is_named() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let (log, room) = (client.stream("log"), client.feed::<String>("room"));
+    log.append([("a", "b")]).await.unwrap();
+    room.append("a").await.unwrap();
+    let physical = |kind, name: &str| {
+        let partition = archipelago::partition_of(name.as_bytes(), 2);
+        let key = archipelago::engine::Key::new(kind, name.to_owned());
+        archipelago::PhysicalKeys::new("default", partition).view(&key)
+    };
+    let interpreter = client.keyspace("default").unwrap().interpreter();
+    for (kind, name) in [(Kind::Stream, "log"), (Kind::Feed, "room")] {
+        let mut zadd = redis::cmd("ZADD");
+        zadd.arg(physical(kind, name)).arg(0).arg(&b"by hand\xff"[..]);
+        let _: () = world.servers[0].run(&zadd).await.unwrap();
+        let error =
+            if kind == Kind::Stream { log.newest(9).await.unwrap_err() } else { room.newest(9).await.unwrap_err() };
+        let text = error.to_string();
+        let expected = format!(r#"{kind} "{name}": "by hand\xff" has no id"#);
+        assert!(error.kind() == ErrorKind::Serialization && text.contains(&expected), "{text}");
+        let command = if kind == Kind::Stream { "XRANGE log - +" } else { "FEED.RANGE room - +" };
+        let reply = interpreter.execute(&split_line(command).unwrap()).await.to_line();
+        assert!(reply.starts_with("(error) ERR") && reply.contains(&expected), "{reply}");
+    }
     client.shut_down().await;
 }
 

@@ -75,9 +75,14 @@ async fn conflicts_are_printed_while_they_are_met() {
             assert_eq!((&lines[0]["event"], &lines[0]["rule"]), (&"resolved".into(), &"latest".into()), "{printed}");
             assert_eq!((&lines[0]["name"], &lines[0]["contenders"][1]["value"]), (&"price".into(), &"b0".into()));
             assert_eq!(lines[2]["idle"], true, "{printed}");
+            let told = &lines[0]["contenders"][1];
+            assert!(told["version"].is_u64() && told["time"].as_str().unwrap().ends_with('Z'), "{printed}");
         } else {
             assert_eq!(printed.matches("  not shown: \"a1\" of a/").count(), 2, "{printed}");
             assert_eq!(printed.matches("  shown: \"b1\" of b/").count(), 2, "{printed}");
+            // RFC 3339 in UTC, to the microsecond.
+            let time = printed.split(" at ").nth(1).unwrap().split(' ').next().unwrap();
+            assert!(time.len() == 27 && time.starts_with("20") && time.ends_with('Z'), "{printed}");
         }
     }
 }

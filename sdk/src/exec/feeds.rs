@@ -1,10 +1,10 @@
 //! FEED.APPEND, FEED.RANGE, FEED.REVRANGE, FEED.LEN, FEED.REM, FEED.ARRIVED: words of this library's own.
 
-use archipelago_engine::{Append, EntryId, Keep, Kind, Mutation, Outcome, Since, limits};
+use archipelago_engine::{Append, EntryId, Keep, Key, Kind, Mutation, Outcome, Since, limits};
 use bytes::Bytes;
 
 use super::{
-    call::{Answer, Call, Failure, removed, unexpected},
+    call::{Answer, Call, Failure, failed, removed, unexpected},
     parse::{SYNTAX, integer, is},
     reply::ExecReply,
     streams::{id, span},
@@ -47,7 +47,8 @@ fn shown(entries: Vec<(EntryId, Bytes)>) -> ExecReply {
 pub(super) async fn range(call: Call<'_>, reverse: bool) -> Answer {
     let (name, from, to, limit) = span(call, reverse)?;
     let reply = call.read(Kind::Feed, name, between(from, to, reverse, limit)).await?;
-    entries_of(reply).map(shown).ok_or_else(unexpected)
+    let entries = entries_of(&Key::new(Kind::Feed, name.clone()), reply);
+    entries.map(shown).map_err(|error| failed(&error))
 }
 
 pub(super) async fn len(call: Call<'_>) -> Answer {

@@ -187,7 +187,10 @@ pub(crate) async fn in_time(
 ) -> Vec<Result<Outcome, StoreError>> {
     let Some(until) = until else { return pipelined.await };
     if Instant::now() >= until {
-        return vec![Err(StoreError::Unavailable("its turn did not come in time: nothing was sent".into())); writes.len()];
+        return vec![
+            Err(StoreError::Unavailable("its turn did not come in time: nothing was sent".into()));
+            writes.len()
+        ];
     }
     timeout_at(until, pipelined).await.unwrap_or_else(|_| vec![Err(late()); writes.len()])
 }
@@ -205,11 +208,7 @@ async fn in_steps_until(
 }
 
 /// Does in steps what was refused in one.
-async fn in_steps(
-    store: &dyn Stepwise,
-    write: &Write,
-    limit: Limit<'_>,
-) -> Result<Outcome, StoreError> {
+async fn in_steps(store: &dyn Stepwise, write: &Write, limit: Limit<'_>) -> Result<Outcome, StoreError> {
     let steps = Steps { store, key: &write.key, limit };
     match &write.mutation {
         Mutation::Clear { .. } => {
@@ -481,9 +480,7 @@ mod tests {
         let asked = AtomicUsize::new(0);
         let is_late = || asked.fetch_add(1, Ordering::Relaxed) == 3;
         let limit = Limit { is_late: &is_late, ..ample() };
-        let Err(StoreError::Partly(what)) = in_steps(&frail, &clear(&key), limit).await else {
-            panic!("not partly")
-        };
+        let Err(StoreError::Partly(what)) = in_steps(&frail, &clear(&key), limit).await else { panic!("not partly") };
         assert!(what.starts_with("1200 members are removed"), "{what}");
         assert_eq!(count(&frail, &key).await, Reply::Int(1300));
         let done = in_steps(&frail, &clear(&key), ample()).await.unwrap();

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use archipelago_engine::{Append, EntryId, Keep, Mutation, Outcome, Since, limits};
+use archipelago_engine::{Append, EntryId, Keep, Key, Mutation, Outcome, Since, limits};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -18,7 +18,10 @@ pub use self::{
     cursor::{FeedCursor, FeedCursorError},
     follow::Follow,
 };
-use super::{Codec, Handle, Json, common_methods, unexpected};
+use super::{
+    Codec, Handle, Json, array, common_methods, optional, unexpected,
+    unreadable::{of_entry, of_member},
+};
 use crate::{
     error::Error,
     store::{Query, Reply},
@@ -243,7 +246,8 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
     /// `EntryId::from(hour_ago)..` is what was appended since.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Serialization`] when one of them is no `T`; else see [`crate::ErrorKind`].
+    /// [`crate::ErrorKind::Serialization`] when one of them is no `T`: it names the key and the entry's id.
+    /// [`Feed::arrived`] passes such entries over and lists them. Else see [`crate::ErrorKind`].
     pub async fn range(&self, ids: impl RangeBounds<EntryId>, limit: u64) -> Result<Vec<FeedEntry<T>>, Error> {
         self.read(&ids, false, limit).await
     }
@@ -271,8 +275,19 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
         limit: u64,
     ) -> Result<Vec<FeedEntry<T>>, Error> {
         let Some(query) = between(ids, reverse, Some(limit)) else { return Ok(Vec::new()) };
-        let entries = entries_of(self.handle.read(query).await?).ok_or_else(|| unexpected(&"no entry of a feed"))?;
-        entries.into_iter().map(|(id, payload)| Ok(FeedEntry { id, value: C::decode(&payload)? })).collect()
+        let entries = entries_of(&self.handle.key, self.handle.read(query).await?)?;
+        let mut decoded = Vec::with_capacity(entries.len());
+        let mut bad = Vec::new();
+        for (id, payload) in entries {
+            match C::decode(&payload) {
+                Ok(value) => decoded.push(FeedEntry { id, value }),
+                Err(why) => bad.push((id, why)),
+            }
+        }
+        match bad.first() {
+            Some((id, why)) => Err(of_entry(&self.handle.key, *id, bad.len() - 1, why)),
+            None => Ok(decoded),
+        }
     }
 
     /// Up to `limit` entries in the order in which they arrived in the local region, behind a cursor; see [`Feed`] for what
@@ -335,14 +350,13 @@ fn between(ids: &impl RangeBounds<EntryId>, reverse: bool, limit: Option<u64>) -
     Some(Query::Between { from: from.to_bytes(), to: to.map(EntryId::to_bytes), reverse, limit })
 }
 
-/// The ids and payloads of what a query answers; `None` when it is no such answer.
-pub(crate) fn entries_of(reply: Reply) -> Option<Vec<(EntryId, Bytes)>> {
-    let Reply::Array(members) = reply else { return None };
-    let entry = |member| match member {
-        Reply::Bytes(bytes) => EntryId::split(&bytes),
-        Reply::Nil | Reply::Int(_) | Reply::Array(_) => None,
+/// The ids and payloads of what a query answers.
+pub(crate) fn entries_of(key: &Key, reply: Reply) -> Result<Vec<(EntryId, Bytes)>, Error> {
+    let entry = |member| {
+        let member = optional(member)?.unwrap_or_default();
+        EntryId::split(&member).ok_or_else(|| of_member(key, &member))
     };
-    members.into_iter().map(entry).collect()
+    array(reply)?.into_iter().map(entry).collect()
 }
 
 common_methods!(Feed<T, C>);
