@@ -234,6 +234,8 @@ fn classify(error: StoreError) -> (ErrorKind, String) {
             format!("the region's history keeps changing ({what}); is another primary being promoted?"),
         ),
         StoreError::Partly(what) => (ErrorKind::PartlyApplied, what),
+        // Also of a physical key that somebody else has written to.
+        StoreError::Server(what) if what.starts_with("WRONGTYPE") => (ErrorKind::Refused, what),
         StoreError::Server(what) => (ErrorKind::Server, what),
         StoreError::Protocol(what) => (ErrorKind::Protocol, what),
     }

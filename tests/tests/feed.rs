@@ -207,6 +207,89 @@ async fn a_member_of_a_view_that_is_no_entry_is_named() {
     client.shut_down().await;
 }
 
+/// Somebody else's value where the region keeps the order of arrival: whoever reads or appends is told the physical key.
+#[tokio::test]
+async fn a_damaged_order_of_arrival_is_named_and_nothing_is_done() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let room = client.feed::<String>("room");
+    room.append("a").await.unwrap();
+    let arrivals = arrivals("room");
+    let run = async |cmd: &mut redis::Cmd| -> redis::Value { world.servers[0].run(cmd).await.unwrap() };
+    run(redis::cmd("SET").arg(&arrivals).arg("by hand")).await;
+    let mut news = room.follow(FeedCursor::start());
+    let followed = tokio::time::timeout(poll::PATIENCE, news.next()).await.expect("no endless look").unwrap();
+    let appended = room.append("b").await.map(|_| ());
+    let interpreter = client.keyspace("default").unwrap().interpreter();
+    for done in [room.arrived(&FeedCursor::start(), 9).await.map(drop), followed.map(drop), appended] {
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert!(error.message().contains(&arrivals) && error.message().contains("nothing was done"), "{error}");
+    }
+    assert!(news.next().await.is_none(), "behind an error it ends");
+    for command in ["FEED.ARRIVED room 0", "FEED.APPEND room b"] {
+        let reply = interpreter.execute(&split_line(command).unwrap()).await.to_line();
+        assert!(reply.starts_with("(error) ERR") && reply.contains(&arrivals), "{reply}");
+    }
+    assert_eq!(room.len().await.unwrap(), 1, "nothing was appended");
+    // As the error says.
+    run(redis::cmd("DEL").arg(&arrivals)).await;
+    room.append("b").await.unwrap();
+    assert_eq!(room.newest(9).await.unwrap().len(), 2);
+    client.shut_down().await;
+}
+
+/// Without the region's record of the order no cursor comes to what is there: a reader is told how many are passed over.
+#[tokio::test]
+async fn entries_without_an_order_of_arrival_are_counted() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let room = client.feed::<String>("room");
+    room.append_all(&["a", "b"]).await.unwrap();
+    let cursor = room.arrived(&FeedCursor::start(), 9).await.unwrap();
+    assert_eq!(cursor.unordered, 0);
+    room.append("c").await.unwrap();
+    let _: () = world.servers[0].run(redis::cmd("DEL").arg(arrivals("room"))).await.unwrap();
+    let lost = room.arrived(&cursor.cursor, 9).await.unwrap();
+    assert_eq!((values(&lost), lost.unordered), (Vec::<String>::new(), 3));
+    let interpreter = client.keyspace("default").unwrap().interpreter();
+    let reply = interpreter.execute(&split_line("FEED.ARRIVED room 0").unwrap()).await.to_line();
+    assert!(reply.ends_with("4) (integer) 3"), "{reply}");
+    // Once, and again when it changes.
+    let mut news = room.follow(cursor.cursor);
+    let batch = news.next().await.unwrap().unwrap();
+    assert_eq!((batch.entries.len(), batch.unordered), (0, 3));
+    room.append("d").await.unwrap();
+    let batch = news.next().await.unwrap().unwrap();
+    assert_eq!((values(&batch), batch.unordered), (vec!["d".to_owned()], 3));
+    let idle = tokio::time::timeout(Duration::from_millis(50), news.next()).await;
+    assert!(idle.is_err(), "told already: {idle:?}");
+    assert_eq!(room.newest(9).await.unwrap().len(), 4, "by id they are there");
+    room.trim(archipelago::engine::Keep::Newest(1)).await.unwrap();
+    assert_eq!(room.arrived(&FeedCursor::start(), 9).await.unwrap().unordered, 0);
+    client.shut_down().await;
+}
+
+fn arrivals(feed: &str) -> String {
+    let partition = archipelago::partition_of(feed.as_bytes(), world::settings().partitions);
+    String::from_utf8(archipelago::PhysicalKeys::new("default", partition).arrivals(feed.as_bytes())).unwrap()
+}
+
+/// The same of a view: the server's own words name no key.
+#[tokio::test]
+async fn a_damaged_view_is_named() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let partition = archipelago::partition_of(b"tags", world::settings().partitions);
+    let view = format!("{{default:{partition}}}:set:tags");
+    let _: () = world.servers[0].run(redis::cmd("SET").arg(&view).arg("by hand")).await.unwrap();
+    let read = client.set("tags").members().await.unwrap_err();
+    assert!(read.kind() == ErrorKind::Refused && read.message().contains(&view), "{read}");
+    let written = client.set("tags").add("x").await.unwrap_err();
+    assert!(written.message().contains(&view), "{written}");
+    client.shut_down().await;
+}
+
 #[tokio::test]
 async fn a_session_reads_its_own_entries_in_the_next_region() {
     for ground in GROUNDS {

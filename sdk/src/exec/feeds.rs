@@ -14,10 +14,11 @@ use crate::{
     store::Query,
 };
 
+/// As the handle's caps: an append that keeps not even its own entry would be none.
 fn keep(word: &[u8], amount: &[u8]) -> Result<Keep, Failure> {
     let amount = || u64::try_from(integer(amount)?).map_err(|_| "ERR value is out of range, must be positive".into());
     match word {
-        word if is(word, "MAXLEN") => amount().map(Keep::Newest),
+        word if is(word, "MAXLEN") => amount().map(|count| Keep::Newest(count.max(1))),
         word if is(word, "MAXAGE") => amount().map(Keep::Lately),
         _ => Err(SYNTAX.into()),
     }
@@ -62,7 +63,8 @@ pub(super) async fn rem(call: Call<'_>) -> Answer {
     removed(&call.write(Kind::Feed, name, Mutation::Remove { members }).await?)
 }
 
-/// Answers the cursor to read on from, whether reading started over, and the entries.
+/// Answers the cursor to read on from, whether reading started over, and the entries; behind them how many no cursor comes
+/// to, where that is any.
 pub(super) async fn arrived(call: Call<'_>) -> Answer {
     let [name, cursor, options @ ..] = call.args else { return Err(call.wrong_arity()) };
     let limit = match options {
@@ -82,9 +84,8 @@ pub(super) async fn arrived(call: Call<'_>) -> Answer {
     };
     let arrived = call.arrived(Kind::Feed, name, since, limit).await?;
     let cursor = FeedCursor::at(name, arrived.place).to_string();
-    Ok(ExecReply::Array(vec![
-        ExecReply::Bytes(cursor.into()),
-        ExecReply::Int(i64::from(arrived.restarted)),
-        shown(arrived.entries),
-    ]))
+    let mut answer =
+        vec![ExecReply::Bytes(cursor.into()), ExecReply::Int(i64::from(arrived.restarted)), shown(arrived.entries)];
+    answer.extend((arrived.unordered > 0).then(|| ExecReply::count(arrived.unordered)));
+    Ok(ExecReply::Array(answer))
 }

@@ -60,7 +60,8 @@ impl Stream {
         self.add(fields, None).await
     }
 
-    /// Appends an entry and removes the oldest beyond so many; at most 10,000 of them in one call.
+    /// Appends an entry and removes the oldest beyond so many; at most 10,000 of them in one call. Zero removes the new one,
+    /// too, as XADD's MAXLEN 0 does.
     ///
     /// # Errors
     /// As [`Stream::append`].

@@ -52,9 +52,16 @@ impl Keyspace {
             refuse(format!("keyspace {keyspace:?} has no home: set keyspaces.{keyspace}.home, or with_home"))
         })?;
         let store = self.island.stores.get(home);
-        store.ok_or_else(|| {
-            refuse(format!("the home of keyspace {keyspace:?} is {home}, which this client does not know"))
-        })
+        store.ok_or_else(|| refuse(format!("the home of keyspace {keyspace:?} is {home}: {}", self.why_unknown())))
+    }
+
+    /// Why this client has no way to a region.
+    pub(super) fn why_unknown(&self) -> String {
+        let (known, members) = (self.island.stores.len(), self.strengths.members);
+        if known == 1 && members > 1 {
+            return "this client was built for its local region alone (`Builder::local_only`)".to_owned();
+        }
+        "this client's configuration does not name it".to_owned()
     }
 
     /// Reads where the strength says, by the keyspace's deadline. The standings are of the regions that answered.

@@ -58,6 +58,9 @@ pub struct Arrived<T> {
     pub restarted: bool,
     /// Entries that are no `T`. The cursor is behind them, too: one of them must not hold up all that follow.
     pub unreadable: Vec<EntryId>,
+    /// Entries that are in the feed and in no order of arrival: no cursor comes to them, [`Feed::range`] shows them. Zero,
+    /// unless somebody has deleted or changed `{KEYSPACE:PARTITION}:arrivals:NAME` in the region, past this library.
+    pub unordered: u64,
 }
 
 impl<T> Arrived<T> {
@@ -297,7 +300,8 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
     /// region's own.
     ///
     /// # Errors
-    /// [`Error`]; see [`crate::ErrorKind`]. A cursor that does not fit is no error: reading starts over.
+    /// [`crate::ErrorKind::Refused`] when somebody else's value stands where the region keeps the order: the text names
+    /// the physical key. Else see [`crate::ErrorKind`]. A cursor that does not fit is no error: reading starts over.
     pub async fn arrived(&self, cursor: &FeedCursor, limit: u64) -> Result<Arrived<T>, Error> {
         let key = &self.handle.key;
         let limit = usize::try_from(limit).unwrap_or(limits::ARRIVALS);
@@ -307,6 +311,7 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
             cursor: FeedCursor::at(&key.name, found.place),
             restarted: found.restarted,
             unreadable: Vec::new(),
+            unordered: found.unordered,
         };
         for (id, payload) in found.entries {
             match C::decode(&payload) {

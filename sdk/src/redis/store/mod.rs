@@ -4,6 +4,7 @@ mod arrivals;
 mod claims;
 mod collect;
 mod conflicts;
+mod damage;
 mod entries;
 mod inspect;
 mod links;

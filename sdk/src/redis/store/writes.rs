@@ -33,9 +33,8 @@ impl RedisStore {
     pub(super) async fn write_one(&self, write: &Write) -> Result<Outcome, StoreError> {
         write.mutation.check(&write.key)?;
         let (partition, _) = self.locate(&write.key)?;
-        let answer =
-            self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await?;
-        outcome(&write.mutation, answer)
+        let answer = self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await;
+        outcome(&write.mutation, answer.map_err(|error| self.name_damage(&write.key, error))?)
     }
 
     /// In pipelines, and in steps where one takes several.
@@ -105,7 +104,7 @@ impl RedisStore {
             match wire.noticed(checked(answer)) {
                 Ok(answer) => *result = Some(outcome(&write.mutation, answer)),
                 Err(CallError::Stale | CallError::NoScript) => repeat.push(at),
-                Err(error) => *result = Some(Err(error.into_store())),
+                Err(error) => *result = Some(Err(self.name_damage(&write.key, error.into_store()))),
             }
         }
         for at in repeat {
