@@ -130,6 +130,16 @@ proptest! {
     }
 
     #[test]
+    fn a_delta_begins_with_its_head(delta in delta()) {
+        let encoded = codec::encode_delta(&delta);
+        prop_assert!(encoded.starts_with(&codec::encode_delta_head(&delta.key, None)));
+        let fields: Vec<_> = delta.fields.keys().collect();
+        if let [Field::Member(member)] = fields.as_slice() {
+            prop_assert!(encoded.starts_with(&codec::encode_delta_head(&delta.key, Some(member))));
+        }
+    }
+
+    #[test]
     fn entries_read_back_and_tell_their_number(entry in entry()) {
         let bytes = codec::encode_entry(&own(), &entry);
         prop_assert_eq!(codec::peek_number(&bytes), Some(entry.number));

@@ -6,7 +6,7 @@ use archipelago::{
     PhysicalKeys,
     engine::{Amount, Expiry, Key, Kind, Mutation},
     partition_of,
-    store::{Query, ResyncFailure, StoreError},
+    store::{Query, ResyncFailure},
 };
 use archipelago_tests::{
     carry,
@@ -117,14 +117,36 @@ async fn a_lost_log_opens_a_new_incarnation() {
 async fn a_foreign_value_in_place_of_a_view_stops_no_link_and_hides_no_write() {
     let world = World::redis(Options::default()).await;
     let clients = world.idle_clients().await;
-    let view = keys_of("m").view(&Key::new(Kind::Hash, "m"));
-    for server in &world.servers[..2] {
-        let _: u64 = server.run(redis::cmd("RPUSH").arg(&view).arg("foreign")).await.unwrap();
+    let here = store(&clients[0]);
+    let addition = |member: &'static str| Mutation::Add { member: member.into(), amount: Amount::Integer(1) };
+    let assignment = |member: &'static str, payload: &'static str| Mutation::assign([(member.into(), payload.into())]);
+    // Everyday writes: of a name that nobody has written, and of the same name again.
+    for (kind, name, mutation, query) in [
+        (Kind::String, "n", addition(""), Query::Value),
+        (Kind::String, "r", assignment("", "v"), Query::Value),
+        (Kind::Set, "s", assignment("a", ""), Query::Members),
+        (Kind::Hash, "m", addition("f"), Query::All),
+        (Kind::Hash, "h", assignment("f", "v"), Query::All),
+        (Kind::SortedSet, "y", addition("f"), Query::Score("f".into())),
+        (Kind::SortedSet, "z", assignment("f", "2"), Query::Score("f".into())),
+    ] {
+        for turn in 1..=2 {
+            let view = keys_of(name).view(&Key::new(kind, name));
+            for server in &world.servers[..2] {
+                let _: u64 = server.run(redis::cmd("DEL").arg(&view)).await.unwrap();
+                let _: u64 = server.run(redis::cmd("RPUSH").arg(&view).arg("foreign")).await.unwrap();
+            }
+            let written = write(here.as_ref(), kind, name, mutation.clone()).await;
+            assert!(written.is_ok(), "{kind:?} {turn}: {written:?}");
+            settle(&clients[0]).await;
+            let shown = line(&read(here.as_ref(), kind, name, query.clone()).await);
+            for other in &clients[1..] {
+                let there = read(store(other).as_ref(), kind, name, query.clone()).await;
+                assert_eq!(line(&there), shown, "{kind:?} {turn}");
+            }
+        }
     }
-    let field = Mutation::Add { member: "f".into(), amount: Amount::Integer(1) };
-    let written = write(store(&clients[0]).as_ref(), Kind::Hash, "m", field).await;
-    assert!(matches!(written, Ok(_) | Err(StoreError::NoAnswer(_))), "{written:?}");
-    settle(&clients[0]).await;
-    assert_eq!(clients[1].map::<u32>("m").count("f").await.unwrap(), 1);
-    assert_eq!(clients[2].map::<u32>("m").count("f").await.unwrap(), 1);
+    assert_eq!(clients[0].counter("n").get().await.unwrap(), 2);
+    assert_eq!(clients[1].map::<u32>("m").count("f").await.unwrap(), 2);
+    assert_eq!(clients[2].map::<u32>("m").count("f").await.unwrap(), 2);
 }

@@ -27,12 +27,13 @@ use bytes::BufMut;
 use thiserror::Error;
 
 use self::{
-    put::{put_cells, put_delta, put_len, put_origin, put_version},
+    put::{put_cells, put_delta, put_key, put_len, put_member, put_origin, put_version},
     take::{check_format, take_cells, take_delta, take_len, take_origin, take_u8, take_uint, take_version},
 };
 use crate::{
     cells::Cells,
     delta::{Body, Delta, Entry, Vector},
+    key::Key,
     origin::Origin,
     version::Version,
 };
@@ -101,6 +102,20 @@ pub fn decode_stored(bytes: &[u8]) -> Result<(u64, Cells), DecodeError> {
 pub fn encode_delta(delta: &Delta) -> Vec<u8> {
     let mut out = Vec::new();
     put_delta(&mut out, delta, ABSOLUTE);
+    out
+}
+
+/// The first bytes of a delta: its key, and of a delta of one member all but the cells.
+///
+/// What a write knows before it has read anything: a script need not put it together.
+#[must_use]
+pub fn encode_delta_head(key: &Key, member: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(14 + key.name.len() + member.map_or(0, <[u8]>::len));
+    put_key(&mut out, key);
+    if let Some(member) = member {
+        put_len(&mut out, 1);
+        put_member(&mut out, member);
+    }
     out
 }
 

@@ -3,7 +3,13 @@
 use bytes::BufMut;
 
 use super::{ASSIGN, BASE, Frame, RETRACTED, TOTAL};
-use crate::{cells::Cells, delta::Delta, key::Field, origin::Origin, version::Version};
+use crate::{
+    cells::Cells,
+    delta::Delta,
+    key::{Field, Key},
+    origin::Origin,
+    version::Version,
+};
 
 // The lengths written below fit their fields: encoders only see what passed `limits` or a decoder.
 pub(super) fn put_len(out: &mut Vec<u8>, len: usize) {
@@ -60,16 +66,22 @@ pub(super) fn put_cells(out: &mut Vec<u8>, cells: &Cells, frame: Frame<'_>) {
     }
 }
 
+pub(super) fn put_key(out: &mut Vec<u8>, key: &Key) {
+    out.put_u8(key.kind.code());
+    put_bytes(out, &key.name);
+}
+
+pub(super) fn put_member(out: &mut Vec<u8>, member: &[u8]) {
+    out.put_u8(0);
+    put_bytes(out, member);
+}
+
 pub(super) fn put_delta(out: &mut Vec<u8>, delta: &Delta, frame: Frame<'_>) {
-    out.put_u8(delta.key.kind.code());
-    put_bytes(out, &delta.key.name);
+    put_key(out, &delta.key);
     put_len(out, delta.fields.len());
     for (field, cells) in &delta.fields {
         match field {
-            Field::Member(member) => {
-                out.put_u8(0);
-                put_bytes(out, member);
-            }
+            Field::Member(member) => put_member(out, member),
             Field::Expiry => {
                 out.put_u8(1);
                 put_len(out, 0);

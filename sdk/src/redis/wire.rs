@@ -193,6 +193,10 @@ impl Wire {
             tracing::warn!(region = %self.region, policy, "maxmemory-policy evicts keys: that destroys cells; set noeviction");
         }
         self.replid = field("master_replid").to_owned();
+        if self.replid.len() != 40 {
+            // The scripts know the check's argument by its length: another one would switch it off.
+            return Err(ConnectError::last("the server names no replication id of 40 digits"));
+        }
         self.history = format!("{}:{}", field("run_id"), self.replid);
         Ok(())
     }
@@ -345,6 +349,19 @@ impl Wire {
             HistoryCheck::Exact => &self.replid,
             HistoryCheck::Heartbeat => "",
         }
+    }
+
+    /// What begins a write's arguments: how long the log may be, and what [`Self::history_argument`] says.
+    pub(super) fn guard(&self, config: &KeyspaceConfig) -> String {
+        match config.history_check {
+            HistoryCheck::Exact => self.exact_guard(config),
+            HistoryCheck::Heartbeat => config.log_cap.to_string(),
+        }
+    }
+
+    /// The same with the exact check whatever the keyspace says.
+    pub(super) fn exact_guard(&self, config: &KeyspaceConfig) -> String {
+        format!("{}:{}", config.log_cap, self.replid)
     }
 
     /// The replication id that this wire learned.

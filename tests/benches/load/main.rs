@@ -1,10 +1,11 @@
 //! Load, side by side in one run on one redis-server: raw commands against the client's, as ratios.
 //!
 //! `cargo bench -p archipelago-tests --bench load` runs all of it; a word behind `--` picks one part
-//! (`reads`, `writes`, `floor`, `pipelined`, `link`, `lag`, `memory`). `LOAD_SECONDS` sets how long each measurement runs (default 2).
+//! (`reads`, `writes`, `floor`, `pipelined`, `layers`, `link`, `lag`, `memory`). `LOAD_SECONDS` sets how long each measurement runs (default 2).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod lag;
+mod layers;
 mod link;
 mod measure;
 mod memory;
@@ -27,6 +28,9 @@ async fn main() {
     }
     if wants("pipelined") {
         writes::run_pipelined().await;
+    }
+    if wants("layers") {
+        layers::run().await;
     }
     if wants("link") {
         link::run().await;

@@ -1,5 +1,6 @@
--- INCRBY, INCRBYFLOAT, HINCRBY, HINCRBYFLOAT, ZINCRBY. ARGV from 6: 'i' or 'f', amount, member. Answers the new value.
-local amount, name = tonumber(ARGV[7]), 'm' .. ARGV[8]
+-- INCRBY, INCRBYFLOAT, HINCRBY, HINCRBYFLOAT, ZINCRBY. ARGV from 4: amount, member if the type has
+-- members, and 'f' if the amount need not be whole. Answers the new value.
+local amount, name = tonumber(ARGV[4]), 'm' .. (ARGV[5] or '')
 local refused = load({name})
 if refused then return refused end
 local field = fields[name]
@@ -14,7 +15,7 @@ local run_before = contribution(run) and run.tn or 0
 if kind == 4 then
   local sum = (before_it or 0) + amount
   if sum ~= sum then return {err = 'ERR resulting score is not a number (NaN)'} end
-elseif ARGV[6] == 'i' then
+elseif not ARGV[6] then
   local present = 0
   if before_it then
     local sign, digits = string.match(before_it, '^(%-?)(%d+)$')

@@ -1,12 +1,17 @@
--- SET, SADD, HSET, ZADD. ARGV from 6: how, then members and payloads. `how` is `k` (keep the expiry), `c` (clear it) or
+-- SET, SADD, HSET, ZADD. ARGV from 4: how, then members and payloads, or what a
+-- single entry has of the two. `how` is `k` (keep the expiry), `c` (clear it) or
 -- presence, order, retention mode, its milliseconds and whether to answer the previous value, in one text: each argument
 -- costs the server. Answers {assigned, added, changed, previous}.
-local presence, order, retention, millis, asked = string.match(ARGV[6], '^(%a*):(%a*):(%a+):(%-?%d+):([01])$')
-if not presence then presence, order, retention = '', '', ARGV[6] == 'k' and 'keep' or 'clear' end
+local presence, order, retention, millis, asked = string.match(ARGV[4], '^(%a*):(%a*):(%a+):(%-?%d+):([01])$')
+if not presence then presence, order, retention = '', '', ARGV[4] == 'k' and 'keep' or 'clear' end
 if kind == FIRST then presence = 'NX' end
 order = ORDERS[kind] or order
+if #ARGV == 5 then
+  -- A member of a set has no payload, and a value no member.
+  if kind == 2 then ARGV[6] = '' else ARGV[5], ARGV[6] = '', ARGV[5] end
+end
 local scored = kind == 4 or ORDERS[kind]
-local names = fields_named(7, 2)
+local names = fields_named(5, 2)
 local refused = load(names)
 if refused then return refused end
 local at
@@ -18,7 +23,7 @@ local previous = false
 if asked == '1' and not over then previous = value(kind, fields.m.cells) or false end
 clear_if_over()
 local assigned, added, changed = 0, 0, 0
-for i = 7, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   local field, payload = fields['m' .. ARGV[i]], ARGV[i + 1]
   local present = is_live(field.cells)
   local allowed = presence == '' or (presence == 'NX' and not present) or (presence == 'XX' and present)

@@ -1,6 +1,6 @@
--- A claim, at the home of its candidates. ARGV from 6: their positions or ids. Takes the first that is there. Answers
+-- A claim, at the home of its candidates. ARGV from 4: their positions or ids. Takes the first that is there. Answers
 -- it, what it held, and by turns origin and version of what is retracted of it; nil where none was there.
-local names = fields_named(6, 1)
+local names = fields_named(4, 1)
 load_fields(names)
 local found
 for i = 1, #names do

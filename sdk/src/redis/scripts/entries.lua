@@ -1,4 +1,4 @@
--- Streams and feeds. ARGV from 6: `append` with id (16 bytes, or '' for one that is given here), payload and whether it has
+-- Streams and feeds. ARGV from 4: `append` with id (16 bytes, or '' for one that is given here), payload and whether it has
 -- to exist, or `evict`; then what is to stay: how (`newest`, `from`, `lately`, or '') and how much. See the engine's
 -- `entry.rs`.
 local function uint(n) return put('>I4I4', floor(n / 4294967296), n % 4294967296) end
@@ -36,10 +36,10 @@ end
 local damaged = kind == FEED and not_an_order(KEYS[#KEYS - 1])
 if damaged then return damaged end
 local answer
-if ARGV[6] == 'append' then
-  local id, last = ARGV[7], members(-1, -1)[1]
+if ARGV[4] == 'append' then
+  local id, last = ARGV[5], members(-1, -1)[1]
   last = last and string.sub(last, 1, 16)
-  if ARGV[9] == '1' and not last then
+  if ARGV[7] == '1' and not last then
     answer = false
   else
     if id == string.rep('\0', 16) then return {err = 'ERR The ID specified in XADD must be greater than 0-0'} end
@@ -48,12 +48,12 @@ if ARGV[6] == 'append' then
       return {err = 'ERR The ID specified in XADD is equal or smaller than the target stream top item'}
     end
     load_fields({'m' .. id})
-    assign(fields['m' .. id], ARGV[8])
-    if ARGV[10] ~= '' then take_out(excess(ARGV[10], ARGV[11], id), length() + 1) end
+    assign(fields['m' .. id], ARGV[6])
+    if ARGV[8] ~= '' then take_out(excess(ARGV[8], ARGV[9], id), length() + 1) end
     answer = id
   end
 else
-  local found = excess(ARGV[7], ARGV[8])
+  local found = excess(ARGV[5], ARGV[6])
   take_out(found, length())
   answer = #found
 end

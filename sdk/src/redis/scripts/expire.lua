@@ -1,5 +1,5 @@
--- EXPIRE and PERSIST. ARGV from 6: mode (in, at, never), milliseconds. Answers whether it applied.
-local at = deadline_from(ARGV[6], ARGV[7])
+-- EXPIRE and PERSIST. ARGV from 4: mode (in, at, never), milliseconds. Answers whether it applied.
+local at = deadline_from(ARGV[4], ARGV[5])
 if not at then return {err = 'ERR invalid expire time'} end
 local refused = load({})
 if refused then return refused end

@@ -1,7 +1,7 @@
--- PFADD and PFMERGE. ARGV from 6: registers to take in ('' for none), then elements. Answers whether anything changed.
+-- PFADD and PFMERGE. ARGV from 4: registers to take in ('' for none), then elements. Answers whether anything changed.
 -- The native commands work on the view, and what they leave there becomes the payload: a copy of up to 12 KiB for every
 -- element that is not new would go to the replicas, too. So whatever could refuse the write is looked at before.
-if redis.call('EXISTS', KEYS[3], KEYS[4]) < 2 then return STALE end
+if redis.call('EXISTS', KEYS[3], KEYS[4]) < 2 then return {err = STALE} end
 load({'m'})
 clear_if_over()
 local field, view, scratch = fields.m, KEYS[2], KEYS[#KEYS]
@@ -22,7 +22,7 @@ local function observe(...)
 end
 
 observe()
-for i = 7, #ARGV, 2000 do observe(unpack(ARGV, i, math.min(i + 1999, #ARGV))) end
+for i = 5, #ARGV, 2000 do observe(unpack(ARGV, i, math.min(i + 1999, #ARGV))) end
 
 -- The same registers may have several sparse forms, and one dense.
 local function dense()
@@ -31,9 +31,9 @@ local function dense()
   return redis.call('GET', scratch)
 end
 
-if ARGV[6] ~= '' then
+if ARGV[4] ~= '' then
   local before_it = dense()
-  redis.call('SET', scratch, ARGV[6])
+  redis.call('SET', scratch, ARGV[4])
   redis.call('PFMERGE', view, scratch)
   if dense() ~= before_it then changed = true end
   redis.call('DEL', scratch)

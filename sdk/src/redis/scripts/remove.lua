@@ -1,5 +1,5 @@
--- SREM, HDEL, ZREM. ARGV from 6: members. Answers how many were visible.
-local names = fields_named(6, 1)
+-- SREM, HDEL, ZREM. ARGV from 4: members. Answers how many were visible.
+local names = fields_named(4, 1)
 local refused = load(names)
 if refused then return refused end
 clear_if_over()

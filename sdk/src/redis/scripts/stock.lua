@@ -1,5 +1,5 @@
 -- A write of a stock. The last four keys: what is set aside (token by deadline), stocks by their earliest such deadline,
--- the receipt of the call, and meta. ARGV from 6: what, and then
+-- the receipt of the call, and meta. ARGV from 4: what, and then
 --   restock, return: units, the call in words
 --   take: units, `all` or `upto`, milliseconds to set aside or '', the call in words, own origin's text, the call's id
 --   transfer: receiver's text, units, `all` or `upto`, own origin's text
@@ -7,14 +7,14 @@
 --   tidy
 -- DEL and EXPIRE of a name go to every type that it may have: `clear` and `expire` answer where there is no stock.
 -- Answers {word, ...}; see `store/stock.rs`.
-local what = ARGV[6]
+local what = ARGV[4]
 if what == 'clear' or what == 'expire' then
   if redis.call('EXISTS', KEYS[1]) == 1 then
     return {err = 'ERR a stock is only restocked, taken from, given back to, reserved from and transferred'}
   end
   return what == 'clear' and {0, false} or 0
 end
-if redis.call('EXISTS', KEYS[3], KEYS[4]) < 2 then return STALE end
+if redis.call('EXISTS', KEYS[3], KEYS[4]) < 2 then return {err = STALE} end
 local holds, held, receipt, meta = KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
 local REMEMBERED, RETURNED_AT_ONCE, UNITS, TURNOVER = 600000, 100, 2 ^ 40, 2 ^ 50
 load_all()
@@ -81,11 +81,11 @@ local function give_back(n)
   if n > 0 and own_total('mreturned') + n <= TURNOVER then enter('mreturned', n) end
 end
 
-local units = tonumber(what == 'transfer' and ARGV[8] or ARGV[7]) or 0
+local units = tonumber(what == 'transfer' and ARGV[6] or ARGV[5]) or 0
 local name = ({restock = 'mmint', take = 'mused', ['return'] = 'mreturned'})[what]
-if what == 'transfer' then name = 'mto:' .. ARGV[7] end
+if what == 'transfer' then name = 'mto:' .. ARGV[5] end
 if name then
-  if what == 'transfer' and string.sub(origin_of(ARGV[7]) or own, 1, #own_region) == own_region then
+  if what == 'transfer' and string.sub(origin_of(ARGV[5]) or own, 1, #own_region) == own_region then
     return {err = 'ERR a region transfers rights to other regions only'}
   end
   local before_it, most = own_total(name), TURNOVER
@@ -142,36 +142,36 @@ local function repeated(asked)
 end
 
 if what == 'restock' or what == 'return' then
-  if not repeated(ARGV[8]) then
+  if not repeated(ARGV[6]) then
     local taken = books().taken
     if what == 'return' and taken < units then
       answer = {'untaken', text(taken)}
     else
       enter(name, units)
-      note = ARGV[8] .. '\n' .. text(units) .. '\n'
+      note = ARGV[6] .. '\n' .. text(units) .. '\n'
       done(units)
     end
   end
 elseif what == 'take' then
-  if not repeated(ARGV[10]) then
-    local n = granted(ARGV[8])
+  if not repeated(ARGV[8]) then
+    local n = granted(ARGV[6])
     if not n then
       answer = short()
     else
       enter(name, n)
       local token = ''
-      if ARGV[9] ~= '' then
-        token = ARGV[11] .. '/' .. text(n) .. '/' .. ARGV[12]
-        added_token, deadline_ms = token, now_ms + tonumber(ARGV[9])
+      if ARGV[7] ~= '' then
+        token = ARGV[9] .. '/' .. text(n) .. '/' .. ARGV[10]
+        added_token, deadline_ms = token, now_ms + tonumber(ARGV[7])
         answer = {'held', token}
       else
         done(n)
       end
-      note = ARGV[10] .. '\n' .. text(n) .. '\n' .. token
+      note = ARGV[8] .. '\n' .. text(n) .. '\n' .. token
     end
   end
 elseif what == 'transfer' then
-  local n = granted(ARGV[9])
+  local n = granted(ARGV[7])
   if n then
     units, given = n, enter(name, n)
   else
@@ -181,10 +181,10 @@ elseif what == 'tidy' then
   done(books().rights)
 else
   -- Confirm or release.
-  local token = ARGV[8]
+  local token = ARGV[6]
   if redis.call('GET', receipt) == what then
     done(units)
-  elseif is_gone[token] or not ours[origin_of(ARGV[9])] or not redis.call('ZSCORE', holds, token) then
+  elseif is_gone[token] or not ours[origin_of(ARGV[7])] or not redis.call('ZSCORE', holds, token) then
     answer = {'gone'}
   else
     removed = {unpack(overdue)}
@@ -198,18 +198,18 @@ end
 local failed = commit()
 if failed then return failed end
 if #touched > 0 then
-  if not known then redis.call('ZADD', KEYS[5], 0, WORDS[kind] .. ':' .. ARGV[4]) end
+  if not known then redis.call('ZADD', KEYS[5], 0, WORDS[kind] .. ':' .. key_name) end
   redis.call('SET', KEYS[2], text(books().left))
 end
 if #removed > 0 then redis.call('ZREM', holds, unpack(removed)) end
 if added_token then redis.call('ZADD', holds, deadline_ms, added_token) end
 if #removed > 0 or added_token or what == 'tidy' then
   local earliest = redis.call('ZRANGE', holds, 0, 0, 'WITHSCORES')
-  if earliest[2] then redis.call('ZADD', held, earliest[2], ARGV[4]) else redis.call('ZREM', held, ARGV[4]) end
+  if earliest[2] then redis.call('ZADD', held, earliest[2], key_name) else redis.call('ZREM', held, key_name) end
 end
 if note then redis.call('SET', note_key, note, 'PX', REMEMBERED) end
 if given then
   local function issued(v) return text(v >= NEW and v - NEW + first_version or v) end
-  return {'given', text(units), ARGV[10], issued(given.tv), text(given.tn), issued(given.ts)}
+  return {'given', text(units), ARGV[8], issued(given.tv), text(given.tn), issued(given.ts)}
 end
 return answer

@@ -14,7 +14,7 @@ use super::{
     },
     RedisStore,
     inspect::key_state,
-    writes::write_keys,
+    writes::{head, write_keys},
 };
 use crate::store::{StoreError, Write};
 
@@ -54,8 +54,7 @@ impl RedisStore {
         let receipt = call.map_or_else(|| holds.clone(), |call| keys.receipt(&key.name, call.as_bytes()));
         cmd.arg(holds).arg(keys.held()).arg(receipt).arg(keys.meta());
         // Whatever the keyspace says: spent rights that come back with an unnoticed promotion would be sold again.
-        cmd.arg(wire.replid()).arg(&slot.origin).arg(keyspace.config.log_cap);
-        cmd.arg(key.name.as_ref()).arg(key.kind.code());
+        cmd.arg(wire.exact_guard(&keyspace.config)).arg(&slot.origin).arg(head(write));
         match &write.mutation {
             Mutation::Stock(change) => self.stock_arguments(&mut cmd, slot, change),
             Mutation::Clear { .. } => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipelago_engine::{
-    Amount, Expiry, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, Registers, Retention, number,
+    Amount, Expiry, Key, Kind, Mutation, MutationError, Order, Outcome, Presence, Registers, Retention, codec, number,
 };
 use bytes::Bytes;
 use redis::{Cmd, Value};
@@ -160,9 +160,8 @@ impl RedisStore {
         };
         let mut cmd = write_keys(body, keys, slot, write, extra.len());
         cmd.arg(extra);
-        cmd.arg(wire.history_argument(&keyspace.config)).arg(&slot.origin).arg(keyspace.config.log_cap);
-        cmd.arg(key.name.as_ref()).arg(key.kind.code());
-        arguments(&mut cmd, &write.mutation)?;
+        cmd.arg(wire.guard(&keyspace.config)).arg(&slot.origin).arg(head(write));
+        arguments(&mut cmd, key.kind, &write.mutation)?;
         Ok(cmd)
     }
 
@@ -221,8 +220,32 @@ fn expiry_arguments(expiry: Expiry) -> (&'static str, i64) {
     }
 }
 
-/// The operation's own arguments, from the sixth on.
-fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
+/// What the write's delta begins with, as far as it is known here.
+pub(super) fn head(write: &Write) -> Vec<u8> {
+    let member = match &write.mutation {
+        Mutation::Assign(assignment) => match assignment.entries.as_slice() {
+            [(member, _)] => Some(member.as_ref()),
+            _ => None,
+        },
+        Mutation::Add { member, .. } => Some(member.as_ref()),
+        Mutation::Resolve { .. }
+        | Mutation::Remove { .. }
+        | Mutation::Observe { .. }
+        | Mutation::Clear { .. }
+        | Mutation::ClearStep(_)
+        | Mutation::Sweep { .. }
+        | Mutation::Expire(_)
+        | Mutation::List(_)
+        | Mutation::Stock(_)
+        | Mutation::Append(_)
+        | Mutation::Evict(_)
+        | Mutation::Claim { .. } => None,
+    };
+    codec::encode_delta_head(&write.key, member)
+}
+
+/// The operation's own arguments, from the fourth on.
+fn arguments(cmd: &mut Cmd, kind: Kind, mutation: &Mutation) -> Result<(), StoreError> {
     match mutation {
         Mutation::Assign(assignment) => {
             let presence = match assignment.presence {
@@ -246,8 +269,19 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
                 ("", "", "clear", 0) => cmd.arg("c"),
                 _ => cmd.arg(format!("{presence}:{order}:{retention}:{millis}:{previous}")),
             };
-            for (member, payload) in &assignment.entries {
-                cmd.arg(member.as_ref()).arg(payload.as_ref());
+            match assignment.entries.as_slice() {
+                // Each argument costs the server: a single entry leaves out what is empty by its type.
+                [(member, payload)] if kind == Kind::Set && payload.is_empty() => {
+                    cmd.arg(member.as_ref());
+                }
+                [(member, payload)] if kind != Kind::Set && member.is_empty() => {
+                    cmd.arg(payload.as_ref());
+                }
+                entries => {
+                    for (member, payload) in entries {
+                        cmd.arg(member.as_ref()).arg(payload.as_ref());
+                    }
+                }
             }
         }
         Mutation::Resolve { payload, seen } => {
@@ -257,16 +291,33 @@ fn arguments(cmd: &mut Cmd, mutation: &Mutation) -> Result<(), StoreError> {
             }
         }
         Mutation::Add { member, amount } => {
-            match amount {
+            let is_whole = match amount {
                 // Past 2^53 a double would round it: Redis's own answer to what it cannot add exactly.
                 Amount::Integer(n) if n.unsigned_abs() > 1 << 53 => return Err(MutationError::Overflow.into()),
-                Amount::Integer(n) => cmd.arg("i").arg(n),
+                Amount::Integer(n) => {
+                    cmd.arg(n);
+                    true
+                }
                 Amount::Float(n) if n.is_nan() => return Err(MutationError::NanScore.into()),
                 // Lua reads these words through its own arithmetic: 1e999 is infinite.
-                Amount::Float(n) if n.is_infinite() => cmd.arg("f").arg(if *n > 0.0 { "1e999" } else { "-1e999" }),
-                Amount::Float(n) => cmd.arg("f").arg(number::show(*n)),
+                Amount::Float(n) if n.is_infinite() => {
+                    cmd.arg(if *n > 0.0 { "1e999" } else { "-1e999" });
+                    false
+                }
+                Amount::Float(n) => {
+                    cmd.arg(number::show(*n));
+                    false
+                }
             };
-            cmd.arg(member.as_ref());
+            match (member.is_empty(), is_whole) {
+                (true, true) => {}
+                (false, true) => {
+                    cmd.arg(member.as_ref());
+                }
+                (_, false) => {
+                    cmd.arg(member.as_ref()).arg("f");
+                }
+            }
         }
         Mutation::Remove { members } | Mutation::Claim { candidates: members } => {
             for member in members {

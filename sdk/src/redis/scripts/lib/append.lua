@@ -1,4 +1,5 @@
--- Appends a write to the log: number, entry, clock. KEYS: cells, view, log, number. ARGV[3]: log cap.
+-- Appends a write to the log: number, entry, clock. KEYS: cells, view, log, number. ARGV[1]: the guard, which begins
+-- with the log's cap.
 -- The id that XADD gives is the write's version, in milliseconds and the rest of the microseconds, so that no separate
 -- clock has to be read and kept. An automatic id counts in whole milliseconds; for an assignment whose version decides
 -- which of two regions wrote later, `precise` reads the clock for the rest, or is what the write has read there already.
@@ -6,7 +7,9 @@
 local take, put = struct.unpack, struct.pack
 -- How many keys of its own an operation names behind those of every write.
 local extra_keys = 0
-local STALE = {err = "STALE the region's history is not the one on record"}
+-- What an everyday write answers that found a foreign value in place of the view: that is shown anew first.
+local answer_after_repair
+local STALE = "STALE the region's history is not the one on record" -- a table would be made in every write
 
 -- The next number of the log, or nothing when the incarnation is not open here.
 local function next_number()
@@ -17,7 +20,7 @@ end
 
 -- Adds an entry. Redis trims a log by whole nodes of a hundred entries, so that asking once in a hundred is enough.
 local function add_entry(call, n, id, entry)
-  if n % 100 == 0 then return call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], id, 'd', entry) end
+  if n % 100 == 0 then return call('XADD', KEYS[3], 'NOMKSTREAM', 'MAXLEN', '~', string.match(ARGV[1], '^%d+'), id, 'd', entry) end
   return call('XADD', KEYS[3], 'NOMKSTREAM', id, 'd', entry)
 end
 

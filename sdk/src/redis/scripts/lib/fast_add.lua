@@ -1,7 +1,8 @@
 -- The everyday addition, before the general one pays for its functions: whole numbers well within the exact range, no
 -- expiry, and nothing but running sums in the cells. What does not fit goes on below.
-if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
-  local own, kind, amount, member = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[8]
+local kind = string.byte(ARGV[3])
+if #KEYS == 6 and (not ARGV[6] or kind == 4) then
+  local own, amount, member = ARGV[2], tonumber(ARGV[4]), ARGV[5] or ''
   local name, limit = 'm' .. member, 4503599627370496
   local got = kind == 1 and redis.call('HMGET', KEYS[1], 'x', name) or redis.call('HMGET', KEYS[1], 'x', name, 's')
   local stored, first, rest, run, since, sum = got[2], nil, nil, 0, nil, 0
@@ -27,23 +28,32 @@ if #KEYS == 6 and (ARGV[6] == 'i' or ARGV[5] == '4') then
   if fits and amount % 1 == 0 and run < limit and run > -limit and sum < limit and sum > -limit then
     if run == 0 then run = 0 end -- minus zero is zero
     local n = next_number()
-    local v = n and append(n, 1, put('>BBI6I4BI4c0I4BI4c0I4BBI7dI7', 1, 68, n, 1, kind, #ARGV[4], ARGV[4], 1, 0, #member,
-      member, 24, 0, 2, 0, run, since or 0))
-    if not v then return STALE end
+    -- One field with one cell of 24 bytes: a running sum of this very version.
+    local v = n and append(n, 1, put('>c2I6c4c0c13dI7', '\1D', n, '\0\0\0\1', ARGV[3],
+      '\0\0\0\24\0\2\0\0\0\0\0\0\0', run, since or 0))
+    if not v then return {err = STALE} end
     local before, after = '', ''
     if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
     local value = put('>BI6c0Bc0BI7dI7c0', 1, n, before, #own, own, 2, v, run, since or v, after)
     -- A string is one field: its own stamp is the key's.
     if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
-    if not (stored or got[3]) then redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. ARGV[4]) end
-    if sum == 0 then sum = 0 end
-    if kind == 1 then
-      redis.call('SET', KEYS[2], sum)
-    elseif kind == 3 then
-      redis.call('HSET', KEYS[2], member, sum)
-    else
-      redis.call('ZADD', KEYS[2], sum, member)
+    if not (stored or got[3]) then
+      local _, key_name = take('>BI4c0', ARGV[3])
+      redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. key_name)
     end
-    return kind == 4 and string.format('%.0f', sum) or sum
+    if sum == 0 then sum = 0 end
+    local shown
+    -- What the caller sent is text already, the sum would have to become it.
+    if kind == 1 then
+      if redis.pcall('INCRBY', KEYS[2], ARGV[4]) ~= sum then redis.call('SET', KEYS[2], sum) end
+    elseif kind == 3 then
+      shown = redis.pcall('HINCRBY', KEYS[2], member, ARGV[4])
+      if shown ~= sum then shown = redis.pcall('HSET', KEYS[2], member, sum) end
+    else
+      shown = redis.pcall('ZADD', KEYS[2], sum, member)
+    end
+    local answer = kind == 4 and string.format('%.0f', sum) or sum
+    if type(shown) ~= 'table' then return answer end
+    answer_after_repair = answer
   end
 end

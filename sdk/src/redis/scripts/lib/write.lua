@@ -1,7 +1,12 @@
 -- A write under way. KEYS: cells, view, log, number, index, expiring, then views of other types that must be absent,
 -- and last what only the operation knows, or for a HyperLogLog the scratch key, for a feed its arrivals and meta.
--- ARGV: replid, own origin, log cap, name, kind, then the operation's own from 6 on.
-local own, kind = ARGV[2], tonumber(ARGV[5])
+-- ARGV: the guard, own origin, the head of the delta, then the operation's own from 4 on.
+local own = ARGV[2]
+local kind, key_name = take('>BI4c0', ARGV[3])
+if answer_after_repair then
+  show_all(kind, KEYS[1], KEYS[2])
+  return answer_after_repair
+end
 local last_other = #KEYS - extra_keys
 if kind == HYPERLOGLOG then last_other = last_other - 1 end
 if kind == FEED then last_other = last_other - 2 end
@@ -169,19 +174,18 @@ local function commit(precise)
     if field.name ~= 'x' then tag, member = 0, string.sub(field.name, 2) end
     delta[i] = put('>BI4', tag, #member) .. member .. put('>I4', #records) .. records
   end
-  local name = ARGV[4]
-  local head = put('>BI4', kind, #name) .. name .. put('>I4', #touched)
+  local head = put('>BI4', kind, #key_name) .. key_name .. put('>I4', #touched)
   local n, span = next_number(), math.max(taken, 1)
   local v = n and append(n, span, put('>BBI6I4', 1, 68, n, span) .. head .. table.concat(delta), precise)
   -- The incarnation's log is gone: it was closed, or everything was lost.
-  if not v then return STALE end
+  if not v then return {err = STALE} end
   first_version = v
   local args, stamp, dying = {}, put('>BI6', 1, n), {}
   for i = 1, #touched do
     local field = touched[i]
     if has_dead(field.cells) then
       dying[#dying + 1] = DYING + n
-      dying[#dying + 1] = dying_member(WORDS[kind] .. ':' .. name, field.name)
+      dying[#dying + 1] = dying_member(WORDS[kind] .. ':' .. key_name, field.name)
     end
     args[#args + 1] = field.name
     args[#args + 1] = stamp .. render_all(field.cells, v)
@@ -204,7 +208,7 @@ local function publish()
   if #touched == 0 then return end
   local entry
   if not known then
-    entry = WORDS[kind] .. ':' .. ARGV[4]
+    entry = WORDS[kind] .. ':' .. key_name
     redis.call('ZADD', KEYS[5], 0, entry)
   end
   for i = 1, #touched do
@@ -215,7 +219,7 @@ local function publish()
   if hidden or foreign[KEYS[2]] then show_all(kind, KEYS[1], KEYS[2]) end
   local x = fields.x
   if #x.cells > 0 then
-    show_expiry(KEYS[2], KEYS[6], entry or WORDS[kind] .. ':' .. ARGV[4], deadline(x.cells), x.touched)
+    show_expiry(KEYS[2], KEYS[6], entry or WORDS[kind] .. ':' .. key_name, deadline(x.cells), x.touched)
   end
 end
 
@@ -224,5 +228,5 @@ local function publish_cleared()
   if #touched == 0 then return end
   redis.call('UNLINK', KEYS[2])
   if kind == FEED then redis.call('UNLINK', KEYS[#KEYS - 1]) end
-  redis.call('ZREM', KEYS[6], WORDS[kind] .. ':' .. ARGV[4])
+  redis.call('ZREM', KEYS[6], WORDS[kind] .. ':' .. key_name)
 end
