@@ -137,7 +137,7 @@ pub async fn too_few_regions_are_an_error_that_names_them(case: Case) {
 
 /// It goes in steps. What the deadline left undone is told, and the same call goes on.
 pub async fn a_removal_that_the_deadline_ends_says_how_much_is_gone(case: Case) {
-    const MANY: u64 = 10_000;
+    const MANY: u64 = 4_000;
     let members: Vec<String> = (0..MANY).map(|n| format!("{n:05}")).collect();
     for some in members.chunks(1000) {
         case.at(0).set("tags").add_all(some.to_vec()).await.unwrap();
