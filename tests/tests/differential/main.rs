@@ -14,6 +14,7 @@
 
 mod claims;
 mod entries;
+mod joins;
 mod large_keys;
 mod lists;
 mod pair;
@@ -24,6 +25,7 @@ use archipelago::config::KeyspaceConfig;
 use archipelago::engine::{Key, Kind, Mutation};
 use archipelago::testing::servers::{Options, Program};
 use archipelago_tests::{
+    carry,
     random::{Rng, seeds},
     world::{self, Ground, World},
 };
@@ -189,6 +191,24 @@ async fn the_scripts_take_steps_where_the_engine_does() {
         pairs[1].compare(&place).await;
         println!("seed {seed}: {steps} steps");
         assert!(steps > 10, "{place}: {steps} steps");
+    }
+}
+
+/// Cells that no history of these lengths brings together.
+#[tokio::test]
+async fn the_scripts_join_any_cells_as_the_engine_does() {
+    for seed in seeds(800..808) {
+        let program = if seed % 4 == 3 { Program::Valkey } else { Program::Redis };
+        let Some(world) = world(program).await else { continue };
+        println!("seed {seed}");
+        let mut pairs = pairs(&world).await;
+        let mut rng = Rng::new(seed);
+        link(&mut pairs, 1, 0, 100, "first").await;
+        let mut cursor = carry::cursor(&*pairs[1].store, &*pairs[0].store, 0).await.unwrap();
+        let first = cursor.id;
+        for step in 0..400 {
+            joins::join(&mut pairs, 1, 0, &mut cursor, &mut rng, joins::Times { first, step }).await;
+        }
     }
 }
 

@@ -64,6 +64,11 @@ impl Pair {
         }
     }
 
+    /// Under which it writes.
+    pub fn origin(&self) -> Origin {
+        Origin::new(self.partition.region().clone(), self.record.incarnation)
+    }
+
     /// What Redis appended since the last look: at most one entry.
     async fn appended(&mut self, place: &str) -> Option<Version> {
         let slice = self.store.log_after(0, self.last, 10).await.unwrap();
@@ -156,7 +161,7 @@ impl Pair {
         }
     }
 
-    async fn join(&mut self, batch: &Batch, place: &str) -> JoinReply {
+    pub async fn join(&mut self, batch: &Batch, place: &str) -> JoinReply {
         let theirs = self.store.join_and_tell(0, batch).await.unwrap();
         // The clock that Redis read lies between two looks; where a clock is pulled ahead, the ids show it later.
         let now = self.store.clock().await.unwrap();

@@ -17,7 +17,8 @@ end
 local function parse_cells(s, pos)
   local cells, n, len = {}, 0, #s
   while pos <= len do
-    local c, flags = {rv = 0}, nil
+    -- All names from the start: a table that grows name by name is laid out anew three times.
+    local c, flags = {o = '', rv = 0, av = nil, ap = nil, tv = nil, tn = nil, ts = nil}, nil
     c.o, flags, pos = take('>Bc0B', s, pos)
     if flags >= 8 then
       flags = flags - 8

@@ -145,14 +145,45 @@ local function next_arrivals()
   return KEYS[arrivals_at - 1]
 end
 
--- The everyday case: one member, no expiry. Says whether it was that.
+-- What begins every field that this script stores.
+local stamp
+
+-- Stores a field and enters the key. A string is one field: its own stamp is the key's.
+local function store_field(kind, name, cells_key, field, records, number_now, is_known)
+  local value = stamp .. records
+  if kind == 1 then
+    redis.call('HSET', cells_key, field, value)
+  else
+    redis.call('HSET', cells_key, 's', number_now + 1, field, value)
+  end
+  if not is_known then enter(kind, name) end
+  moved_any = true
+end
+
+-- One member, no expiry. Says whether it was that.
 local function join_member(kind, name, block, pos, cells_key, view, arrivals, number_now, known)
   local tag, member, raw = take('>BI4c0I4c0', block, pos)
   if tag ~= 0 then return false end
   local field = 'm' .. member
-  local got = redis.call('HMGET', cells_key, 's', 'x', field)
-  if got[2] then return false end
-  local stored = got[3]
+  local got = kind == 1 and redis.call('HMGET', cells_key, 'x', field) or redis.call('HMGET', cells_key, 'x', field, 's')
+  if got[1] then return false end
+  local stored, is_known = got[2], got[2] or got[3]
+  local joined, seen = join_everyday(kind, raw, stored, known)
+  if joined then
+    store_field(kind, name, cells_key, field, joined, number_now, is_known)
+    if kind == 1 then
+      strings[#strings + 1] = view
+      strings[#strings + 1] = seen
+    elseif kind == 2 then
+      to_view('SADD', view, member)
+    elseif kind == 3 then
+      to_view('HSET', view, member, seen)
+    else
+      to_view('ZADD', view, seen, member)
+    end
+    if foreign[view] then show_all(kind, cells_key, view) end
+    return true
+  end
   local cells, records = parse_cells(raw, 1), raw
   if stored or not is_news(cells, known) then
     local incoming = cells
@@ -161,16 +192,8 @@ local function join_member(kind, name, block, pos, cells_key, view, arrivals, nu
     records = render_all(cells, 0)
   end
   if #cells == 0 or (stored and records == string.sub(stored, 8)) then return true end
-  moved_any = true
   count_resolved(kind, name, field, cells)
-  local value = put('>BI6', 1, number_now + 1) .. records
-  -- A string is one field: its own stamp is the key's.
-  if kind == 1 then
-    redis.call('HSET', cells_key, field, value)
-  else
-    redis.call('HSET', cells_key, 's', number_now + 1, field, value)
-  end
-  if not (stored or got[1]) then enter(kind, name) end
+  store_field(kind, name, cells_key, field, records, number_now, is_known)
   note_dead(kind, name, field, cells, number_now)
   if arrivals then arrive(KEYS[1], arrivals, member, cells) end
   local shown = kind == 1 and text(cells)
@@ -188,6 +211,7 @@ end
 -- KEYS[1] is the meta hash, KEYS[2] the index, KEYS[3] the sweeper's list.
 local function join_key(block, cells_key, view, number_now, known, covered)
   local kind, name, count, pos = take('>BI4c0I4', block)
+  stamp = stamp or put('>BI6', 1, number_now + 1)
   local arrivals = kind == FEED and next_arrivals()
   if count == 1 and not covered and join_member(kind, name, block, pos, cells_key, view, arrivals, number_now, known) then return end
   local names, raws, stored, listed = {}, {}, {}, {}
@@ -224,7 +248,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     until first > count
   end
   local old_at = stored.x and deadline(parse_stored(stored.x))
-  local args, changed, x_cells, stamp = {}, {}, nil, put('>BI6', 1, number_now + 1)
+  local args, changed, x_cells = {}, {}, nil
   for i = 1, #names do
     local name_i, before_it = names[i], stored[names[i]]
     local cells, shipped = parse_stored(before_it), {}
