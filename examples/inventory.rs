@@ -3,22 +3,24 @@
 //! `cargo run --release --example inventory` needs no server: the regions are embedded. With `ARCHIPELAGO_CONFIG` set, the
 //! same runs on the first two of the configured Redis regions.
 
-use std::{process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use archipelago::{
     Client, Config, Embedded, ErrorKind, Stock,
     config::{KeyspaceConfig, StockConfig},
 };
-use archipelago_examples::{Result, ended};
+use archipelago_examples::{Result, ended, no_arguments};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const USAGE: &str = "usage: inventory, without arguments; ARCHIPELAGO_CONFIG names a file of Redis regions";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    ended(async { run(config()?).await }.await)
+    ended(async { run(config(std::env::args_os().skip(1))?).await }.await)
 }
 
-fn config() -> Result<Option<Config>> {
+fn config(arguments: impl Iterator<Item = OsString>) -> Result<Option<Config>> {
+    no_arguments(arguments, USAGE)?;
     Ok(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?)
 }
 

@@ -4,7 +4,7 @@
 pub mod browser;
 pub mod serving;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 /// What can go wrong in many ways, all of them told in words.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -21,6 +21,14 @@ pub fn ended(result: Result<()>) -> ExitCode {
     }
 }
 
+/// Refuses what follows the name of a program that takes nothing: who mistypes an option would take the run for an answer.
+pub fn no_arguments(arguments: impl IntoIterator<Item = OsString>, usage: &str) -> Result<()> {
+    match arguments.into_iter().next() {
+        None => Ok(()),
+        Some(unknown) => Err(format!("unknown argument {:?}\n{usage}", quoted(&unknown.to_string_lossy())).into()),
+    }
+}
+
 /// The start of a text that somebody else wrote, without what would move a cursor: to be quoted in a message.
 #[must_use]
 pub fn quoted(text: &str) -> String {
@@ -32,7 +40,14 @@ pub fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{no_arguments, quoted};
+
+    #[test]
+    fn a_program_that_takes_nothing_says_so() {
+        assert!(no_arguments([], "usage: x").is_ok());
+        let said = no_arguments(["--stok=\u{1b}".into(), "7".into()], "usage: x").unwrap_err().to_string();
+        assert_eq!(said, "unknown argument \"--stok=\u{fffd}\"\nusage: x");
+    }
 
     #[test]
     fn what_is_quoted_is_short_and_moves_no_cursor() {

@@ -3,20 +3,22 @@
 //! `cargo run --release --example quickstart` needs no server: the regions are embedded, at real-looking distances.
 //! With `ARCHIPELAGO_CONFIG` set, the same runs on the configured Redis regions (three of them at least).
 
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, process::ExitCode, time::Duration};
 
 use archipelago::{Client, Config, Embedded};
-use archipelago_examples::{Result, ended};
+use archipelago_examples::{Result, ended, no_arguments};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const USAGE: &str = "usage: quickstart, without arguments; ARCHIPELAGO_CONFIG names a file of Redis regions";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    ended(async { run(config()?).await }.await)
+    ended(async { run(config(std::env::args_os().skip(1))?).await }.await)
 }
 
-fn config() -> Result<Option<Config>> {
+fn config(arguments: impl Iterator<Item = OsString>) -> Result<Option<Config>> {
+    no_arguments(arguments, USAGE)?;
     Ok(std::env::var_os("ARCHIPELAGO_CONFIG").map(Config::from_file).transpose()?)
 }
 

@@ -1,5 +1,7 @@
 //! The command line: what each command does, and how it says so.
 
+use std::collections::HashMap;
+
 use archipelago_examples::{Result, quoted};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
@@ -7,6 +9,7 @@ use open_feature::{EvaluationContext, EvaluationContextFieldValue as Field, Stru
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
+    form::check_label,
     provider::FlagProvider,
     store::{Flags, Listed},
 };
@@ -34,7 +37,7 @@ pub enum Command {
 pub struct Evaluate {
     name: String,
     /// The targeting key.
-    #[arg(long)]
+    #[arg(long, value_parser = user)]
     user: Option<String>,
     /// What else is known of the user. `age=36` is a number, `is_staff=true` is true, `id="36"` and all else is text.
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
@@ -50,13 +53,23 @@ pub enum Scalar {
     Text(String),
 }
 
+/// What a command answers.
+#[derive(Debug)]
+pub struct Answer {
+    pub text: String,
+    /// Whether all of it is as it should be: a list with a flag that has no definition is not.
+    pub is_whole: bool,
+}
+
 impl Command {
     /// Does it, and says so in words or as JSON.
-    pub async fn run(&self, flags: &Flags, as_json: bool) -> Result<String> {
+    pub async fn run(&self, flags: &Flags, as_json: bool) -> Result<Answer> {
+        let mut is_whole = true;
         let (words, json) = match self {
             Self::List => {
                 let listed = flags.list().await?;
-                (table(&listed), json!({ "flags": listed }))
+                is_whole = listed.iter().all(|flag| flag.malformed.is_none());
+                (listing(&listed), json!({ "flags": listed }))
             }
             Self::Set { name, definition } => {
                 flags.set(name, definition).await?;
@@ -72,14 +85,14 @@ impl Command {
             }
             Self::Evaluate(evaluate) => evaluate.run(flags).await?,
         };
-        Ok(if as_json { json.to_string() } else { words })
+        Ok(Answer { text: if as_json { json.to_string() } else { words }, is_whole })
     }
 }
 
 impl Evaluate {
     async fn run(&self, flags: &Flags) -> Result<(String, Json)> {
         let provider = FlagProvider::new(flags.clone());
-        let resolved = provider.resolve(&self.name, &self.context()).await;
+        let resolved = provider.resolve(&self.name, &self.context()?).await;
         let (kind, details) =
             resolved.map_err(|error| format!("{}: {}", error.code, error.message.unwrap_or_default()))?;
         let (kind, value) = (word(&kind), plain(&details.value));
@@ -90,9 +103,14 @@ impl Evaluate {
         Ok((words, json))
     }
 
-    fn context(&self) -> EvaluationContext {
-        let custom_fields = self.attributes.iter().map(|(name, value)| (name.clone(), value.field())).collect();
-        EvaluationContext { targeting_key: self.user.clone(), custom_fields }
+    fn context(&self) -> Result<EvaluationContext> {
+        let mut custom_fields = HashMap::new();
+        for (name, value) in &self.attributes {
+            if custom_fields.insert(name.clone(), value.field()).is_some() {
+                return Err(format!("the attribute {:?} is given twice", quoted(name)).into());
+            }
+        }
+        Ok(EvaluationContext { targeting_key: self.user.clone(), custom_fields })
     }
 }
 
@@ -107,8 +125,14 @@ impl Scalar {
     }
 }
 
+/// Whoever is nobody would have a place in every rollout: that of the empty name.
+fn user(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("expected a user; leave --user out for nobody".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 fn attribute(text: &str) -> Result<(String, Scalar), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    check_label("an attribute", name).map_err(|why| format!("expected NAME=VALUE: {why}"))?;
     let scalar = match serde_json::from_str(value) {
         Ok(Json::Bool(value)) => Scalar::Bool(value),
         Ok(Json::String(value)) => Scalar::Text(value),
@@ -148,6 +172,12 @@ fn plain(value: &Value) -> Json {
     }
 }
 
+/// A table, and behind it what is wrong with flags that have no definition.
+fn listing(listed: &[Listed]) -> String {
+    let bad = listed.iter().filter_map(|flag| Some(format!("\n{}: {}", flag.name, flag.malformed.as_ref()?)));
+    std::iter::once(table(listed)).chain(bad).collect()
+}
+
 fn table(listed: &[Listed]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY).set_header(["flag", "type", "default", "rules", "state"]);
@@ -156,10 +186,12 @@ fn table(listed: &[Listed]) -> String {
         // Whatever stands there: what is no definition is listed, too.
         let text = |name: &str| quoted(part(name).and_then(Json::as_str).unwrap_or("-"));
         let rules = part("rules").and_then(Json::as_array).map_or(0, Vec::len);
-        let state = match (&flag.definition, flag.is_killed) {
-            (None, _) => "without a definition",
-            (Some(_), true) => "killed",
-            (Some(_), false) => "alive",
+        let state = match (&flag.definition, &flag.malformed, flag.is_killed) {
+            (_, Some(_), true) => "malformed, killed",
+            (_, Some(_), false) => "malformed",
+            (None, None, _) => "without a definition",
+            (Some(_), None, true) => "killed",
+            (Some(_), None, false) => "alive",
         };
         table.add_row([flag.name.clone(), text("type"), text("default"), rules.to_string(), state.to_owned()]);
     }
@@ -181,6 +213,9 @@ mod tests {
         assert_eq!(value("country="), Scalar::Text(String::new()));
         assert_eq!(value("odd=[1"), Scalar::Text("[1".to_owned()));
         assert_eq!(value("odd=null"), Scalar::Text("null".to_owned()));
-        assert!(attribute("country").is_err());
+        for bad in ["country", "=x", "a\nb=x", &format!("{}=x", "n".repeat(129))] {
+            assert!(attribute(bad).unwrap_err().starts_with("expected NAME=VALUE"), "{bad:?}");
+        }
+        assert!(user("").is_err() && user("ada").is_ok());
     }
 }

@@ -20,9 +20,8 @@ use std::{fmt, sync::Arc};
 use archipelago_examples::quoted;
 use open_feature::{Type, Value};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value as Json;
 
-use crate::form::RawDefinition;
+use crate::{form::RawDefinition, json::Written};
 
 /// The most bytes of a definition, written as JSON without spaces.
 pub const MAX_DEFINITION: usize = 64 * 1024;
@@ -86,8 +85,7 @@ pub enum Test {
 }
 
 /// What an attribute is compared with.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
     Bool(bool),
     Int(i64),
@@ -114,7 +112,7 @@ pub struct Stored(pub Result<Definition, Malformed>);
 
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Definition::parse(Json::deserialize(deserializer)?)))
+        Ok(Self(Definition::parse(Written::deserialize(deserializer)?)))
     }
 }
 
@@ -137,12 +135,12 @@ impl Definition {
         if text.len() > MAX_DEFINITION {
             return Err(too_long(text.len()));
         }
-        let json = serde_json::from_str(text).map_err(|error| Malformed(format!("this is no JSON: {error}")))?;
-        Self::parse(json)
+        let written = serde_json::from_str(text).map_err(|error| Malformed(format!("this is no JSON: {error}")))?;
+        Self::parse(written)
     }
 
     /// Of JSON, all of it checked: what it returns is evaluated without another look.
-    pub fn parse(json: Json) -> Result<Self, Malformed> {
+    pub fn parse(Written { json, twice }: Written) -> Result<Self, Malformed> {
         let length = json.to_string().len();
         if length > MAX_DEFINITION {
             return Err(too_long(length));
@@ -150,6 +148,10 @@ impl Definition {
         // Serde would take a list for the fields in their order, whose names nobody has written.
         if !json.is_object() {
             return Err(Malformed("a definition is a JSON object".to_owned()));
+        }
+        // One of the two would be dropped, and nobody would know which.
+        if let Some(name) = twice {
+            return Err(Malformed(format!("the name {:?} stands in one object twice", quoted(&name))));
         }
         let raw: RawDefinition = serde_json::from_value(json).map_err(|error| Malformed(quoted(&error.to_string())))?;
         raw.definition()
@@ -165,12 +167,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
 
     fn why(json: Json) -> String {
-        Definition::parse(json).unwrap_err().0
+        Definition::parse(json.into()).unwrap_err().0
     }
 
     fn with_rule(rule: Json) -> Json {
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let rules: [(Json, &str); 9] = [
+        let rules: [(Json, &str); 18] = [
             (json!({"serve": "maybe"}), "rule 1: there is no variant \"maybe\""),
             (json!({}), "rule 1: a rule has either `serve` or `rollout`"),
             (json!({"serve": "on", "rollout": []}), "rule 1: a rule has either `serve` or `rollout`"),
@@ -209,13 +211,46 @@ mod tests {
                 json!({"rollout": [{"variant": "on", "percent": 60}, {"variant": "off", "percent": 60}]}),
                 "the shares make 120 percent",
             ),
-            (json!({"if": [{"attribute": "a"}], "serve": "on"}), "the condition on \"a\" needs one of equals"),
-            (json!({"if": [{"attribute": "a", "above": 1, "below": 2}], "serve": "on"}), "needs one of equals"),
-            (json!({"if": [{"attribute": "a", "equal": 1}], "serve": "on"}), "unknown field `equal`"),
+            (
+                json!({"if": [{"attribute": "a"}], "serve": "on"}),
+                "rule 1: condition 1: the condition on \"a\" needs one of equals",
+            ),
+            (
+                json!({"if": [{"attribute": "a", "above": 1, "below": 2}], "serve": "on"}),
+                "rule 1: condition 1: the condition on \"a\" has above and below, and only one of equals, in,",
+            ),
+            (
+                json!({"if": [{"attribute": "a", "equals": 1}, {"attribute": "a", "equal": 1}], "serve": "on"}),
+                "rule 1: condition 2: unknown field `equal`",
+            ),
+            (
+                json!({"if": [{"attribute": "a", "in": [1, null]}], "serve": "on"}),
+                "condition 1: `in`: value 2: expected a text",
+            ),
+            (json!({"if": [{"attribute": "a", "in": 1}], "serve": "on"}), "condition 1: `in`: expected a list"),
+            (
+                json!({"if": [{"attribute": "a", "above": "1"}], "serve": "on"}),
+                "`above`: expected a number, found string",
+            ),
+            (json!({"if": [{"attribute": "a", "starts_with": 1}], "serve": "on"}), "`starts_with`: expected a text"),
+            (json!({"if": [{"equals": 1}], "serve": "on"}), "condition 1: a condition names its `attribute`"),
+            (json!({"if": [["a", 1]], "serve": "on"}), "rule 1: condition 1: a condition is a JSON object"),
+            (json!({"serv": "on"}), "rule 1: unknown field `serv`"),
+            (json!(["on"]), "rule 1: a rule is a JSON object"),
+            (json!({"rollout": [{"variant": "on"}]}), "rule 1: share 1: missing field `percent`"),
         ];
         for (rule, said) in rules {
             let why = why(with_rule(rule.clone()));
             assert!(why.contains(said), "{rule}: {why}");
+        }
+        for twice in [
+            r#""variants": {"on": true, "on": false}, "default": "on""#,
+            r#""variants": {}, "default": 1, "default": 2"#,
+        ] {
+            let why = Definition::from_text(&format!(r#"{{"type": "boolean", {twice}}}"#)).unwrap_err().0;
+            assert!(why.contains("stands in one object twice") && !why.contains("variant"), "{why}");
+            let held: Stored = serde_json::from_str(&format!(r#"{{"type": "boolean", {twice}}}"#)).unwrap();
+            assert!(held.0.unwrap_err().0.contains("twice"), "whoever wrote it past the checks");
         }
         assert!(why(json!({"type": "boolean", "variants": {"on": 1}, "default": "on"})).contains("expected bool"));
         assert!(why(json!({"type": "integer", "variants": {"on": 1.5}, "default": "on"})).contains("expected int"));
@@ -285,7 +320,7 @@ mod tests {
             let mut whole = with_rule(json!({"if": [{"attribute": "a", "in": ["b"]}], "serve": "on"}));
             let place = ["/type", "/variants/on", "/default", "/rules/0/if/0", "/rules"][at];
             *whole.pointer_mut(place).unwrap() = junk;
-            if let Err(why) = Definition::parse(whole) {
+            if let Err(why) = Definition::parse(whole.into()) {
                 prop_assert!(!why.0.is_empty() && why.0.len() < 1000);
             }
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use archipelago_examples::quoted;
 use open_feature::{StructValue, Type, Value};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 
 use crate::definition::{
@@ -25,7 +25,7 @@ pub struct RawDefinition {
     variants: BTreeMap<String, Json>,
     default: String,
     #[serde(default)]
-    rules: Vec<RawRule>,
+    rules: Vec<Json>,
 }
 
 #[derive(Deserialize)]
@@ -42,9 +42,9 @@ enum RawType {
 #[serde(deny_unknown_fields)]
 struct RawRule {
     #[serde(rename = "if", default)]
-    conditions: Vec<RawCondition>,
+    conditions: Vec<Json>,
     serve: Option<String>,
-    rollout: Option<Vec<RawShare>>,
+    rollout: Option<Vec<Json>>,
 }
 
 #[derive(Deserialize)]
@@ -54,19 +54,8 @@ struct RawShare {
     percent: f64,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCondition {
-    attribute: String,
-    equals: Option<Scalar>,
-    #[serde(rename = "in")]
-    among: Option<Vec<Scalar>>,
-    starts_with: Option<String>,
-    above: Option<f64>,
-    at_least: Option<f64>,
-    below: Option<f64>,
-    at_most: Option<f64>,
-}
+/// What a condition can ask of an attribute.
+const TESTS: &str = "equals, in, starts_with, above, at_least, below, at_most";
 
 struct Variants(BTreeMap<String, Arc<Variant>>);
 
@@ -90,10 +79,7 @@ impl RawDefinition {
         };
         let variants = Variants(self.variants.into_iter().map(variant).collect::<Result<_, Malformed>>()?);
         let default = variants.named(&self.default).map_err(|why| Malformed(format!("default: {why}")))?;
-        let rule = |(at, raw): (usize, RawRule)| {
-            raw.rule(&variants).map_err(|why| Malformed(format!("rule {}: {why}", at + 1)))
-        };
-        let rules = self.rules.into_iter().enumerate().map(rule).collect::<Result<_, _>>()?;
+        let rules = each("rule", self.rules, |json| part::<RawRule>("a rule", json)?.rule(&variants))?;
         Ok(Definition { kind, default, rules })
     }
 }
@@ -113,7 +99,7 @@ impl RawType {
 impl RawRule {
     fn rule(self, variants: &Variants) -> Result<Rule, Malformed> {
         at_most("conditions", self.conditions.len(), MAX_CONDITIONS)?;
-        let conditions = self.conditions.into_iter().map(RawCondition::condition).collect::<Result<_, _>>()?;
+        let conditions = each("condition", self.conditions, condition)?;
         let outcome = match (self.serve, self.rollout) {
             (Some(name), None) => Outcome::Serve(variants.named(&name)?),
             (None, Some(shares)) => Outcome::Rollout(rollout(shares, variants)?),
@@ -125,46 +111,103 @@ impl RawRule {
     }
 }
 
-fn rollout(shares: Vec<RawShare>, variants: &Variants) -> Result<Vec<Share>, Malformed> {
+/// Parts one by one: an error says which.
+fn each<T>(what: &str, parts: Vec<Json>, read: impl Fn(Json) -> Result<T, Malformed>) -> Result<Vec<T>, Malformed> {
+    let numbered = |(at, json): (usize, Json)| read(json).map_err(|why| Malformed(format!("{what} {}: {why}", at + 1)));
+    parts.into_iter().enumerate().map(numbered).collect()
+}
+
+/// Serde would take a list for the fields in their order, whose names nobody has written.
+fn part<T: DeserializeOwned>(what: &str, json: Json) -> Result<T, Malformed> {
+    if !json.is_object() {
+        return Err(Malformed(format!("{what} is a JSON object")));
+    }
+    serde_json::from_value(json).map_err(|error| Malformed(quoted(&error.to_string())))
+}
+
+fn rollout(shares: Vec<Json>, variants: &Variants) -> Result<Vec<Share>, Malformed> {
     at_most("shares", shares.len(), MAX_VARIANTS)?;
-    let share = |raw: RawShare| {
+    let share = |json: Json| {
+        let raw: RawShare = part("a share", json)?;
         if !(0.0..=100.0).contains(&raw.percent) {
             return Err(Malformed(format!("percent: expected 0 to 100, found {:?}", raw.percent)));
         }
         let size = (raw.percent * f64::from(WHOLE / 100)).round() as u32;
         Ok(Share { variant: variants.named(&raw.variant)?, size })
     };
-    let shares: Vec<Share> = shares.into_iter().map(share).collect::<Result<_, _>>()?;
+    let shares = each("share", shares, share)?;
     match shares.iter().map(|share| share.size).sum::<u32>() {
         ..=WHOLE => Ok(shares),
         more => Err(Malformed(format!("the shares make {} percent", f64::from(more) / f64::from(WHOLE / 100)))),
     }
 }
 
-impl RawCondition {
-    fn condition(self) -> Result<Condition, Malformed> {
-        check_label("an attribute", &self.attribute)?;
-        let tests = [
-            self.equals.map(Test::Equals),
-            self.among.map(Test::In),
-            self.starts_with.map(Test::StartsWith),
-            self.above.map(Test::Above),
-            self.at_least.map(Test::AtLeast),
-            self.below.map(Test::Below),
-            self.at_most.map(Test::AtMost),
-        ];
-        let mut tests = tests.into_iter().flatten();
-        let (Some(test), None) = (tests.next(), tests.next()) else {
-            return Err(Malformed(format!(
-                "the condition on {:?} needs one of equals, in, starts_with, above, at_least, below, at_most",
-                self.attribute
-            )));
-        };
-        if let Test::In(values) = &test {
-            at_most("values in a list", values.len(), MAX_LIST)?;
-        }
-        Ok(Condition { attribute: self.attribute, test })
+fn condition(json: Json) -> Result<Condition, Malformed> {
+    let Json::Object(mut fields) = json else {
+        return Err(Malformed("a condition is a JSON object".to_owned()));
+    };
+    let Some(Json::String(attribute)) = fields.remove("attribute") else {
+        return Err(Malformed("a condition names its `attribute`, a text".to_owned()));
+    };
+    check_label("an attribute", &attribute)?;
+    let names: Vec<String> = fields.keys().map(|name| quoted(name)).collect();
+    let tests = fields.into_iter().map(|(name, json)| test(&name, json)).collect::<Result<Vec<Test>, _>>()?;
+    let mut tests = tests.into_iter();
+    match (tests.next(), tests.next()) {
+        (Some(test), None) => Ok(Condition { attribute, test }),
+        (None, _) => Err(Malformed(format!("the condition on {attribute:?} needs one of {TESTS}"))),
+        (Some(_), Some(_)) => Err(Malformed(format!(
+            "the condition on {attribute:?} has {}, and only one of {TESTS} is allowed",
+            names.join(" and ")
+        ))),
     }
+}
+
+fn test(name: &str, json: Json) -> Result<Test, Malformed> {
+    let test = match name {
+        "equals" => scalar(json).map(Test::Equals),
+        "in" => list(json).map(Test::In),
+        "starts_with" => match json {
+            Json::String(start) => Ok(Test::StartsWith(start)),
+            other => Err(expected("a text", &other)),
+        },
+        "above" => number(&json).map(Test::Above),
+        "at_least" => number(&json).map(Test::AtLeast),
+        "below" => number(&json).map(Test::Below),
+        "at_most" => number(&json).map(Test::AtMost),
+        other => {
+            let what = format!("unknown field `{}`, a condition has attribute and one of {TESTS}", quoted(other));
+            return Err(Malformed(what));
+        }
+    };
+    test.map_err(|why| Malformed(format!("`{name}`: {why}")))
+}
+
+fn list(json: Json) -> Result<Vec<Scalar>, Malformed> {
+    let Json::Array(values) = json else { return Err(expected("a list", &json)) };
+    at_most("values in a list", values.len(), MAX_LIST)?;
+    each("value", values, scalar)
+}
+
+fn scalar(json: Json) -> Result<Scalar, Malformed> {
+    match json {
+        Json::Bool(value) => Ok(Scalar::Bool(value)),
+        Json::String(value) => Ok(Scalar::Text(value)),
+        Json::Number(ref number) => match (number.as_i64(), number.as_f64()) {
+            (Some(value), _) => Ok(Scalar::Int(value)),
+            (None, Some(value)) => Ok(Scalar::Float(value)),
+            (None, None) => Err(expected("a number that fits", &json)),
+        },
+        Json::Null | Json::Array(_) | Json::Object(_) => Err(expected("a text, a number, true or false", &json)),
+    }
+}
+
+fn number(json: &Json) -> Result<f64, Malformed> {
+    json.as_f64().ok_or_else(|| expected("a number", json))
+}
+
+fn expected(what: &str, found: &Json) -> Malformed {
+    Malformed(format!("expected {what}, found {}", name_of(found)))
 }
 
 /// A variant's value, of the flag's type.
@@ -216,7 +259,8 @@ fn at_most(what: &str, count: usize, limit: usize) -> Result<(), Malformed> {
     if count <= limit { Ok(()) } else { Err(Malformed(format!("at most {limit} {what}, found {count}"))) }
 }
 
-fn check_label(what: &str, name: &str) -> Result<(), Malformed> {
+/// Whether a variant or an attribute may be called that.
+pub fn check_label(what: &str, name: &str) -> Result<(), Malformed> {
     match (1..=MAX_NAME).contains(&name.len()) && !name.contains(char::is_control) {
         true => Ok(()),
         false => Err(Malformed(format!(

@@ -15,6 +15,7 @@ mod check;
 mod commands;
 mod definition;
 mod form;
+mod json;
 mod provider;
 mod regions;
 mod samples;
@@ -30,7 +31,7 @@ use archipelago_examples::Result;
 use clap::Parser;
 use serde_json::json;
 
-use commands::Command;
+use commands::{Answer, Command};
 use regions::World;
 
 /// Feature flags in two regions.
@@ -59,7 +60,7 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             match arguments.json {
                 true => println!("{}", json!({ "error": error.to_string() })),
@@ -70,14 +71,15 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
+async fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Some(_) if arguments.check || arguments.bench => Err("--check and --bench take no command".into()),
         Some(command) => {
-            println!("{}", answer(arguments, command).await?);
-            Ok(())
+            let Answer { text, is_whole } = answer(arguments, command).await?;
+            println!("{text}");
+            Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        None if arguments.bench => bench::all().await,
+        None if arguments.bench => bench::all().await.map(|()| ExitCode::SUCCESS),
         None => {
             let world = match &arguments.config {
                 Some(file) => World::configured(Config::from_file(file)?).await?,
@@ -85,12 +87,12 @@ async fn run(arguments: &Arguments) -> Result<()> {
             };
             check::all(world).await?;
             println!("\nFlags do what they promise. Asserted, not only printed.");
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-async fn answer(arguments: &Arguments, command: &Command) -> Result<String> {
+async fn answer(arguments: &Arguments, command: &Command) -> Result<Answer> {
     let Some(file) = &arguments.config else {
         eprintln!("No --config: these are sample flags, in this process.");
         let world = World::embedded().await?;

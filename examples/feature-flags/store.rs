@@ -4,16 +4,19 @@
 use std::collections::BTreeSet;
 
 use archipelago::{
-    Client, Keyspace,
+    Client, ErrorKind, Keyspace,
     near::{Near, NearValue},
 };
-use archipelago_examples::Result;
+use archipelago_examples::{Result, quoted};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::definition::{Definition, Stored, check_name};
+use crate::{
+    definition::{Definition, Stored, check_name},
+    json::Written,
+};
 
 /// The most flags of a keyspace.
 pub const MAX_FLAGS: usize = 10_000;
@@ -30,8 +33,11 @@ pub struct Flags {
 #[derive(Debug, Serialize)]
 pub struct Listed {
     pub name: String,
-    /// As it was written; `None` where only the name has arrived so far.
+    /// As it was written; `None` where only the name has arrived so far, or where it is no JSON.
     pub definition: Option<Json>,
+    /// Why it is no definition, if somebody wrote what is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub malformed: Option<String>,
     pub is_killed: bool,
 }
 
@@ -67,6 +73,17 @@ impl Flags {
         Ok(())
     }
 
+    /// Bytes that may be no JSON.
+    #[cfg(test)]
+    pub async fn set_bytes(&self, name: &str, bytes: &[u8]) {
+        self.keyspace.set(NAMES).add(name.to_owned()).await.unwrap();
+        let bytes = bytes::Bytes::copy_from_slice(bytes);
+        let key = archipelago::engine::Key::new(archipelago::engine::Kind::String, format!("flag:{name}"));
+        let mutation = archipelago::engine::Mutation::set(bytes);
+        let write = archipelago::store::Write { key, mutation, exclusive: false };
+        self.keyspace.store().write(&write).await.unwrap();
+    }
+
     /// From now on the default is served to everybody. A revival elsewhere that has not heard of it does not undo it.
     pub async fn kill(&self, name: &str) -> Result<()> {
         self.check_exists(name).await?;
@@ -86,9 +103,18 @@ impl Flags {
     }
 
     async fn listed(&self, name: String) -> Result<Listed> {
-        let definition = self.keyspace.register::<Json>(format!("flag:{name}")).get().await?;
+        // One that cannot be read must not hide the others.
+        let (definition, malformed) = match self.keyspace.register::<Written>(format!("flag:{name}")).get().await {
+            Ok(None) => (None, None),
+            Ok(Some(written)) => {
+                let malformed = Definition::parse(written.clone()).err().map(|why| why.to_string());
+                (Some(written.json), malformed)
+            }
+            Err(error) if error.kind() == ErrorKind::Serialization => (None, Some(quoted(&error.to_string()))),
+            Err(error) => return Err(error.into()),
+        };
         let switch = self.keyspace.disable_wins_flag(format!("kill:{name}")).get().await?;
-        Ok(Listed { name, definition, is_killed: switch == Some(false) })
+        Ok(Listed { name, definition, malformed, is_killed: switch == Some(false) })
     }
 
     /// A kill of what is misspelt would be taken for done.

@@ -166,7 +166,8 @@ mod tests {
 
     fn flag(rules: Json) -> Definition {
         let variants = json!({"on": true, "off": false, "other": true});
-        Definition::parse(json!({"type": "boolean", "variants": variants, "default": "off", "rules": rules})).unwrap()
+        Definition::parse(json!({"type": "boolean", "variants": variants, "default": "off", "rules": rules}).into())
+            .unwrap()
     }
 
     fn rollout(percent: f64) -> Definition {

@@ -155,7 +155,7 @@ async fn run(world: &World, arguments: &[&str]) -> Result<Json, String> {
     let words = [&["feature-flags", "--json"][..], arguments].concat();
     let command = Arguments::try_parse_from(words).map_err(|error| error.to_string())?.command.unwrap();
     let answer = command.run(&world.flags[0], true).await.map_err(|error| error.to_string())?;
-    Ok(serde_json::from_str(&answer).unwrap())
+    Ok(serde_json::from_str(&answer.text).unwrap())
 }
 
 #[tokio::test]
@@ -177,7 +177,14 @@ async fn commands_answer_in_json() {
     assert_eq!(run(&world, &evaluate).await.unwrap()["value"], true);
     assert!(run(&world, &["kill", "nothing"]).await.unwrap_err().contains("there is no flag"));
     assert!(run(&world, &["evaluate", "nothing"]).await.unwrap_err().starts_with("FLAG_NOT_FOUND: "));
-    assert!(run(&world, &["evaluate", "a", "--attribute", "b"]).await.unwrap_err().contains("NAME=VALUE"));
+    for odd in [&["--attribute", "b"][..], &["--attribute", "=b"], &["--user", ""]] {
+        let said = run(&world, &[&["evaluate", "sample-checkout"][..], odd].concat()).await.unwrap_err();
+        assert!(said.contains("expected"), "{odd:?}: {said}");
+    }
+    let twice = ["evaluate", "sample-checkout", "--attribute", "age=1", "--attribute", "age=2"];
+    assert!(run(&world, &twice).await.unwrap_err().contains("given twice"));
+    let twice = r#"{"type": "boolean", "variants": {"on": true, "on": false}, "default": "on"}"#;
+    assert!(run(&world, &["set", "twice", twice]).await.unwrap_err().contains("stands in one object twice"));
     absurd_words_are_inert(&world).await;
     world.close().await;
 }
@@ -204,7 +211,7 @@ async fn absurd_words_are_inert(world: &World) {
         assert!(said.len() < 300 && !said.contains(char::is_control), "{said:?}");
         // As a user, or as what is known of one, it is like any other.
         let attribute = format!("email={name}");
-        let user = name.get(..1024).unwrap_or(name);
+        let user = name.get(..1024).filter(|cut| !cut.is_empty()).unwrap_or("x");
         run(world, &["evaluate", "sample-page-size", "--user", user, "--attribute", &attribute]).await.unwrap();
     }
     for definition in ["", "null", "[]", "{", "\u{1b}", "1e400", "{\"type\": \"\u{1}\"}", "{\"\\u001b[2J\": 1}", &long]
@@ -217,8 +224,23 @@ async fn absurd_words_are_inert(world: &World) {
     world.flags[0].set_unchecked("sample-odd", &odd).await.unwrap();
     let words =
         |words: &[&str]| Arguments::try_parse_from([&["feature-flags"][..], words].concat()).unwrap().command.unwrap();
+    // And bytes that are no JSON at all: neither hides the others, and whoever lists them is told which is bad.
+    let raw = world.flags[0].clone();
+    raw.set_bytes("sample-broken", b"{\"type\": \x1b").await;
+    raw.set_bytes("sample-twice", br#"{"type": "boolean", "variants": {"a": true, "a": false}, "default": "a"}"#).await;
     let listed = words(&["list"]).run(&world.flags[0], false).await.unwrap();
+    assert!(!listed.is_whole);
+    let listed = listed.text;
     assert!(listed.contains("sample-odd") && !listed.replace('\n', "").contains(char::is_control), "{listed:?}");
+    assert!(listed.contains("\nsample-broken: ") && listed.contains("\nsample-twice: the name \"a\""), "{listed:?}");
+    assert!(SAMPLES.iter().all(|(name, _)| listed.contains(name)), "{listed:?}");
+    let listed = run(world, &["list"]).await.unwrap();
+    let bad = |flag: &&Json| flag.get("malformed").is_some();
+    let bad: Vec<_> = listed["flags"].as_array().unwrap().iter().filter(bad).map(|flag| &flag["name"]).collect();
+    assert_eq!(bad, ["sample-broken", "sample-odd", "sample-twice"]);
+    for name in ["sample-broken", "sample-twice"] {
+        world.flags[0].remove(name).await.unwrap();
+    }
     let said = words(&["evaluate", "sample-odd"]).run(&world.flags[0], false).await.unwrap_err().to_string();
     assert!(said.contains("malformed") && !said.contains(char::is_control), "{said:?}");
     world.flags[0].remove("sample-odd").await.unwrap();

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Builds a [`Client`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until build is awaited"]
 pub struct Builder {
     config: Option<Config>,

@@ -234,6 +234,8 @@ fn classify(error: StoreError) -> (ErrorKind, String) {
             format!("the region's history keeps changing ({what}); is another primary being promoted?"),
         ),
         StoreError::Partly(what) => (ErrorKind::PartlyApplied, what),
+        // Also of a physical key that somebody else has written to.
+        StoreError::Server(what) if what.starts_with("WRONGTYPE") => (ErrorKind::Refused, what),
         StoreError::Server(what) => (ErrorKind::Server, what),
         StoreError::Protocol(what) => (ErrorKind::Protocol, what),
     }
@@ -244,8 +246,12 @@ impl fmt::Display for Error {
         let hint = match self.inner.kind {
             ErrorKind::MaybeApplied => " (the write may have been applied; repeat it only if twice is harmless)",
             ErrorKind::Unavailable => " (nothing was done)",
-            ErrorKind::PartlyApplied => " (it is not undone; repeat it only if twice is harmless)",
-            ErrorKind::Config
+            // Of what goes in steps the text says how to go on.
+            ErrorKind::PartlyApplied if self.inner.reach.is_some() => {
+                " (it is not undone; repeat it only if twice is harmless)"
+            }
+            ErrorKind::PartlyApplied
+            | ErrorKind::Config
             | ErrorKind::Timeout
             | ErrorKind::TooFewAnswers
             | ErrorKind::Refused

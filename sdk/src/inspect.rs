@@ -3,7 +3,7 @@
 use std::fmt;
 
 use archipelago_engine::{
-    Cell, Cells, EntryId, Field, Key, KeyState, Kind, Native, Version, decode_fields, hyperloglog::Payload, position,
+    Cell, Cells, EntryId, Field, Key, KeyState, Kind, Native, decode_fields, hyperloglog::Payload, position,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{
     error::Error,
     store::{Query, Read, Reply, Store},
+    text::time,
 };
 
 /// Everything known of one key in one region. Displays as lines of text; serialises for tools.
@@ -208,28 +209,6 @@ fn cell_report(kind: Kind, origin: String, cell: &Cell) -> CellReport {
     }
 }
 
-/// A version as a time in UTC, to the microsecond.
-fn time(version: Version) -> String {
-    let micros = version.as_micros();
-    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
-}
-
-/// Days since 1970 as a date: Howard Hinnant's `civil_from_days`, for dates from 1970 on.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {:?} in {}, partition {}", self.kind, self.name, self.region, self.partition)?;
@@ -264,18 +243,5 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_show_as_times() {
-        assert_eq!(time(Version::from_micros(0)), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(time(Version::from_micros(951_782_400_000_001)), "2000-02-29T00:00:00.000001Z");
-        assert_eq!(time(Version::from_micros(1_790_000_000_123_456)), "2026-09-21T14:13:20.123456Z");
     }
 }

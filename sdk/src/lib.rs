@@ -84,6 +84,7 @@ pub mod strength;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text;
 pub mod web_sessions;
 
 pub use archipelago_engine as engine;

@@ -19,7 +19,7 @@ use std::{
 };
 
 use archipelago::{
-    Client, Embedded, ErrorKind,
+    Client, Embedded, ErrorKind, ReadStrength,
     engine::EntryId,
     exec::split_line,
     testing::{poll, servers::Options},
@@ -284,4 +284,20 @@ async fn what_is_gone_at_its_home_is_passed_over_however_much_it_is() {
     assert_eq!(b.claim_front().await.unwrap(), None);
     assert_eq!(b.claim_back().await.unwrap(), None);
     drop(regions);
+}
+
+/// A client of one region alone says that it is one: nothing is wrong with the element's home.
+#[tokio::test]
+async fn a_client_of_one_region_says_why_it_cannot_ask_another() {
+    let regions = Embedded::builder().region("a").region("b").build().unwrap();
+    let b = Client::builder().embedded(&regions).local_region("b").without_sync().build().await.unwrap();
+    let a = Client::builder().embedded(&regions).local_region("a").local_only().build().await.unwrap();
+    b.list::<u8>("jobs").push_back(&[7]).await.unwrap();
+    b.sync_until_idle(poll::PATIENCE).await.unwrap();
+    let error = a.list::<u8>("jobs").claim_front().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("built for its local region alone"), "{error}");
+    let home = a.keyspace("default").unwrap().with_home(&"b".parse().unwrap()).with_read(ReadStrength::Home);
+    let error = home.counter("n").get().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("local region alone"), "{error}");
 }

@@ -8,7 +8,11 @@ use archipelago::testing::{
     poll,
     servers::{Options, Program, Server},
 };
-use archipelago::{Arrived, Client, Embedded, Feed, FeedCursor, MessagePack, engine::EntryId};
+use archipelago::{
+    Arrived, Client, Embedded, ErrorKind, Feed, FeedCursor, MessagePack,
+    engine::{EntryId, Kind},
+    exec::split_line,
+};
 use archipelago_tests::world::{self, Ground, World, settle};
 use futures_util::StreamExt;
 use tokio::sync::Mutex;
@@ -144,6 +148,148 @@ async fn reads_on(client: &Client, is_lossless: bool, restart: impl AsyncFn()) {
     let read = room.arrived(&cursor, 10).await.unwrap();
     let expected = if is_lossless { vec!["c"] } else { vec!["a", "b", "c"] };
     assert_eq!((values(&read), read.restarted), (expected.into_iter().map(str::to_owned).collect(), !is_lossless));
+    client.shut_down().await;
+}
+
+/// A page that one entry spoils says which, and what to do; a consumer goes on behind it.
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_named() {
+    for ground in GROUNDS {
+        let world = world(ground).await;
+        let client = world.idle_client(0).await;
+        let room = client.feed::<String>("room");
+        room.append("a").await.unwrap();
+        let bad = client.feed::<u8>("room").append_all(&[7, 8]).await.unwrap();
+        room.append("b").await.unwrap();
+        for done in [room.newest(9).await, room.range(.., 9).await, room.range_back(.., 9).await] {
+            let error = done.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Serialization, "{error}");
+            let (first, text) = (bad.iter().find(|id| error.message().contains(&id.to_string())), error.to_string());
+            assert!(first.is_some() && text.contains("feed \"room\""), "{ground:?}: {text}");
+            assert!(text.contains("1 more") && text.contains("`arrived`") && text.contains("`remove`"), "{text}");
+        }
+        let arrived = room.arrived(&FeedCursor::start(), 9).await.unwrap();
+        assert_eq!((values(&arrived).len(), arrived.unreadable), (2, bad.clone()));
+        // As the error says.
+        assert_eq!(room.remove(bad).await.unwrap(), 2);
+        assert_eq!(room.newest(9).await.unwrap().len(), 2);
+        client.shut_down().await;
+    }
+}
+
+/// What somebody else wrote among the entries, past this library, holds up whoever reads it: it says what, and where.
+#[tokio::test]
+async fn a_member_of_a_view_that_is_no_entry_is_named() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let (log, room) = (client.stream("log"), client.feed::<String>("room"));
+    log.append([("a", "b")]).await.unwrap();
+    room.append("a").await.unwrap();
+    let physical = |kind, name: &str| {
+        let partition = archipelago::partition_of(name.as_bytes(), 2);
+        let key = archipelago::engine::Key::new(kind, name.to_owned());
+        archipelago::PhysicalKeys::new("default", partition).view(&key)
+    };
+    let interpreter = client.keyspace("default").unwrap().interpreter();
+    for (kind, name) in [(Kind::Stream, "log"), (Kind::Feed, "room")] {
+        let mut zadd = redis::cmd("ZADD");
+        zadd.arg(physical(kind, name)).arg(0).arg(&b"by hand\xff"[..]);
+        let _: () = world.servers[0].run(&zadd).await.unwrap();
+        let error =
+            if kind == Kind::Stream { log.newest(9).await.unwrap_err() } else { room.newest(9).await.unwrap_err() };
+        let text = error.to_string();
+        let expected = format!(r#"{kind} "{name}": "by hand\xff" has no id"#);
+        assert!(error.kind() == ErrorKind::Serialization && text.contains(&expected), "{text}");
+        let command = if kind == Kind::Stream { "XRANGE log - +" } else { "FEED.RANGE room - +" };
+        let reply = interpreter.execute(&split_line(command).unwrap()).await.to_line();
+        assert!(reply.starts_with("(error) ERR") && reply.contains(&expected), "{reply}");
+    }
+    client.shut_down().await;
+}
+
+/// Somebody else's value where the region keeps the order of arrival: whoever reads or appends is told the physical key.
+#[tokio::test]
+async fn a_damaged_order_of_arrival_is_named_and_nothing_is_done() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let room = client.feed::<String>("room");
+    room.append("a").await.unwrap();
+    let arrivals = arrivals("room");
+    let run = async |cmd: &mut redis::Cmd| -> redis::Value { world.servers[0].run(cmd).await.unwrap() };
+    run(redis::cmd("SET").arg(&arrivals).arg("by hand")).await;
+    let mut news = room.follow(FeedCursor::start());
+    let followed = tokio::time::timeout(poll::PATIENCE, news.next()).await.expect("no endless look").unwrap();
+    let appended = room.append("b").await.map(|_| ());
+    let interpreter = client.keyspace("default").unwrap().interpreter();
+    for done in [room.arrived(&FeedCursor::start(), 9).await.map(drop), followed.map(drop), appended] {
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert!(error.message().contains(&arrivals) && error.message().contains("nothing was done"), "{error}");
+    }
+    assert!(news.next().await.is_none(), "behind an error it ends");
+    for command in ["FEED.ARRIVED room 0", "FEED.APPEND room b"] {
+        let reply = interpreter.execute(&split_line(command).unwrap()).await.to_line();
+        assert!(reply.starts_with("(error) ERR") && reply.contains(&arrivals), "{reply}");
+    }
+    assert_eq!(room.len().await.unwrap(), 1, "nothing was appended");
+    // As the error says.
+    run(redis::cmd("DEL").arg(&arrivals)).await;
+    room.append("b").await.unwrap();
+    assert_eq!(room.newest(9).await.unwrap().len(), 2);
+    client.shut_down().await;
+}
+
+/// Without the region's record of the order no cursor comes to what is there: a reader is told how many are passed over.
+#[tokio::test]
+async fn entries_without_an_order_of_arrival_are_counted() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let room = client.feed::<String>("room");
+    room.append_all(&["a", "b"]).await.unwrap();
+    let cursor = room.arrived(&FeedCursor::start(), 9).await.unwrap();
+    assert_eq!(cursor.unordered, 0);
+    room.append("c").await.unwrap();
+    let _: () = world.servers[0].run(redis::cmd("DEL").arg(arrivals("room"))).await.unwrap();
+    let lost = room.arrived(&cursor.cursor, 9).await.unwrap();
+    assert_eq!((values(&lost), lost.unordered), (Vec::<String>::new(), 3));
+    let interpreter = client.keyspace("default").unwrap().interpreter();
+    let reply = interpreter.execute(&split_line("FEED.ARRIVED room 0").unwrap()).await.to_line();
+    assert!(reply.ends_with("4) (integer) 3"), "{reply}");
+    // Once, and again when it changes.
+    let mut news = room.follow(cursor.cursor);
+    let batch = news.next().await.unwrap().unwrap();
+    assert_eq!((batch.entries.len(), batch.unordered), (0, 3));
+    room.append("d").await.unwrap();
+    let batch = news.next().await.unwrap().unwrap();
+    assert_eq!((values(&batch), batch.unordered), (vec!["d".to_owned()], 3));
+    let idle = tokio::time::timeout(Duration::from_millis(50), news.next()).await;
+    assert!(idle.is_err(), "told already: {idle:?}");
+    assert_eq!(room.newest(9).await.unwrap().len(), 4, "by id they are there");
+    room.trim(archipelago::engine::Keep::Newest(1)).await.unwrap();
+    assert_eq!(room.arrived(&FeedCursor::start(), 9).await.unwrap().unordered, 0);
+    client.shut_down().await;
+}
+
+fn arrivals(feed: &str) -> String {
+    let partition = archipelago::partition_of(feed.as_bytes(), world::settings().partitions);
+    String::from_utf8(archipelago::PhysicalKeys::new("default", partition).arrivals(feed.as_bytes())).unwrap()
+}
+
+/// The same of a view: the server's own words name no key.
+#[tokio::test]
+async fn a_damaged_view_is_named() {
+    let world = world(Ground::Servers(Program::Redis)).await;
+    let client = world.idle_client(0).await;
+    let partition = archipelago::partition_of(b"tags", world::settings().partitions);
+    let view = format!("{{default:{partition}}}:set:tags");
+    let _: () = world.servers[0].run(redis::cmd("SET").arg(&view).arg("by hand")).await.unwrap();
+    let read = client.set("tags").members().await.unwrap_err();
+    assert!(read.kind() == ErrorKind::Refused && read.message().contains(&view), "{read}");
+    // A write shows the cells anew, or names what keeps it from that.
+    match client.set("tags").add("x").await {
+        Ok(_) => assert!(client.set("tags").contains("x").await.unwrap()),
+        Err(error) => assert!(error.message().contains(&view), "{error}"),
+    }
     client.shut_down().await;
 }
 

@@ -55,6 +55,9 @@ pub struct Arrived {
     pub place: Place,
     /// Whether the place asked for is none of this region's line, so that reading began from the start.
     pub restarted: bool,
+    /// Entries that a reader sees and that stand nowhere in the order, so that no place comes to them. Only where somebody's
+    /// hand took them out of a server's record of it.
+    pub unordered: u64,
 }
 
 /// What a region knows of the order of arrival. No other region does.
@@ -135,7 +138,7 @@ impl Partition {
             Since::Place(place) if place.line == line && place.number <= self.arrivals.last => (place.number, false),
             Since::Place(_) => (0, true),
         };
-        let mut arrived = Arrived { entries: Vec::new(), place: Place { line, number: from }, restarted };
+        let mut arrived = Arrived { entries: Vec::new(), place: Place { line, number: from }, restarted, unordered: 0 };
         let state = self.keys.get(key).filter(|state| !state.deadline().is_some_and(|deadline| deadline.is_past(now)));
         let (Some(state), Some(order)) = (state, self.arrivals.feeds.get(key)) else { return Ok(arrived) };
         for (number, id) in order.ids.range(from.saturating_add(1)..).take(limit.min(limits::ARRIVALS)) {

@@ -10,9 +10,10 @@ use std::{
 
 use archipelago::{
     Builder, Client, Config, ConflictEvent, Error, ReadStrength, WriteStrength,
-    engine::Kind,
+    engine::{Kind, RegionId, Resolved},
     exec::{ExecReply, Interpreter, split_line},
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -66,13 +67,18 @@ async fn exec(
     let is_local = read == ReadStrength::Local
         && matches!(write, WriteStrength::Local | WriteStrength::Replicated(_))
         && !Interpreter::asks_elsewhere(&words);
+    let everywhere = builder.clone().without_sync();
     let builder = if is_local { builder.local_only() } else { builder.without_sync() };
     let client = builder.build().await?;
-    let interpreter = client.keyspace(&options.keyspace)?.with_read(read).with_write(write).interpreter();
+    let interpreter = |client: &Client| -> Result<Interpreter, Error> {
+        Ok(client.keyspace(&options.keyspace)?.with_read(read).with_write(write).interpreter())
+    };
+    let near = interpreter(&client)?;
     let failed = if words.is_empty() {
-        exec_lines(&interpreter, options.json).await?
+        let wide = is_local.then_some(Wide { builder: everywhere, interpreter: &interpreter, client: None });
+        exec_lines(&near, wide, options.json).await?
     } else {
-        let reply = interpreter.execute(&words).await;
+        let reply = near.execute(&words).await;
         output::reply(&reply, options.json)?;
         reply.is_error()
     };
@@ -80,8 +86,41 @@ async fn exec(
     Ok(if failed && options.fail_on_error { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// All regions, for the commands that ask beyond the local one: connected to when the first of them comes.
+struct Wide<'i> {
+    builder: Builder,
+    interpreter: &'i (dyn Fn(&Client) -> Result<Interpreter, Error> + Sync),
+    client: Option<(Client, Interpreter)>,
+}
+
+impl Wide<'_> {
+    async fn execute(&mut self, words: &[Bytes]) -> Result<ExecReply, Error> {
+        let (_, interpreter) = match &mut self.client {
+            Some(client) => client,
+            none => {
+                let client = self.builder.clone().build().await?;
+                let interpreter = (self.interpreter)(&client)?;
+                none.insert((client, interpreter))
+            }
+        };
+        Ok(interpreter.execute(words).await)
+    }
+}
+
 /// One command per line, one answer per line, flushed; says whether any answer was an error.
-async fn exec_lines(interpreter: &Interpreter, json: bool) -> Result<bool, std::io::Error> {
+async fn exec_lines(near: &Interpreter, mut wide: Option<Wide<'_>>, json: bool) -> Result<bool, std::io::Error> {
+    let failed = exec_each_line(near, wide.as_mut(), json).await;
+    if let Some((client, _)) = wide.and_then(|wide| wide.client) {
+        client.shut_down().await;
+    }
+    failed
+}
+
+async fn exec_each_line(
+    near: &Interpreter,
+    mut wide: Option<&mut Wide<'_>>,
+    json: bool,
+) -> Result<bool, std::io::Error> {
     let mut input = BufReader::new(tokio::io::stdin());
     let mut failed = false;
     let mut line = Vec::new();
@@ -92,7 +131,13 @@ async fn exec_lines(interpreter: &Interpreter, json: bool) -> Result<bool, std::
         }
         let reply = match split_line(&line) {
             Ok(words) if words.is_empty() => continue,
-            Ok(words) => interpreter.execute(&words).await,
+            Ok(words) => match &mut wide {
+                Some(wide) if Interpreter::asks_elsewhere(&words) => {
+                    // Nothing was sent.
+                    wide.execute(&words).await.unwrap_or_else(|error| ExecReply::Error(format!("UNAVAILABLE {error}")))
+                }
+                Some(_) | None => near.execute(&words).await,
+            },
             Err(error) => ExecReply::Error(format!("ERR {error}")),
         };
         failed |= reply.is_error();
@@ -170,6 +215,8 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
     let began = Instant::now();
     // The daemon's rules for the local region, without its leases: this run drives every link itself.
     let client = builder.sync_daemon().without_sync().build().await?;
+    let before = client.resolved().await;
+    let unasked: Vec<RegionId> = client.missing_regions().iter().map(|(region, _)| region.clone()).collect();
     let mut conflicts = conflicts(&client, &options);
     let bar = progress();
     let result = {
@@ -193,18 +240,25 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
     }
     let missing = if result.is_err() { client.missing().await } else { Vec::new() };
     let uncollected = if result.is_ok() { client.uncollected().await } else { Vec::new() };
-    let resolved = client.resolved().await;
-    let resolved = resolved
-        .iter()
-        .map(|((region, resolved), count)| (format!("{resolved} in {region}, {}", resolved.rule()), *count));
-    let resolved: std::collections::BTreeMap<String, u64> = resolved.collect();
+    let so_far = client.resolved().await;
+    let in_words = |counts: &Counts| -> BTreeMap<String, u64> {
+        let line = |((region, resolved), count): (&(RegionId, Resolved), &u64)| {
+            (format!("{resolved} in {region}, {}", resolved.rule()), *count)
+        };
+        counts.iter().map(line).collect()
+    };
+    // Of a region that could not be asked before, nobody knows what is new.
+    let mut new = since(&before, &so_far);
+    new.retain(|(region, _), _| !unasked.contains(region));
+    let (resolved, so_far) = (in_words(&new), in_words(&so_far));
     client.shut_down().await;
     let took = began.elapsed();
     if options.json {
         let idle = result.is_ok();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         output::json(&serde_json::json!({
-            "idle": idle, "took_ms": millis, "missing": missing, "uncollected": uncollected, "resolved": resolved
+            "idle": idle, "took_ms": millis, "missing": missing, "uncollected": uncollected, "resolved": resolved,
+            "resolved_so_far": so_far
         }))?;
     } else if result.is_ok() {
         writeln!(std::io::stdout(), "every region holds everything ({took:.1?})")?;
@@ -212,7 +266,7 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
             writeln!(std::io::stdout(), "{what}")?;
         }
         for (what, count) in &resolved {
-            writeln!(std::io::stdout(), "concurrent writes decided so far: {what}: {count}")?;
+            writeln!(std::io::stdout(), "concurrent writes decided: {what}: {count}")?;
         }
     }
     match result {
@@ -222,6 +276,19 @@ async fn sync_until_idle(builder: Builder, options: SyncOptions) -> Result<ExitC
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// How often a rule decided between concurrent writes, by the region where they met.
+type Counts = BTreeMap<(RegionId, Resolved), u64>;
+
+/// What was decided in between. Regions count from their beginning, and anew after a loss of data.
+fn since(before: &Counts, now: &Counts) -> Counts {
+    let known = |what: &(RegionId, Resolved)| before.get(what).copied().unwrap_or(0);
+    let new = now.iter().map(|(what, count)| {
+        let known = known(what);
+        (what.clone(), if *count < known { *count } else { *count - known })
+    });
+    new.filter(|(_, count)| *count > 0).collect()
 }
 
 /// A spinner that names what is still missing; nothing when nobody looks.

@@ -33,8 +33,7 @@ pub(crate) fn conflict(event: &ConflictEvent, as_json: bool) -> Result<(), Box<d
     if let ConflictEvent::Resolved(conflict) = event {
         for contender in &conflict.contenders {
             let shown = if contender.wins { "shown" } else { "not shown" };
-            let value = String::from_utf8_lossy(&contender.value);
-            text.push_str(&format!("\n  {shown}: {value:?} of {}", contender.origin));
+            text.push_str(&format!("\n  {shown}: {} of {}", contender.value_text(), contender.origin));
         }
     }
     Ok(line(&text)?)

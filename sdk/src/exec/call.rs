@@ -189,7 +189,7 @@ pub(super) fn wrong_arity(name: &str) -> Failure {
 }
 
 /// What is no reply of the command: the first word is for programs, the rest says where and what it means.
-fn failed(error: &Error) -> Failure {
+pub(super) fn failed(error: &Error) -> Failure {
     let code = match error.kind() {
         ErrorKind::Unavailable => "UNAVAILABLE",
         ErrorKind::MaybeApplied => "MAYBEAPPLIED",

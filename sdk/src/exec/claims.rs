@@ -1,15 +1,18 @@
 //! LCLAIM and STREAM.CLAIM: words of this library's own.
 
-use archipelago_engine::{End, Kind};
+use archipelago_engine::{End, Key, Kind};
 use bytes::Bytes;
 
 use super::{
-    call::{Answer, Call, Failure, unexpected},
+    call::{Answer, Call, Failure, failed},
     parse::{SYNTAX, is},
     reply::ExecReply,
     streams::shown,
 };
-use crate::{handles::stream::entry_of, store::Query};
+use crate::{
+    handles::{stream::entry_of, unreadable::of_member},
+    store::Query,
+};
 
 pub(super) async fn lclaim(call: Call<'_>) -> Answer {
     let [name, end] = call.args else { return Err(call.wrong_arity()) };
@@ -25,7 +28,9 @@ pub(super) async fn lclaim(call: Call<'_>) -> Answer {
 pub(super) async fn stream(call: Call<'_>) -> Answer {
     let [name] = call.args else { return Err(call.wrong_arity()) };
     let Some((id, payload)) = claim(call, Kind::Stream, name, End::Front).await? else { return Ok(ExecReply::Nil) };
-    entry_of(&[id, payload].concat().into()).map(shown).ok_or_else(unexpected)
+    let member = [id, payload].concat().into();
+    let unreadable = || failed(&of_member(&Key::new(Kind::Stream, name.clone()), &member));
+    entry_of(&member).map(shown).ok_or_else(unreadable)
 }
 
 /// Position or id, and what was held there.

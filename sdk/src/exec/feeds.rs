@@ -1,10 +1,10 @@
 //! FEED.APPEND, FEED.RANGE, FEED.REVRANGE, FEED.LEN, FEED.REM, FEED.ARRIVED: words of this library's own.
 
-use archipelago_engine::{Append, EntryId, Keep, Kind, Mutation, Outcome, Since, limits};
+use archipelago_engine::{Append, EntryId, Keep, Key, Kind, Mutation, Outcome, Since, limits};
 use bytes::Bytes;
 
 use super::{
-    call::{Answer, Call, Failure, removed, unexpected},
+    call::{Answer, Call, Failure, failed, removed, unexpected},
     parse::{SYNTAX, integer, is},
     reply::ExecReply,
     streams::{id, span},
@@ -14,10 +14,11 @@ use crate::{
     store::Query,
 };
 
+/// As the handle's caps: an append that keeps not even its own entry would be none.
 fn keep(word: &[u8], amount: &[u8]) -> Result<Keep, Failure> {
     let amount = || u64::try_from(integer(amount)?).map_err(|_| "ERR value is out of range, must be positive".into());
     match word {
-        word if is(word, "MAXLEN") => amount().map(Keep::Newest),
+        word if is(word, "MAXLEN") => amount().map(|count| Keep::Newest(count.max(1))),
         word if is(word, "MAXAGE") => amount().map(Keep::Lately),
         _ => Err(SYNTAX.into()),
     }
@@ -47,7 +48,8 @@ fn shown(entries: Vec<(EntryId, Bytes)>) -> ExecReply {
 pub(super) async fn range(call: Call<'_>, reverse: bool) -> Answer {
     let (name, from, to, limit) = span(call, reverse)?;
     let reply = call.read(Kind::Feed, name, between(from, to, reverse, limit)).await?;
-    entries_of(reply).map(shown).ok_or_else(unexpected)
+    let entries = entries_of(&Key::new(Kind::Feed, name.clone()), reply);
+    entries.map(shown).map_err(|error| failed(&error))
 }
 
 pub(super) async fn len(call: Call<'_>) -> Answer {
@@ -61,7 +63,8 @@ pub(super) async fn rem(call: Call<'_>) -> Answer {
     removed(&call.write(Kind::Feed, name, Mutation::Remove { members }).await?)
 }
 
-/// Answers the cursor to read on from, whether reading started over, and the entries.
+/// Answers the cursor to read on from, whether reading started over, and the entries; behind them how many no cursor comes
+/// to, where that is any.
 pub(super) async fn arrived(call: Call<'_>) -> Answer {
     let [name, cursor, options @ ..] = call.args else { return Err(call.wrong_arity()) };
     let limit = match options {
@@ -81,9 +84,8 @@ pub(super) async fn arrived(call: Call<'_>) -> Answer {
     };
     let arrived = call.arrived(Kind::Feed, name, since, limit).await?;
     let cursor = FeedCursor::at(name, arrived.place).to_string();
-    Ok(ExecReply::Array(vec![
-        ExecReply::Bytes(cursor.into()),
-        ExecReply::Int(i64::from(arrived.restarted)),
-        shown(arrived.entries),
-    ]))
+    let mut answer =
+        vec![ExecReply::Bytes(cursor.into()), ExecReply::Int(i64::from(arrived.restarted)), shown(arrived.entries)];
+    answer.extend((arrived.unordered > 0).then(|| ExecReply::count(arrived.unordered)));
+    Ok(ExecReply::Array(answer))
 }

@@ -19,13 +19,14 @@
 //!   members.
 //! - Types that Redis has not go by words of their own. `FIRST.SET` and `FIRST.GET`: the first write wins. `MAX.SET`,
 //!   `MAX.GET`, `MIN.SET`, `MIN.GET`: the extreme of all numbers. `EWFLAG.SET key on|off` and `EWFLAG.GET`: a flag where on
-//!   wins; `DWFLAG`: where off wins. `SIBLINGS.SET` and `SIBLINGS.GET`: concurrent values, all of them. `BESTMAX.ADD key
-//!   score member [score member ...]`, `.TOP key count`, `.SCORE`, `.RANK`, `.REM`, `.CARD`: best scores; `BESTMIN`:
-//!   where the lowest is the best. TYPE answers `first`, `max`, `min`, `flag-on`, `flag-off`, `siblings`, `best-max`,
-//!   `best-min`.
+//!   wins; `DWFLAG`: where off wins. A flag's `.GET` answers `"1"` where it is on, `"0"` where it is off, and nil where
+//!   nobody has set it; `.SET` takes these digits, too. `SIBLINGS.SET` and `SIBLINGS.GET`: concurrent values, all of them.
+//!   `BESTMAX.ADD key score member [score member ...]`, `.TOP key count`, `.SCORE`, `.RANK`, `.REM`, `.CARD`: best scores;
+//!   `BESTMIN`: where the lowest is the best. TYPE answers `first`, `max`, `min`, `flag-on`, `flag-off`, `siblings`,
+//!   `best-max`, `best-min`.
 //! - DEL of a key of more than 1,000 members, LTRIM and LREM of more elements, and the first write to such a key that has
-//!   expired go in steps of 500, each atomic: readers see the members go. `PARTLYAPPLIED` says that half a minute was not
-//!   enough, and how many are gone; the same command goes on.
+//!   expired go in steps of 500, each atomic: readers see the members go. `PARTLYAPPLIED` says that half a minute, or
+//!   the deadline of a stronger write, was not enough, and how many are gone; the same command goes on.
 //! - LPOP and RPOP take at most 10,000 elements at once. Two regions may pop one element, as long as they do not know of
 //!   each other: a pop is at least once.
 //! - `LCLAIM key LEFT|RIGHT` takes one element that no other claim takes, in whatever region, as
@@ -53,7 +54,9 @@
 //!   `FEED.RANGE key start end [COUNT n]`, `FEED.REVRANGE key end start [COUNT n]`, `FEED.LEN key`, `FEED.REM key id
 //!   [id ...]`, and `FEED.ARRIVED key cursor|0|$ [COUNT n]` (from the start, or from now on), which answers a cursor, 1 if
 //!   reading started over, and entries in the order in which they arrived in this region ([`Feed`](crate::Feed)), 1,000 at most: go on
-//!   until none come. An append evicts 10,000 entries at most; `MAXLEN 0` evicts the new one, too. TYPE answers `feed`.
+//!   until none come. Behind them, where that is any, it says how many entries are in no order of arrival
+//!   ([`Arrived::unordered`](crate::Arrived::unordered)). An append evicts 10,000 entries at most; `MAXLEN 0` is taken for 1, as
+//!   [`Feed::keep_newest`](crate::Feed::keep_newest) does. TYPE answers `feed`.
 //! - An error that is none of Redis's begins with `UNAVAILABLE` (nothing was done), `MAYBEAPPLIED` (a write was sent and
 //!   no answer came) or `TIMEOUT` (a read was), and names the region. Where the keyspace asks for more than the local region
 //!   ([`strength`](crate::strength)), `PARTLYAPPLIED` and `TOOFEWANSWERS` say which regions answered.

@@ -1,11 +1,9 @@
 //! Replies, and how they are shown to programs and to people.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::store::Reply;
+use crate::{store::Reply, text::quoted};
 
 /// What a command answers: Redis's kinds of reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,27 +93,6 @@ impl From<Reply> for ExecReply {
             Reply::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
         }
     }
-}
-
-/// In double quotes; what is not printable ASCII is escaped, so that the line can be typed back in.
-fn quoted(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + 2);
-    text.push('"');
-    for byte in bytes {
-        match byte {
-            b'\\' | b'"' => text.extend(['\\', char::from(*byte)]),
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
-            0x07 => text.push_str("\\a"),
-            0x08 => text.push_str("\\b"),
-            b' '..=b'~' => text.push(char::from(*byte)),
-            // Writing to a string does not fail.
-            _ => drop(write!(text, "\\x{byte:02x}")),
-        }
-    }
-    text.push('"');
-    text
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! XADD, XRANGE, XREVRANGE, XLEN, XREAD, XDEL, XTRIM.
 
-use archipelago_engine::{Append, EntryId, Keep, Kind, Mutation, Outcome, encode_fields};
+use archipelago_engine::{Append, EntryId, Keep, Key, Kind, Mutation, Outcome, encode_fields};
 use bytes::Bytes;
 
 use super::{
-    call::{Answer, Call, Failure, removed, unexpected},
+    call::{Answer, Call, Failure, failed, removed, unexpected},
     parse::{SYNTAX, integer, is},
     reply::ExecReply,
 };
@@ -111,7 +111,8 @@ fn all_shown(entries: Vec<StreamEntry>) -> ExecReply {
 }
 
 async fn entries(call: Call<'_>, name: &Bytes, query: Query) -> Result<Vec<StreamEntry>, Failure> {
-    entries_of(call.read(Kind::Stream, name, query).await?).ok_or_else(unexpected)
+    let reply = call.read(Kind::Stream, name, query).await?;
+    entries_of(&Key::new(Kind::Stream, name.clone()), reply).map_err(|error| failed(&error))
 }
 
 /// What a command for a range names: the key, the first id and the last, and how many at most.

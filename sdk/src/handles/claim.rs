@@ -124,7 +124,7 @@ impl<'k> Search<'k> {
         }
         let why = match home.map(|home| self.keyspace.island.stores.get(home)) {
             None => "their ids were chosen by who appended them, so that no region decides".to_owned(),
-            Some(None) => "this client does not know it".to_owned(),
+            Some(None) => self.keyspace.why_unknown(),
             Some(Some(_)) if began >= self.until => "no time was left to ask it".to_owned(),
             Some(Some(store)) => match self.claim_at(store, candidates).await {
                 Ok(claim) => return Ok(claim),

@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData};
 use archipelago_engine::Mutation;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, Handle, Json, common_methods, optional};
+use super::{Codec, Handle, Json, common_methods, optional, unreadable::decode};
 use crate::{error::Error, store::Query};
 
 /// One value of any serde type; of concurrent writes the earliest wins, and a write where a value stands does nothing.
@@ -63,7 +63,9 @@ impl<T: DeserializeOwned, C: Codec> FirstRegister<T, C> {
     /// # Errors
     /// [`crate::ErrorKind::Serialization`] when the stored bytes are no such value; else see [`crate::ErrorKind`].
     pub async fn get(&self) -> Result<Option<T>, Error> {
-        optional(self.handle.read(Query::Value).await?)?.map(|bytes| C::decode(&bytes)).transpose()
+        optional(self.handle.read(Query::Value).await?)?
+            .map(|bytes| decode::<C, T>(&self.handle.key, &bytes))
+            .transpose()
     }
 }
 

@@ -6,7 +6,10 @@ use archipelago_engine::{End, Find, ListEdit, Mutation, Outcome, Side, position}
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Claimed, Codec, Handle, Json, array, common_methods, optional, unexpected};
+use super::{
+    Claimed, Codec, Handle, Json, array, common_methods, optional, unexpected,
+    unreadable::{decode, decode_at},
+};
 use crate::{error::Error, store::Query};
 
 /// Values in an order. What regions insert at the same time is all kept, in one order everywhere; the elements that one
@@ -246,7 +249,7 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
 
     async fn pop(&self, end: End) -> Result<Option<T>, Error> {
         match self.handle.write(Mutation::List(ListEdit::Pop { end, count: 1 })).await? {
-            Outcome::Popped(values) => values.first().map(|value| C::decode(value)).transpose(),
+            Outcome::Popped(values) => values.first().map(|value| decode::<C, T>(&self.handle.key, value)).transpose(),
             other => Err(unexpected(&other)),
         }
     }
@@ -305,8 +308,9 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
 
     async fn claim(&self, end: End) -> Result<Option<Claimed<T>>, Error> {
         let claimed = self.handle.keyspace()?.claim(&self.handle.key, end).await?;
-        let decoded =
-            claimed.map(|Claimed { value: (_, value), home }| Ok(Claimed { value: C::decode(&value)?, home }));
+        let decoded = claimed.map(|Claimed { value: (_, value), home }| {
+            Ok(Claimed { value: decode::<C, T>(&self.handle.key, &value)?, home })
+        });
         decoded.transpose()
     }
 
@@ -323,7 +327,13 @@ impl<T: DeserializeOwned, C: Codec> List<T, C> {
     /// # Errors
     /// As [`List::get`].
     pub async fn range(&self, start: i64, stop: i64) -> Result<Vec<T>, Error> {
-        self.values(start, stop).await?.iter().map(|value| C::decode(value)).collect()
+        let values = self.values(start, stop).await?;
+        let decoded = values.iter().enumerate().map(|(at, value)| {
+            // Where it is counted from the back, and the list is shorter than that, the index is not known.
+            let place = || format!("element {} of the {} between {start} and {stop}", at + 1, values.len());
+            decode_at::<C, T>(&self.handle.key, place, value)
+        });
+        decoded.collect()
     }
 }
 

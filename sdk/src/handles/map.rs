@@ -10,8 +10,9 @@ use super::{
     Codec, Handle, Json, common_methods,
     counter::{addition, integer_from},
     integer, optional, pairs, unexpected,
+    unreadable::decode_at,
 };
-use crate::{error::Error, store::Query};
+use crate::{error::Error, store::Query, text::shown};
 
 /// Named fields. Each merges on its own, as a register or as a counter, so that regions that change different fields
 /// do not disturb each other.
@@ -125,8 +126,9 @@ impl<T: DeserializeOwned, C: Codec> Map<T, C> {
     /// # Errors
     /// [`crate::ErrorKind::Serialization`] when the stored bytes are no such value; else see [`crate::ErrorKind`].
     pub async fn get(&self, field: impl Into<Bytes>) -> Result<Option<T>, Error> {
-        let value = optional(self.handle.read(Query::Field(field.into())).await?)?;
-        value.map(|bytes| C::decode(&bytes)).transpose()
+        let field = field.into();
+        let value = optional(self.handle.read(Query::Field(field.clone())).await?)?;
+        value.map(|bytes| self.decode(&field, &bytes)).transpose()
     }
 
     /// All fields, as registers (counter fields read as numbers where `T` allows).
@@ -135,7 +137,15 @@ impl<T: DeserializeOwned, C: Codec> Map<T, C> {
     /// As [`Map::get`].
     pub async fn entries(&self) -> Result<BTreeMap<Bytes, T>, Error> {
         let fields = pairs(self.handle.read(Query::All).await?)?;
-        fields.into_iter().map(|(field, value)| Ok((field, C::decode(&value)?))).collect()
+        let decoded = fields.into_iter().map(|(field, value)| {
+            let value = self.decode(&field, &value)?;
+            Ok((field, value))
+        });
+        decoded.collect()
+    }
+
+    fn decode(&self, field: &Bytes, value: &Bytes) -> Result<T, Error> {
+        decode_at::<C, T>(&self.handle.key, || format!("field {}", shown(field)), value)
     }
 }
 

@@ -25,6 +25,7 @@ mod sorted_set;
 mod stock;
 pub(crate) mod stream;
 mod strong;
+pub(crate) mod unreadable;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use archipelago_engine::{Assignment, Mutation, Outcome, Presence, Retention};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, Handle, Json, after, common_methods, optional, unexpected};
+use super::{Codec, Handle, Json, after, common_methods, optional, unexpected, unreadable::decode};
 use crate::{error::Error, store::Query};
 
 /// One value of any serde type; of concurrent writes the latest wins.
@@ -58,7 +58,9 @@ impl<T: DeserializeOwned, C: Codec> Register<T, C> {
     /// # Errors
     /// [`crate::ErrorKind::Serialization`] when the stored bytes are no such value; else see [`crate::ErrorKind`].
     pub async fn get(&self) -> Result<Option<T>, Error> {
-        optional(self.handle.read(Query::Value).await?)?.map(|bytes| C::decode(&bytes)).transpose()
+        optional(self.handle.read(Query::Value).await?)?
+            .map(|bytes| decode::<C, T>(&self.handle.key, &bytes))
+            .transpose()
     }
 
     /// Removes the value and returns what it was.
@@ -67,7 +69,9 @@ impl<T: DeserializeOwned, C: Codec> Register<T, C> {
     /// As [`Register::get`], and [`crate::ErrorKind::MaybeApplied`] when no answer came.
     pub async fn take(&self) -> Result<Option<T>, Error> {
         match self.handle.write(Mutation::Clear { previous: true }).await? {
-            Outcome::Cleared { previous, .. } => previous.map(|bytes| C::decode(&bytes)).transpose(),
+            Outcome::Cleared { previous, .. } => {
+                previous.map(|bytes| decode::<C, T>(&self.handle.key, &bytes)).transpose()
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -87,19 +87,19 @@ impl Keyspace {
 
     pub(crate) async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
         match self.strengths.write {
-            WriteStrength::Local | WriteStrength::Replicated(_) => self.write_here(writes).await,
+            WriteStrength::Local | WriteStrength::Replicated(_) => self.write_here(writes, None).await,
             WriteStrength::Regions(_) | WriteStrength::Majority | WriteStrength::All => {
                 Box::pin(self.write_strongly(writes)).await
             }
         }
     }
 
-    /// In the local region and, if that is asked for, at its replicas.
-    pub(super) async fn write_here(&self, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
+    /// In the local region and, if that is asked for, at its replicas. It ends by then, if there is such a moment.
+    pub(super) async fn write_here(&self, writes: &[Write], until: Option<Instant>) -> Vec<Result<Outcome, Error>> {
         match &self.session {
-            Some(session) => Box::pin(self.write_all_seen(session, writes)).await,
+            Some(session) => Box::pin(self.write_all_seen(session, writes, until)).await,
             None => {
-                let (outcomes, shortfall) = self.execute(writes).await;
+                let (outcomes, shortfall) = self.execute(writes, until).await;
                 self.told(outcomes, shortfall.as_ref())
             }
         }
@@ -126,7 +126,12 @@ impl Keyspace {
     }
 
     /// Behind the pipeline each partition is asked once where it stands: that covers all the writes that went there.
-    async fn write_all_seen(&self, session: &Session, writes: &[Write]) -> Vec<Result<Outcome, Error>> {
+    async fn write_all_seen(
+        &self,
+        session: &Session,
+        writes: &[Write],
+        until: Option<Instant>,
+    ) -> Vec<Result<Outcome, Error>> {
         let partition = |write: &Write| self.partition(&write.key.name);
         let partitions: BTreeSet<Partition> = writes.iter().map(partition).collect();
         let mut turns: Vec<Turn<'_>> = partitions.iter().map(|at| Turn::new(self, session, *at)).collect();
@@ -136,12 +141,22 @@ impl Keyspace {
             }
         }
         let begun: Vec<_> = turns.iter().map(|turn| turn.session.begin_write(turn.at, turn.here())).collect();
-        let (outcomes, shortfall) = self.execute(writes).await;
-        let standings = join_all(partitions.iter().map(|at| self.store.standing(at.number))).await;
+        let (outcomes, shortfall) = self.execute(writes, until).await;
+        // Without an answer in time the session does not know how much is enough; what was written is known.
+        let stand = |at: &Partition| {
+            let standing = self.store.standing(at.number);
+            async move {
+                match until {
+                    Some(until) => timeout_at(until, standing).await.ok()?.ok(),
+                    None => standing.await.ok(),
+                }
+            }
+        };
+        let standings = join_all(partitions.iter().map(stand)).await;
         for ((writing, at), standing) in begun.into_iter().zip(&partitions).zip(standings) {
             let here = writes.iter().zip(&outcomes).filter(|(write, _)| partition(write) == *at);
             if let Some(end) = here.map(|(write, outcome)| Ending::of(&write.mutation, outcome)).max() {
-                end.note(writing, standing.ok().as_ref());
+                end.note(writing, standing.as_ref());
             }
         }
         self.told(outcomes, shortfall.as_ref())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::ready;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, Handle, Json, common_methods, optional};
+use super::{Codec, Handle, Json, common_methods, optional, unreadable::decode};
 use crate::{
     error::{Error, ErrorKind},
     store::Query,
@@ -106,7 +106,9 @@ impl<T: DeserializeOwned, C: Codec> Siblings<T, C> {
     /// # Errors
     /// [`ErrorKind::Serialization`] when the stored bytes are no such value; else see [`ErrorKind`].
     pub async fn get(&self) -> Result<Option<T>, Error> {
-        optional(self.handle.read(Query::Value).await?)?.map(|bytes| C::decode(&bytes)).transpose()
+        optional(self.handle.read(Query::Value).await?)?
+            .map(|bytes| decode::<C, T>(&self.handle.key, &bytes))
+            .transpose()
     }
 
     /// All values that were written without having seen each other, the earliest first; equal ones count once. Empty when
@@ -115,7 +117,7 @@ impl<T: DeserializeOwned, C: Codec> Siblings<T, C> {
     /// # Errors
     /// As [`Siblings::get`].
     pub async fn values(&self) -> Result<Vec<T>, Error> {
-        self.seen().await?.payloads.iter().map(|payload| C::decode(payload)).collect()
+        self.seen().await?.payloads.iter().map(|payload| decode::<C, T>(&self.handle.key, payload)).collect()
     }
 }
 
@@ -148,7 +150,8 @@ impl<T: Serialize + DeserializeOwned, C: Codec> Siblings<T, C> {
     ) -> Result<Option<T>, Error> {
         for _ in 0..ROUNDS {
             let Seen { payloads, context } = self.seen().await?;
-            let mut values = payloads.iter().map(|payload| C::decode(payload)).collect::<Result<Vec<T>, _>>()?;
+            let values = payloads.iter().map(|payload| decode::<C, T>(&self.handle.key, payload));
+            let mut values = values.collect::<Result<Vec<T>, _>>()?;
             if values.len() < 2 {
                 return Ok(values.pop());
             }

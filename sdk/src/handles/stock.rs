@@ -322,7 +322,7 @@ impl Reservation {
         }
         // Confirmed here while its timer returns the units there, one unit would be sold twice.
         let Some(store) = self.stock.stores()?.get(self.region()) else {
-            let text = format!("the reservation is of region {}, which this client does not know", self.region());
+            let text = format!("the reservation is of region {}: {}", self.region(), keyspace.why_unknown());
             return Err(Error::new(ErrorKind::Config, text));
         };
         let write = Write { key: self.stock.handle.key.clone(), mutation: Mutation::Stock(change), exclusive: false };

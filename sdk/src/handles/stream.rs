@@ -1,9 +1,9 @@
 //! The stream: entries of fields, in the order of their ids.
 
-use archipelago_engine::{Append, End, EntryId, Keep, Mutation, Outcome, decode_fields, encode_fields};
+use archipelago_engine::{Append, End, EntryId, Keep, Key, Mutation, Outcome, decode_fields, encode_fields};
 use bytes::Bytes;
 
-use super::{Claimed, Handle, common_methods, unexpected};
+use super::{Claimed, Handle, array, common_methods, optional, unexpected, unreadable::of_member};
 use crate::{
     error::Error,
     store::{Query, Reply},
@@ -60,7 +60,8 @@ impl Stream {
         self.add(fields, None).await
     }
 
-    /// Appends an entry and removes the oldest beyond so many; at most 10,000 of them in one call.
+    /// Appends an entry and removes the oldest beyond so many; at most 10,000 of them in one call. Zero removes the new one,
+    /// too, as XADD's MAXLEN 0 does.
     ///
     /// # Errors
     /// As [`Stream::append`].
@@ -90,7 +91,8 @@ impl Stream {
     /// The entries from one id to another, both included; at most so many.
     ///
     /// # Errors
-    /// [`Error`]; see [`crate::ErrorKind`].
+    /// [`crate::ErrorKind::Serialization`] when somebody has written into the view what is no entry: it names the key
+    /// and the entry. Else see [`crate::ErrorKind`].
     pub async fn range(&self, from: EntryId, to: EntryId, limit: u64) -> Result<Vec<StreamEntry>, Error> {
         self.read(from, to, false, limit).await
     }
@@ -98,7 +100,7 @@ impl Stream {
     /// The last entries, the newest first; at most so many.
     ///
     /// # Errors
-    /// [`Error`]; see [`crate::ErrorKind`].
+    /// As [`Stream::range`].
     pub async fn newest(&self, limit: u64) -> Result<Vec<StreamEntry>, Error> {
         self.read(EntryId::ZERO, EntryId::MAX, true, limit).await
     }
@@ -106,7 +108,7 @@ impl Stream {
     /// The entries behind an id; at most so many. It misses what arrives late, see [`Stream`].
     ///
     /// # Errors
-    /// [`Error`]; see [`crate::ErrorKind`].
+    /// As [`Stream::range`].
     pub async fn after(&self, id: EntryId, limit: u64) -> Result<Vec<StreamEntry>, Error> {
         match id.next() {
             Some(first) => self.read(first, EntryId::MAX, false, limit).await,
@@ -115,8 +117,7 @@ impl Stream {
     }
 
     async fn read(&self, from: EntryId, to: EntryId, reverse: bool, limit: u64) -> Result<Vec<StreamEntry>, Error> {
-        let reply = self.handle.read(between(from, to, reverse, Some(limit))).await?;
-        entries_of(reply).ok_or_else(|| unexpected(&"no entry of a stream"))
+        entries_of(&self.handle.key, self.handle.read(between(from, to, reverse, Some(limit))).await?)
     }
 
     /// Takes the oldest entry off that can be taken, so that no other claim takes it, in any region; `None` when none
@@ -144,8 +145,8 @@ impl Stream {
         else {
             return Ok(None);
         };
-        let entry = entry_of(&[id, payload].concat().into());
-        let value = entry.ok_or_else(|| unexpected(&"no entry of a stream"))?;
+        let member = [id, payload].concat().into();
+        let value = entry_of(&member).ok_or_else(|| of_member(&self.handle.key, &member))?;
         Ok(Some(Claimed { value, home }))
     }
 
@@ -205,14 +206,13 @@ pub(crate) fn entry_of(member: &Bytes) -> Option<StreamEntry> {
     Some(StreamEntry { id, fields: decode_fields(&payload)? })
 }
 
-/// The entries of what a query answers; `None` when it is no such answer.
-pub(crate) fn entries_of(reply: Reply) -> Option<Vec<StreamEntry>> {
-    let Reply::Array(members) = reply else { return None };
-    let entry = |member| match member {
-        Reply::Bytes(bytes) => entry_of(&bytes),
-        Reply::Nil | Reply::Int(_) | Reply::Array(_) => None,
+/// The entries of what a query answers.
+pub(crate) fn entries_of(key: &Key, reply: Reply) -> Result<Vec<StreamEntry>, Error> {
+    let entry = |member| {
+        let member = optional(member)?.unwrap_or_default();
+        entry_of(&member).ok_or_else(|| of_member(key, &member))
     };
-    members.into_iter().map(entry).collect()
+    array(reply)?.into_iter().map(entry).collect()
 }
 
 common_methods!(Stream);

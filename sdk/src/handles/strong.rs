@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use archipelago_engine::{Delta, Field, Key, KeyState, Outcome, Push, PushReply, Standing, Version};
+use archipelago_engine::{Delta, Field, Key, KeyState, Outcome, Push, PushReply, RegionId, Standing, Version};
 use futures_util::{
     StreamExt,
     future::join_all,
@@ -52,9 +52,16 @@ impl Keyspace {
             refuse(format!("keyspace {keyspace:?} has no home: set keyspaces.{keyspace}.home, or with_home"))
         })?;
         let store = self.island.stores.get(home);
-        store.ok_or_else(|| {
-            refuse(format!("the home of keyspace {keyspace:?} is {home}, which this client does not know"))
-        })
+        store.ok_or_else(|| refuse(format!("the home of keyspace {keyspace:?} is {home}: {}", self.why_unknown())))
+    }
+
+    /// Why this client has no way to a region.
+    pub(super) fn why_unknown(&self) -> String {
+        let (known, members) = (self.island.stores.len(), self.strengths.members);
+        if known == 1 && members > 1 {
+            return "this client was built for its local region alone (`Builder::local_only`)".to_owned();
+        }
+        "this client's configuration does not name it".to_owned()
     }
 
     /// Reads where the strength says, by the keyspace's deadline. The standings are of the regions that answered.
@@ -148,11 +155,20 @@ impl Keyspace {
         ))
     }
 
-    /// Executes writes in the local region, and waits for its replicas if the strength says so. Besides the outcomes, what
-    /// is wrong with those that were done.
-    pub(super) async fn execute(&self, writes: &[Write]) -> (Vec<Result<Outcome, StoreError>>, Option<Error>) {
+    /// Executes writes in the local region, until then if there is such a moment, and waits for its replicas if the
+    /// strength says so. Besides the outcomes, what is wrong with those that were done.
+    pub(super) async fn execute(
+        &self,
+        writes: &[Write],
+        until: Option<Instant>,
+    ) -> (Vec<Result<Outcome, StoreError>>, Option<Error>) {
         let WriteStrength::Replicated(replicas) = self.strengths.write else {
-            return (self.store.write_all(writes).await, None);
+            let outcomes = match until {
+                // A timer around it would not know what was done of a write in steps.
+                Some(until) => self.store.write_all_within(writes, until.duration_since(Instant::now())).await,
+                None => self.store.write_all(writes).await,
+            };
+            return (outcomes, None);
         };
         let written = self.store.write_replicated(writes, replicas, self.strengths.deadline);
         // Longer than the wait for replicas, whose shortfall says more than a timer.
@@ -196,10 +212,7 @@ impl Keyspace {
             Ok(before) => before,
             Err(error) => return writes.iter().map(|_| Err(error.clone())).collect(),
         };
-        let Ok(mut results) = timeout_at(until, Box::pin(self.write_here(writes))).await else {
-            let late = Error::new(ErrorKind::MaybeApplied, "no answer in time").at(self.store.region());
-            return writes.iter().map(|_| Err(late.clone())).collect();
-        };
+        let mut results = Box::pin(self.write_here(writes, Some(until))).await;
         let mut spreading: FuturesOrdered<_> = excerpts(writes, &results)
             .into_values()
             .map(|excerpt| {
@@ -272,9 +285,17 @@ impl Keyspace {
     }
 
     /// What was written, as it stands now. Of the same incarnation as before: else it may have been lost in between, and
-    /// others would confirm what they have not.
+    /// others would confirm what they have not. Without an answer it is in the local region, and nobody was sent it.
     async fn read_back(&self, excerpt: &Excerpt, before: Option<&Standing>, until: Instant) -> Result<Push, Error> {
-        let unknown = |what: &str| Error::new(ErrorKind::MaybeApplied, what).at(self.store.region());
+        let local = self.store.region();
+        let here_alone = |why: &str| {
+            let others = self.island.stores.keys().filter(|region| *region != local);
+            let unsent = |region: &RegionId| Missed { place: region.to_string(), why: "it was not sent there".into() };
+            let reach =
+                Reach { has: vec![local.to_string()], may_have: Vec::new(), lacks: others.map(unsent).collect() };
+            let what = format!("applied, and then what to send to others could not be read: {why}");
+            Error::new(ErrorKind::PartlyApplied, what).with_reach(reach).at(local)
+        };
         let read = async {
             let (state, standing) = self.store.cells_and_stand(excerpt).await?;
             if excerpt.fields.is_none() || !state.fields.contains_key(&Field::Expiry) {
@@ -283,11 +304,11 @@ impl Keyspace {
             self.store.cells_and_stand(&Excerpt::whole(excerpt.key.clone())).await
         };
         let answer = timeout_at(until, read).await;
-        let answer = answer.map_err(|_| unknown("applied, and then the region did not answer in time"))?;
-        let (state, standing): Answered =
-            answer.map_err(|error| unknown(&format!("applied, and then the region did not answer: {error}")))?;
+        let answer = answer.map_err(|_| here_alone("no answer in time"))?;
+        let (state, standing): Answered = answer.map_err(|error| here_alone(&error.to_string()))?;
         if before.map(|before| &before.origin) != Some(&standing.origin) {
-            return Err(unknown("the region's history broke right behind the write"));
+            let what = "the region's history broke right behind the write";
+            return Err(Error::new(ErrorKind::MaybeApplied, what).at(local));
         }
         let delta = as_logged(excerpt.delta(&state), &standing);
         Ok(standing.push(vec![delta]))

@@ -266,6 +266,9 @@ pub trait Store: Debug + Send + Sync {
     /// Executes writes in order, pipelined. One result for each; a failure of one does not stop the next.
     async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>>;
 
+    /// The same, and it ends after `wait`: each result says what is known by then, also of a write that goes in steps.
+    async fn write_all_within(&self, writes: &[Write], wait: Duration) -> Vec<Result<Outcome, StoreError>>;
+
     /// Executes one read: one native command.
     async fn read(&self, read: &Read) -> Result<Reply, StoreError>;
 

@@ -9,7 +9,7 @@ use std::{collections::HashSet, time::Duration};
 use archipelago_engine::{ClearStep, End, Expiry, Key, ListEdit, Mutation, MutationError, Outcome, Standing, window};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Store, StoreError, Write};
 use crate::keyspace::partition_of;
@@ -19,6 +19,9 @@ const STEP: usize = 500;
 
 /// How long a write goes on in steps. What is left then is there for the next who tries.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much longer the answer to the last step is waited for, where the call has the time: it says how much is gone.
+const LAST_STEP: Duration = Duration::from_secs(1);
 
 /// How often a write is repeated whose key is too large again after it was cleared.
 const ATTEMPTS: usize = 4;
@@ -46,6 +49,39 @@ pub(crate) trait Stepwise: Sync {
     async fn length(&self, key: &Key) -> Result<usize, StoreError>;
 }
 
+/// How long a write goes on in steps.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit<'l> {
+    /// Whether it is too late for another step: asked before each.
+    is_late: &'l (dyn Fn() -> bool + Send + Sync),
+    /// When no answer is waited for any more.
+    end: Instant,
+}
+
+/// When a write in steps ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    begin: Instant,
+    end: Instant,
+}
+
+impl Patience {
+    /// What a write gets whose caller did not say.
+    pub(crate) fn usual() -> Self {
+        Self::until(Instant::now() + PATIENCE)
+    }
+
+    /// No step begins behind that moment, and the answer to the last one is waited for.
+    pub(crate) fn until(begin: Instant) -> Self {
+        Self { begin, end: begin + LAST_STEP }
+    }
+
+    /// Everything ends at that moment.
+    pub(crate) const fn strictly(until: Instant) -> Self {
+        Self { begin: until, end: until }
+    }
+}
+
 /// Whether a store refused a write only because it takes more than one step.
 pub(crate) const fn is_for_steps(done: &Result<Outcome, StoreError>) -> bool {
     matches!(done, Err(StoreError::Refused(MutationError::TooManyFields)))
@@ -61,8 +97,7 @@ pub(crate) async fn finish(
     if !is_for_steps(&done) {
         return done;
     }
-    let until = patience();
-    Box::pin(in_steps(store, write, &|| is_past(until))).await
+    Box::pin(in_steps_until(store, write, Patience::usual())).await
 }
 
 /// The same of writes that were pipelined.
@@ -72,7 +107,7 @@ pub(crate) async fn finish_all(
     store: &dyn Stepwise,
     writes: &[Write],
     mut results: Vec<Result<Outcome, StoreError>>,
-    until: Instant,
+    patience: Patience,
 ) -> Vec<Result<Outcome, StoreError>> {
     for (at, write) in writes.iter().enumerate() {
         if !results.get(at).is_some_and(is_for_steps) {
@@ -82,7 +117,7 @@ pub(crate) async fn finish_all(
         let done = if later.any(|(other, done)| other.key == write.key && done.is_ok()) {
             Err(StoreError::Server("the key is cleared in steps, and a later write has passed".to_owned()))
         } else {
-            Box::pin(in_steps(store, write, &|| is_past(until))).await
+            Box::pin(in_steps_until(store, write, patience)).await
         };
         if let Some(place) = results.get_mut(at) {
             *place = done;
@@ -140,27 +175,41 @@ pub(crate) async fn finish_and_stand<S: Stepwise + Store>(
     if !is_for_steps(&done) {
         return (done, standing);
     }
-    let until = patience();
-    let done = Box::pin(in_steps(store, write, &|| is_past(until))).await;
+    let done = Box::pin(in_steps_until(store, write, Patience::usual())).await;
     (done, store.standing(partition_of(&write.key.name, store.partitions())).await.ok())
 }
 
-/// When a write that begins now ends.
-pub(crate) fn patience() -> Instant {
-    Instant::now() + PATIENCE
+/// The answers to writes that were pipelined, or what is known of them when none come until then.
+pub(crate) async fn in_time(
+    writes: &[Write],
+    until: Option<Instant>,
+    pipelined: impl Future<Output = Vec<Result<Outcome, StoreError>>>,
+) -> Vec<Result<Outcome, StoreError>> {
+    let Some(until) = until else { return pipelined.await };
+    if Instant::now() >= until {
+        return vec![
+            Err(StoreError::Unavailable("its turn did not come in time: nothing was sent".into()));
+            writes.len()
+        ];
+    }
+    timeout_at(until, pipelined).await.unwrap_or_else(|_| vec![Err(late()); writes.len()])
 }
 
-fn is_past(until: Instant) -> bool {
-    Instant::now() >= until
+fn late() -> StoreError {
+    StoreError::NoAnswer("no answer in time".to_owned())
+}
+
+async fn in_steps_until(
+    store: &dyn Stepwise,
+    write: &Write,
+    Patience { begin, end }: Patience,
+) -> Result<Outcome, StoreError> {
+    in_steps(store, write, Limit { is_late: &|| Instant::now() >= begin, end }).await
 }
 
 /// Does in steps what was refused in one.
-async fn in_steps(
-    store: &dyn Stepwise,
-    write: &Write,
-    is_late: &(dyn Fn() -> bool + Send + Sync),
-) -> Result<Outcome, StoreError> {
-    let steps = Steps { store, key: &write.key, is_late };
+async fn in_steps(store: &dyn Stepwise, write: &Write, limit: Limit<'_>) -> Result<Outcome, StoreError> {
+    let steps = Steps { store, key: &write.key, limit };
     match &write.mutation {
         Mutation::Clear { .. } => {
             let removed = steps.clear(None).await.map_err(Unfinished::of_removal)?;
@@ -178,8 +227,7 @@ async fn in_steps(
 struct Steps<'s> {
     store: &'s dyn Stepwise,
     key: &'s Key,
-    /// Whether the time is over: asked before each step.
-    is_late: &'s (dyn Fn() -> bool + Send + Sync),
+    limit: Limit<'s>,
 }
 
 /// Why steps ended before their end, and how many members they had removed.
@@ -189,15 +237,22 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    /// Of a write that is done when everything is removed.
+    /// Of a write that is done when everything is removed. A step without an answer may be done.
     fn of_removal(self) -> StoreError {
         let Self { removed, error } = self;
-        if removed == 0 {
-            return error;
+        match error {
+            StoreError::NoAnswer(why) if removed == 0 => StoreError::NoAnswer(format!(
+                "up to {STEP} members may be removed and the rest stands, the same call goes on with it: {why}"
+            )),
+            StoreError::NoAnswer(why) => StoreError::Partly(format!(
+                "{removed} members are removed, up to {STEP} more may be, and the rest stands, the same call goes on \
+                 with it: {why}"
+            )),
+            error if removed == 0 => error,
+            error => StoreError::Partly(format!(
+                "{removed} members are removed and the rest stands, the same call goes on with it: {error}"
+            )),
         }
-        StoreError::Partly(format!(
-            "{removed} members are removed and the rest stands, the same call goes on with it: {error}"
-        ))
     }
 
     /// Of a write that was to follow.
@@ -212,7 +267,7 @@ impl Steps<'_> {
     async fn make_room(&self, write: &Write, mutation: &Mutation) -> Result<Outcome, StoreError> {
         for _ in 0..ATTEMPTS {
             let was_over = self.clear(Some(0)).await.map_err(Unfinished::of_room)?.is_some();
-            match self.store.attempt(write).await {
+            match self.in_time(self.store.attempt(write)).await {
                 Err(StoreError::Refused(MutationError::TooManyFields)) if was_over => {}
                 Err(StoreError::Refused(MutationError::TooManyFields)) => return self.remove(mutation).await,
                 done => return done,
@@ -244,7 +299,8 @@ impl Steps<'_> {
             return Ok(None);
         }
         loop {
-            let Page { members, next } = self.store.page(self.key, &from).await.map_err(fail(removed))?;
+            let page = self.look(self.store.page(self.key, &from)).await;
+            let Page { members, next } = page.map_err(fail(removed))?;
             let mut pieces = members.chunks(STEP).peekable();
             // The last step goes also where nothing is left: it takes the expiry along.
             while let Some(some) = pieces.next().or_else(|| next.is_none().then_some(&[])) {
@@ -271,7 +327,7 @@ impl Steps<'_> {
 
     /// Cuts the ends off, as they stand at each step: the outermost first.
     async fn trim(&self, start: i64, stop: i64) -> Result<Outcome, StoreError> {
-        let length = self.store.length(self.key).await?;
+        let length = self.look(self.store.length(self.key)).await?;
         let (skip, take) = window(start, stop, length);
         let (front, back) = if take == 0 { (0, length) } else { (skip, length.saturating_sub(skip + take)) };
         let mut removed = 0;
@@ -312,10 +368,23 @@ impl Steps<'_> {
     }
 
     async fn attempt(&self, mutation: Mutation) -> Result<Outcome, StoreError> {
-        if (self.is_late)() {
+        if (self.limit.is_late)() {
             return Err(StoreError::Unavailable("the time for it is over".to_owned()));
         }
-        self.store.attempt(&Write { key: self.key.clone(), mutation, exclusive: false }).await
+        let write = Write { key: self.key.clone(), mutation, exclusive: false };
+        self.in_time(self.store.attempt(&write)).await
+    }
+
+    /// A read: without an answer to it nothing was done.
+    async fn look<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.in_time(read).await.map_err(|error| match error {
+            StoreError::NoAnswer(what) => StoreError::Unavailable(what),
+            error => error,
+        })
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        timeout_at(self.limit.end, answer).await.unwrap_or_else(|_| Err(late()))
     }
 }
 
@@ -327,6 +396,7 @@ fn unexpected(outcome: &Outcome) -> StoreError {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed test may panic")]
 mod tests {
     use std::{
+        future::pending,
         sync::{
             Arc,
             atomic::{AtomicUsize, Ordering},
@@ -348,13 +418,15 @@ mod tests {
     struct Frail {
         store: Arc<dyn Store>,
         left: AtomicUsize,
+        /// Whether it then says so, or nothing.
+        is_silent: bool,
     }
 
     #[async_trait]
     impl Stepwise for Frail {
         async fn attempt(&self, write: &Write) -> Result<Outcome, StoreError> {
             if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
-                return Err(StoreError::NoAnswer("gone".to_owned()));
+                return if self.is_silent { pending().await } else { Err(StoreError::Unavailable("gone".to_owned())) };
             }
             self.store.write(write).await
         }
@@ -387,7 +459,11 @@ mod tests {
         if let Some(expiry) = expiry {
             store.write(&of(Mutation::Expire(expiry))).await.unwrap();
         }
-        (regions, Frail { store, left: AtomicUsize::new(usize::MAX) }, key)
+        (regions, Frail { store, left: AtomicUsize::new(usize::MAX), is_silent: false }, key)
+    }
+
+    fn ample() -> Limit<'static> {
+        Limit { is_late: &|| false, end: Instant::now() + PATIENCE }
     }
 
     fn clear(key: &Key) -> Write {
@@ -403,12 +479,11 @@ mod tests {
         let (_regions, frail, key) = large(None).await;
         let asked = AtomicUsize::new(0);
         let is_late = || asked.fetch_add(1, Ordering::Relaxed) == 3;
-        let Err(StoreError::Partly(what)) = in_steps(&frail, &clear(&key), &is_late).await else {
-            panic!("not partly")
-        };
+        let limit = Limit { is_late: &is_late, ..ample() };
+        let Err(StoreError::Partly(what)) = in_steps(&frail, &clear(&key), limit).await else { panic!("not partly") };
         assert!(what.starts_with("1200 members are removed"), "{what}");
         assert_eq!(count(&frail, &key).await, Reply::Int(1300));
-        let done = in_steps(&frail, &clear(&key), &|| false).await.unwrap();
+        let done = in_steps(&frail, &clear(&key), ample()).await.unwrap();
         assert_eq!(done, Outcome::Cleared { existed: true, previous: None });
         assert_eq!(count(&frail, &key).await, Reply::Int(0));
     }
@@ -417,11 +492,26 @@ mod tests {
     async fn what_ended_a_clear_is_said() {
         let (_regions, frail, key) = large(None).await;
         frail.left.store(0, Ordering::Relaxed);
-        let done = in_steps(&frail, &clear(&key), &|| false).await;
-        assert!(matches!(done, Err(StoreError::NoAnswer(_))), "nothing is known to be removed: {done:?}");
+        let done = in_steps(&frail, &clear(&key), ample()).await;
+        assert!(matches!(done, Err(StoreError::Unavailable(_))), "nothing is removed: {done:?}");
         frail.left.store(1, Ordering::Relaxed);
-        let done = in_steps(&frail, &clear(&key), &|| false).await;
+        let done = in_steps(&frail, &clear(&key), ample()).await;
         assert!(matches!(&done, Err(StoreError::Partly(what)) if what.ends_with("gone")), "{done:?}");
+    }
+
+    /// A step without an answer is cut at the end of the time. What the ones before it removed is known all the same.
+    #[tokio::test]
+    async fn a_clear_whose_last_step_is_not_answered_says_what_is_certain() {
+        let (_regions, mut frail, key) = large(None).await;
+        frail.is_silent = true;
+        let soon = || Limit { end: Instant::now() + Duration::from_millis(100), ..ample() };
+        frail.left.store(0, Ordering::Relaxed);
+        let done = in_steps(&frail, &clear(&key), soon()).await;
+        assert!(matches!(&done, Err(StoreError::NoAnswer(what)) if what.starts_with("up to 500")), "{done:?}");
+        frail.left.store(2, Ordering::Relaxed);
+        let Err(StoreError::Partly(what)) = in_steps(&frail, &clear(&key), soon()).await else { panic!("not partly") };
+        assert!(what.starts_with("700 members are removed, up to 500 more may be"), "{what}");
+        assert_eq!(count(&frail, &key).await, Reply::Int(1800));
     }
 
     /// Nothing of the write itself was done, and nothing that anybody could see: it may be repeated.
@@ -432,11 +522,11 @@ mod tests {
         frail.left.store(3, Ordering::Relaxed);
         let add = Mutation::assign([(Bytes::from_static(b"new"), Bytes::new())]);
         let add = Write { key: key.clone(), mutation: add, exclusive: false };
-        let done = in_steps(&frail, &add, &|| false).await;
+        let done = in_steps(&frail, &add, ample()).await;
         assert!(matches!(done, Err(StoreError::Unavailable(_))), "{done:?}");
         assert_eq!(count(&frail, &key).await, Reply::Int(0), "what still stands is not seen");
         frail.left.store(usize::MAX, Ordering::Relaxed);
-        let done = in_steps(&frail, &add, &|| false).await.unwrap();
+        let done = in_steps(&frail, &add, ample()).await.unwrap();
         assert!(matches!(done, Outcome::Assigned { added: 1, .. }), "{done:?}");
         assert_eq!(count(&frail, &key).await, Reply::Int(1));
     }

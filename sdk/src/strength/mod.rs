@@ -58,7 +58,10 @@
 //! - An order of all operations (linearizability): two concurrent reads may see two concurrent writes in different orders, and a write that
 //!   failed may be seen by one read and not by the next. Values merge as ever: a `majority` write does not lock anybody out.
 //! - Deletions of large keys. A write with regions that clears a key, or writes one with an expiry, reads that key whole and
-//!   pushes it in one piece: delete a key of more than a few thousand members with `local`, or `replicated:N`.
+//!   pushes it in one piece: delete a key of more than a few thousand members with `local`, or `replicated:N`. Such a
+//!   removal goes in steps, here as ever; if the deadline ends it, it fails with
+//!   [`ErrorKind::PartlyApplied`](crate::ErrorKind::PartlyApplied), the text says how many members are gone, nobody was
+//!   pushed anything, and the same call goes on with the rest.
 //! - Anything about several keys at once.
 //! - That a region which has just started, or lost its data, counts: it takes pushes only once it has completed a resync with
 //!   the region that wrote. Its data is then behind nobody's removals.

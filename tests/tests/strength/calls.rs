@@ -135,6 +135,54 @@ pub async fn too_few_regions_are_an_error_that_names_them(case: Case) {
     poll::until("the region counts again", || async { all.counter("hits").add(1).await.ok() }).await;
 }
 
+/// It goes in steps. What the deadline left undone is told, and the same call goes on.
+pub async fn a_removal_that_the_deadline_ends_says_how_much_is_gone(case: Case) {
+    const MANY: u64 = 4_000;
+    let members: Vec<String> = (0..MANY).map(|n| format!("{n:05}")).collect();
+    for some in members.chunks(1000) {
+        case.at(0).set("tags").add_all(some.to_vec()).await.unwrap();
+    }
+    // What was told, what may be on top of it, and how often it was told.
+    let (mut certain, mut perhaps, mut times) = (0, 0, 0);
+    let mut deadline = Duration::from_millis(5);
+    loop {
+        let two = case.writer(0, WriteStrength::Regions(2)).with_deadline(deadline);
+        let done = two.set("tags").delete().await;
+        let left = case.at(0).set("tags").len().await.unwrap();
+        match done {
+            Ok(_) => break,
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            // Not even the first question whether it takes steps: if not, it is done at once, or not at all.
+            Err(error) if error.kind() == ErrorKind::MaybeApplied && error.message() == "no answer in time" => {
+                perhaps += 1000;
+            }
+            // No step was answered.
+            Err(error) if error.kind() == ErrorKind::MaybeApplied => {
+                assert!(error.message().starts_with("up to 500 members may be removed"), "{error}");
+                perhaps += 500;
+            }
+            // Done here, and there was no time left to push it.
+            Err(error) if error.reach().is_some() => {
+                assert_eq!((error.kind(), left), (ErrorKind::PartlyApplied, 0), "{error}");
+                assert_eq!(error.reach().unwrap().has, [REGIONS[0]], "{error}");
+                certain = MANY;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::PartlyApplied, "{error}");
+                let (gone, rest) = error.message().split_once(" members are removed").unwrap();
+                certain += gone.parse::<u64>().unwrap();
+                perhaps += if rest.contains("up to 500 more may be") { 500 } else { 0 };
+                assert!(!error.to_string().contains("repeat it only if"), "{error}");
+                times += 1;
+            }
+        }
+        assert!((certain..=certain + perhaps).contains(&(MANY - left)), "{certain} and {perhaps}, and {left} are left");
+        deadline = (deadline * 5 / 4).min(LATE);
+    }
+    println!("told {times} times how much is gone");
+    assert_eq!(case.at(0).set("tags").len().await.unwrap(), 0);
+}
+
 pub async fn a_region_that_never_heard_of_the_writer_does_not_count(case: Case) {
     let store = archipelago_tests::world::store(&case.clients[0]);
     for partition in 0..store.partitions() {

@@ -70,6 +70,7 @@ suite! {
         a_write_that_changed_nothing_is_pushed_all_the_same
         what_an_expired_key_held_is_hidden_elsewhere_too
         too_few_regions_are_an_error_that_names_them
+        a_removal_that_the_deadline_ends_says_how_much_is_gone
         a_region_that_never_heard_of_the_writer_does_not_count
         a_region_that_does_not_know_whom_a_removal_is_about_does_not_count
         a_merged_read_repairs_the_local_region

@@ -21,7 +21,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 const BATCH: u64 = 100;
 
 /// Entries of a feed as they arrive in the local region, from [`Feed::follow`]: each item is what [`Feed::arrived`]
-/// answers, with the cursor behind it, and either has entries or says that reading started over. At most 100 entries each.
+/// answers, with the cursor behind it, and either has entries or says that reading started over, or that entries are in no
+/// order of arrival ([`Arrived::unordered`]; said again when their number changes). At most 100 entries each.
 ///
 /// It looks again at once while entries come, then after pauses that grow from 10 ms to half a second: so long an entry may
 /// take to be seen, and so often an idle feed is asked for. Nothing runs in between: a stream that is not polled does
@@ -57,7 +58,7 @@ type Batch<T> = Result<Arrived<T>, Error>;
 impl<T: DeserializeOwned + Send + 'static> Follow<T> {
     pub(super) fn new<C: Codec>(feed: Feed<T, C>, cursor: FeedCursor) -> Self {
         let stop = feed.handle.keyspace().map(|keyspace| keyspace.repairs.stop().clone()).unwrap_or_default();
-        let follower = Follower { feed, cursor, stop, is_over: false };
+        let follower = Follower { feed, cursor, stop, is_over: false, unordered: 0 };
         let batches = stream::unfold(follower, |mut follower| async move {
             let batch = follower.next().await?;
             Some((batch, follower))
@@ -85,6 +86,8 @@ struct Follower<T, C> {
     cursor: FeedCursor,
     stop: CancellationToken,
     is_over: bool,
+    /// How many entries were last told to be in no order.
+    unordered: u64,
 }
 
 impl<T: DeserializeOwned, C: Codec> Follower<T, C> {
@@ -96,7 +99,7 @@ impl<T: DeserializeOwned, C: Codec> Follower<T, C> {
         let stop = self.stop.clone();
         let batch = stop.run_until_cancelled(self.look()).await?;
         match &batch {
-            Ok(arrived) => self.cursor = arrived.cursor,
+            Ok(arrived) => (self.cursor, self.unordered) = (arrived.cursor, arrived.unordered),
             Err(_) => self.is_over = true,
         }
         Some(batch)
@@ -107,6 +110,7 @@ impl<T: DeserializeOwned, C: Codec> Follower<T, C> {
         loop {
             match self.feed.arrived(&self.cursor, BATCH).await {
                 Ok(arrived) if arrived.restarted || !arrived.is_empty() => return Ok(arrived),
+                Ok(arrived) if arrived.unordered > 0 && arrived.unordered != self.unordered => return Ok(arrived),
                 Ok(_) => {}
                 Err(error) if error.kind().may_pass() => {}
                 Err(error) => return Err(error),

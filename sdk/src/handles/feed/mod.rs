@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use archipelago_engine::{Append, EntryId, Keep, Mutation, Outcome, Since, limits};
+use archipelago_engine::{Append, EntryId, Keep, Key, Mutation, Outcome, Since, limits};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -18,7 +18,10 @@ pub use self::{
     cursor::{FeedCursor, FeedCursorError},
     follow::Follow,
 };
-use super::{Codec, Handle, Json, common_methods, unexpected};
+use super::{
+    Codec, Handle, Json, array, common_methods, optional, unexpected,
+    unreadable::{of_entry, of_member},
+};
 use crate::{
     error::Error,
     store::{Query, Reply},
@@ -55,6 +58,9 @@ pub struct Arrived<T> {
     pub restarted: bool,
     /// Entries that are no `T`. The cursor is behind them, too: one of them must not hold up all that follow.
     pub unreadable: Vec<EntryId>,
+    /// Entries that are in the feed and in no order of arrival: no cursor comes to them, [`Feed::range`] shows them. Zero,
+    /// unless somebody has deleted or changed `{KEYSPACE:PARTITION}:arrivals:NAME` in the region, past this library.
+    pub unordered: u64,
 }
 
 impl<T> Arrived<T> {
@@ -243,7 +249,8 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
     /// `EntryId::from(hour_ago)..` is what was appended since.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Serialization`] when one of them is no `T`; else see [`crate::ErrorKind`].
+    /// [`crate::ErrorKind::Serialization`] when one of them is no `T`: it names the key and the entry's id.
+    /// [`Feed::arrived`] passes such entries over and lists them. Else see [`crate::ErrorKind`].
     pub async fn range(&self, ids: impl RangeBounds<EntryId>, limit: u64) -> Result<Vec<FeedEntry<T>>, Error> {
         self.read(&ids, false, limit).await
     }
@@ -271,8 +278,19 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
         limit: u64,
     ) -> Result<Vec<FeedEntry<T>>, Error> {
         let Some(query) = between(ids, reverse, Some(limit)) else { return Ok(Vec::new()) };
-        let entries = entries_of(self.handle.read(query).await?).ok_or_else(|| unexpected(&"no entry of a feed"))?;
-        entries.into_iter().map(|(id, payload)| Ok(FeedEntry { id, value: C::decode(&payload)? })).collect()
+        let entries = entries_of(&self.handle.key, self.handle.read(query).await?)?;
+        let mut decoded = Vec::with_capacity(entries.len());
+        let mut bad = Vec::new();
+        for (id, payload) in entries {
+            match C::decode(&payload) {
+                Ok(value) => decoded.push(FeedEntry { id, value }),
+                Err(why) => bad.push((id, why)),
+            }
+        }
+        match bad.first() {
+            Some((id, why)) => Err(of_entry(&self.handle.key, *id, bad.len() - 1, why)),
+            None => Ok(decoded),
+        }
     }
 
     /// Up to `limit` entries in the order in which they arrived in the local region, behind a cursor; see [`Feed`] for what
@@ -282,7 +300,8 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
     /// region's own.
     ///
     /// # Errors
-    /// [`Error`]; see [`crate::ErrorKind`]. A cursor that does not fit is no error: reading starts over.
+    /// [`crate::ErrorKind::Refused`] when somebody else's value stands where the region keeps the order: the text names
+    /// the physical key. Else see [`crate::ErrorKind`]. A cursor that does not fit is no error: reading starts over.
     pub async fn arrived(&self, cursor: &FeedCursor, limit: u64) -> Result<Arrived<T>, Error> {
         let key = &self.handle.key;
         let limit = usize::try_from(limit).unwrap_or(limits::ARRIVALS);
@@ -292,6 +311,7 @@ impl<T: DeserializeOwned, C: Codec> Feed<T, C> {
             cursor: FeedCursor::at(&key.name, found.place),
             restarted: found.restarted,
             unreadable: Vec::new(),
+            unordered: found.unordered,
         };
         for (id, payload) in found.entries {
             match C::decode(&payload) {
@@ -335,14 +355,13 @@ fn between(ids: &impl RangeBounds<EntryId>, reverse: bool, limit: Option<u64>) -
     Some(Query::Between { from: from.to_bytes(), to: to.map(EntryId::to_bytes), reverse, limit })
 }
 
-/// The ids and payloads of what a query answers; `None` when it is no such answer.
-pub(crate) fn entries_of(reply: Reply) -> Option<Vec<(EntryId, Bytes)>> {
-    let Reply::Array(members) = reply else { return None };
-    let entry = |member| match member {
-        Reply::Bytes(bytes) => EntryId::split(&bytes),
-        Reply::Nil | Reply::Int(_) | Reply::Array(_) => None,
+/// The ids and payloads of what a query answers.
+pub(crate) fn entries_of(key: &Key, reply: Reply) -> Result<Vec<(EntryId, Bytes)>, Error> {
+    let entry = |member| {
+        let member = optional(member)?.unwrap_or_default();
+        EntryId::split(&member).ok_or_else(|| of_member(key, &member))
     };
-    members.into_iter().map(entry).collect()
+    array(reply)?.into_iter().map(entry).collect()
 }
 
 common_methods!(Feed<T, C>);

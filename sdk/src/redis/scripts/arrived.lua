@@ -1,7 +1,9 @@
--- Entries of a feed behind a place in the order of their arrival. KEYS: meta, cells, arrivals. ARGV: replid, incarnation, the
+-- Entries of a feed behind a place in the order of their arrival. KEYS: meta, cells, arrivals, view. ARGV: replid, incarnation, the
 -- place's line ('' for the start, '$' for the end), its number, how many entries at most.
--- Answers {line, number of the last entry, whether the place is of another line, ids and payloads by turns}; fewer than asked
--- for when they grow large. Payloads come from the cells: a view may lack one, for somebody's hand or the server's clock.
+-- Answers {line, number of the last entry, whether the place is of another line, ids and payloads by turns, how many entries
+-- of the view stand nowhere in the order}; fewer entries than asked for when they grow large. Payloads come from the cells: a view may lack one, for somebody's hand or the server's clock.
+local damaged = not_an_order(KEYS[3])
+if damaged then return damaged end
 local line = redis.call('HGET', KEYS[1], 'line') or ARGV[2]
 local last = tonumber(redis.call('HGET', KEYS[1], 'last-arrival') or 0)
 local from, restarted = tonumber(ARGV[4]), 0
@@ -26,4 +28,6 @@ for i = 1, #found, 2 do
   from = found[i + 1]
   if size > 1048576 then break end
 end
-return {line, from, restarted, entries}
+-- Every entry that a reader sees has arrived. A view that has another type is no matter of this script.
+local shown, ordered = redis.pcall('ZCARD', KEYS[4]), redis.call('ZCARD', KEYS[3])
+return {line, from, restarted, entries, type(shown) == 'number' and math.max(shown - ordered, 0) or 0}

@@ -33,6 +33,8 @@ local function excess(how, much, new)
   return found
 end
 
+local damaged = kind == FEED and not_an_order(KEYS[#KEYS - 1])
+if damaged then return damaged end
 local answer
 if ARGV[4] == 'append' then
   local id, last = ARGV[5], members(-1, -1)[1]

@@ -19,7 +19,7 @@ impl RedisStore {
             Since::Now => ("$".to_owned(), 0),
             Since::Place(place) => (place.line.to_string(), place.number),
         };
-        let names = [keys.meta(), keys.cells(key), keys.arrivals(&key.name)];
+        let names = [keys.meta(), keys.cells(key), keys.arrivals(&key.name), keys.view(key)];
         let answer = self
             .call_checked(partition, |wire, slot| {
                 let mut cmd = self.checked_script(&SCRIPTS.arrived, wire, slot, &names)?;
@@ -32,7 +32,7 @@ impl RedisStore {
 }
 
 fn arrived(answer: Value) -> Result<Arrived, StoreError> {
-    let [line, number, restarted, entries] = parse::tuple(answer)?;
+    let [line, number, restarted, entries, unordered] = parse::tuple(answer)?;
     let line = parse::text(line)?.and_then(|line| line.parse().ok());
     let line = line.ok_or_else(|| StoreError::Protocol("no line of arrivals".to_owned()))?;
     let entry = |(id, payload): (Bytes, Bytes)| EntryId::split(&id).map(|(id, _)| (id, payload));
@@ -41,5 +41,6 @@ fn arrived(answer: Value) -> Result<Arrived, StoreError> {
         entries: entries.ok_or_else(|| StoreError::Protocol("no id of an entry".to_owned()))?,
         place: Place { line, number: parse::unsigned(&number)? },
         restarted: parse::integer(&restarted)? == 1,
+        unordered: parse::unsigned(&unordered)?,
     })
 }

@@ -4,6 +4,7 @@ mod arrivals;
 mod claims;
 mod collect;
 mod conflicts;
+mod damage;
 mod entries;
 mod inspect;
 mod links;
@@ -28,6 +29,7 @@ use archipelago_engine::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::{
     call::{CallError, parse},
@@ -159,12 +161,11 @@ impl Store for RedisStore {
     }
 
     async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
-        let mut results = Vec::with_capacity(writes.len());
-        for run in steps::runs(writes) {
-            let done = self.write_pipelined(run).await;
-            results.extend(steps::finish_all(self, run, done, steps::patience()).await);
-        }
-        results
+        self.write_runs(writes, None).await
+    }
+
+    async fn write_all_within(&self, writes: &[Write], wait: Duration) -> Vec<Result<Outcome, StoreError>> {
+        self.write_runs(writes, Some(Instant::now() + wait)).await
     }
 
     async fn read(&self, read: &Read) -> Result<Reply, StoreError> {

@@ -22,7 +22,8 @@ impl RedisStore {
 
     pub(super) async fn read_one(&self, read: &Read) -> Result<Reply, StoreError> {
         let cmd = self.read_command(read)?;
-        absent_is_nil(read, self.call(&cmd).await.and_then(reply))
+        let answer = self.call(&cmd).await.map_err(|error| self.name_damaged_view(&read.key, error));
+        absent_is_nil(read, answer.and_then(reply))
     }
 
     pub(super) async fn read_pipelined(&self, reads: &[Read]) -> Vec<Result<Reply, StoreError>> {
@@ -43,7 +44,11 @@ impl RedisStore {
         let wire = self.region.wire().await?;
         let answers = wire.pipeline(&pipeline).await.map_err(CallError::into_store)?;
         let replies = answers.into_iter().map(|a| checked(a).map_err(CallError::into_store).and_then(reply));
-        Ok(reads.iter().zip(replies).map(|(read, reply)| absent_is_nil(read, reply)).collect())
+        let replies = reads
+            .iter()
+            .zip(replies)
+            .map(|(read, reply)| absent_is_nil(read, reply.map_err(|error| self.name_damaged_view(&read.key, error))));
+        Ok(replies.collect())
     }
 
     pub(super) fn read_command(&self, read: &Read) -> Result<Cmd, StoreError> {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{super::durable::Durable, RedisStore, stepwise::Durably};
 use crate::store::{
     ReplicatedWrites, Replication, StoreError, Write,
-    steps::{finish_all, runs},
+    steps::{Patience, finish_all, runs},
 };
 
 impl RedisStore {
@@ -37,7 +37,7 @@ impl RedisStore {
         for run in runs(writes) {
             let done = durable.write(&self.name, run, replicas, left()).await;
             let steps = Durably { store: self, durable, replicas, until, shortfall: Mutex::new(None) };
-            all.outcomes.extend(finish_all(&steps, run, done.outcomes, until).await);
+            all.outcomes.extend(finish_all(&steps, run, done.outcomes, Patience::until(until)).await);
             let shortfall = steps.shortfall.into_inner().unwrap_or_else(PoisonError::into_inner);
             // One WAIT covers all before it.
             all.replication = shortfall.unwrap_or(done.replication);

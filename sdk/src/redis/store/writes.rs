@@ -7,6 +7,7 @@ use archipelago_engine::{
 };
 use bytes::Bytes;
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{
     keyspace::{PhysicalKeys, partition_of},
-    store::{Store, StoreError, Write},
+    store::{
+        Store, StoreError, Write,
+        steps::{self, Patience},
+    },
 };
 
 /// Writes in one pipeline: more only hold memory.
@@ -29,9 +33,23 @@ impl RedisStore {
     pub(super) async fn write_one(&self, write: &Write) -> Result<Outcome, StoreError> {
         write.mutation.check(&write.key)?;
         let (partition, _) = self.locate(&write.key)?;
-        let answer =
-            self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await?;
-        outcome(&write.mutation, answer)
+        let answer = self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await;
+        outcome(&write.mutation, answer.map_err(|error| self.name_damage(&write.key, error))?)
+    }
+
+    /// In pipelines, and in steps where one takes several.
+    pub(super) async fn write_runs(
+        &self,
+        writes: &[Write],
+        until: Option<Instant>,
+    ) -> Vec<Result<Outcome, StoreError>> {
+        let mut results = Vec::with_capacity(writes.len());
+        for run in steps::runs(writes) {
+            let done = steps::in_time(run, until, self.write_pipelined(run)).await;
+            let patience = until.map_or_else(Patience::usual, Patience::strictly);
+            results.extend(steps::finish_all(self, run, done, patience).await);
+        }
+        results
     }
 
     /// Pipelined on one connection, in order. A write that was refused as stale changed nothing, and so was every later
@@ -86,7 +104,7 @@ impl RedisStore {
             match wire.noticed(checked(answer)) {
                 Ok(answer) => *result = Some(outcome(&write.mutation, answer)),
                 Err(CallError::Stale | CallError::NoScript) => repeat.push(at),
-                Err(error) => *result = Some(Err(error.into_store())),
+                Err(error) => *result = Some(Err(self.name_damage(&write.key, error.into_store()))),
             }
         }
         for at in repeat {

@@ -9,11 +9,12 @@ use archipelago_engine::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     calls::{EmbeddedStore, no_randomness},
     clock::micros,
-    region::{Lease, State, fresh_incarnation},
+    region::{Lease, fresh_incarnation},
 };
 use crate::{
     config::defaults,
@@ -38,13 +39,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
-        let mut results = Vec::with_capacity(writes.len());
-        for run in steps::runs(writes) {
-            let done = |state: &mut State, now| run.iter().map(|write| self.write_at(state, now, write)).collect();
-            let done = self.pipeline(run.len(), done).await;
-            results.extend(steps::finish_all(self, run, done, steps::patience()).await);
-        }
-        results
+        self.write_runs(writes, None).await
+    }
+
+    async fn write_all_within(&self, writes: &[Write], wait: Duration) -> Vec<Result<Outcome, StoreError>> {
+        self.write_runs(writes, Some(Instant::now() + wait)).await
     }
 
     async fn read(&self, read: &Read) -> Result<Reply, StoreError> {
@@ -110,8 +109,9 @@ impl Store for EmbeddedStore {
     }
 
     /// Replicas of embedded regions hold the keys of routed keyspaces only: none ever confirms.
-    async fn write_replicated(&self, writes: &[Write], _: u16, _: Duration) -> ReplicatedWrites {
-        ReplicatedWrites { outcomes: self.write_all(writes).await, replication: Ok(Replication::default()) }
+    async fn write_replicated(&self, writes: &[Write], _: u16, wait: Duration) -> ReplicatedWrites {
+        let outcomes = self.write_all_within(writes, wait).await;
+        ReplicatedWrites { outcomes, replication: Ok(Replication::default()) }
     }
 
     async fn clock(&self) -> Result<Version, StoreError> {
