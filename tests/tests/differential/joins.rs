@@ -34,7 +34,7 @@ fn cell(rng: &mut Rng, kind: Kind, times: Times) -> Cell {
         let (a, b) = (version(rng, times), version(rng, times));
         cell.total = Some(Total { version: a.max(b), number: *rng.pick(&NUMBERS), since: a.min(b) });
     }
-    if rng.one_in(20) {
+    if rng.one_in(if adds { 20 } else { 3 }) {
         cell.retracted = version(rng, times);
     }
     if adds && rng.one_in(20) {

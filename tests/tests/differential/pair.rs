@@ -242,6 +242,31 @@ impl Pair {
             _ => self.partition.expires_at(key).map_or(-1, |at| i64::try_from(at).unwrap()),
         };
         assert_eq!(expires, expected, "{place}: another expiry of {key:?}");
+        self.compare_dying(key, place).await;
+    }
+
+    /// Every field with something dead waits to be collected, at the latest since its last change: whatever the collector
+    /// finds changed behind its mark, it puts off.
+    async fn compare_dying(&mut self, key: &Key, place: &str) {
+        let list = PhysicalKeys::new("default", 0).expiring();
+        let entry = key.index_entry();
+        let fields = self.partition.key(key).into_iter().flat_map(|state| &state.fields);
+        let dead: Vec<_> = fields
+            .filter(|(_, stamped)| stamped.cells.has_dead())
+            .map(|(field, stamped)| {
+                let name = match field {
+                    Field::Member(member) => [b"m", member.as_ref()].concat(),
+                    Field::Expiry => b"x".to_vec(),
+                };
+                let length = u32::try_from(entry.len()).unwrap().to_be_bytes();
+                ([&length[..], entry.as_ref(), &name[..]].concat(), stamped.stamp)
+            })
+            .collect();
+        for (waiting, stamp) in dead {
+            let score: Option<f64> = self.ask(redis::cmd("ZSCORE").arg(&list).arg(waiting)).await;
+            let waits = score.is_some_and(|score| score <= 1e13 + stamp as f64);
+            assert!(waits, "{place}: a dead cell of {key:?} waits since {score:?}, it died at {stamp}");
+        }
     }
 
     /// Reads a feed on from where its reader was, two entries at a time, and all of it.
