@@ -4,7 +4,7 @@
 use archipelago::testing::servers::{Options, Server};
 use archipelago::{
     PhysicalKeys,
-    engine::{Amount, Expiry, Key, Kind, Mutation},
+    engine::{Amount, Expiry, JoinReply, Key, Kind, Mutation, Version},
     partition_of,
     store::{Query, ResyncFailure},
 };
@@ -109,6 +109,37 @@ async fn a_lost_log_opens_a_new_incarnation() {
     }
     settle(&clients[0]).await;
     assert_eq!(clients[1].counter("n").get().await.unwrap(), 3);
+}
+
+/// A join found no number to go on from, and failed with a Lua error until somebody wrote in that partition. So did every
+/// read of that region's log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_numbers_stop_no_link() {
+    let world = World::redis(Options::default()).await;
+    let clients = world.idle_clients().await;
+    clients[0].set("s").add("a").await.unwrap();
+    settle(&clients[0]).await;
+    let (a, b, partition) = (store(&clients[0]), store(&clients[1]), partition_of(b"s", 2));
+    clients[1].set("s").add("b").await.unwrap();
+    clients[1].set("s").remove("a").await.unwrap();
+    for what in ["a join", "a read of the log"] {
+        let report = clients[0].keyspace("default").unwrap().inspect(Kind::Set, "s").await.unwrap();
+        let key = report.physical.iter().find(|(_, key)| key.contains("number")).unwrap().1.clone();
+        delete(&world.servers[0], key.as_bytes()).await;
+        if what == "a join" {
+            let batch = carry::next_batch(&*b, &*a, partition, 100).await.unwrap();
+            let reply = a.join(partition, &batch).await;
+            // The new incarnation has forgotten its peers: a resync is next.
+            assert!(matches!(reply, Ok(JoinReply::Gap(_))), "{reply:?}");
+        } else {
+            let slice = a.log_after(partition, Version::ZERO, 100).await;
+            assert!(slice.is_ok(), "{slice:?}");
+        }
+    }
+    settle(&clients[0]).await;
+    for client in &clients {
+        assert_eq!(line(&read(store(client).as_ref(), Kind::Set, "s", Query::Members).await), "b");
+    }
 }
 
 /// A view is derived. Whatever somebody put in its place must stop neither a write nor a link, and a write that failed

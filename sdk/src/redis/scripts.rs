@@ -76,6 +76,7 @@ const CELLS: &str = concat!(
 const WRITE: &str = include_str!("scripts/lib/write.lua");
 const ORDERED: &str = include_str!("scripts/lib/ordered.lua");
 const POSITIONS: &str = include_str!("scripts/lib/positions.lua");
+const NUMBERS: &str = include_str!("scripts/lib/numbers.lua");
 const VECTOR: &str = include_str!("scripts/lib/vector.lua");
 const JOIN: &str = concat!(include_str!("scripts/lib/fast_join.lua"), include_str!("scripts/lib/join.lua"));
 const PLAN: &str = include_str!("scripts/lib/plan.lua");
@@ -104,14 +105,14 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         open: Script::new(&[CELLS, VECTOR, include_str!("scripts/open.lua")]),
         read: checked(&[include_str!("scripts/read.lua")]),
         state: Script::new(&[include_str!("scripts/state.lua")]),
-        join: checked(&[CELLS, JOIN, include_str!("scripts/join.lua")]),
-        push: checked(&[CELLS, VECTOR, JOIN, include_str!("scripts/push.lua")]),
-        recover: checked(&[CELLS, JOIN, include_str!("scripts/recover.lua")]),
+        join: checked(&[NUMBERS, CELLS, JOIN, include_str!("scripts/join.lua")]),
+        push: checked(&[NUMBERS, CELLS, VECTOR, JOIN, include_str!("scripts/push.lua")]),
+        recover: checked(&[NUMBERS, CELLS, JOIN, include_str!("scripts/recover.lua")]),
         publish: checked(&[CELLS, VECTOR, include_str!("scripts/publish.lua")]),
         begin: checked(&[CELLS, VECTOR, include_str!("scripts/begin.lua")]),
         walk: checked(&[include_str!("scripts/walk.lua")]),
         start: checked(&[PLAN, include_str!("scripts/start.lua")]),
-        slice: checked(&[PLAN, UNDER_WAY, CELLS, VECTOR, PASSED, JOIN, include_str!("scripts/slice.lua")]),
+        slice: checked(&[NUMBERS, PLAN, UNDER_WAY, CELLS, VECTOR, PASSED, JOIN, include_str!("scripts/slice.lua")]),
         complete: checked(&[PLAN, UNDER_WAY, MEET, include_str!("scripts/complete.lua")]),
         mark: checked(&[CELLS, VECTOR, include_str!("scripts/mark.lua")]),
         settle: checked(&[include_str!("scripts/settle.lua")]),

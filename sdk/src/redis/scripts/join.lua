@@ -10,7 +10,6 @@ if incarnation ~= ARGV[4] or tonumber(at) < tonumber(ARGV[7]) then return {'gap'
 if tonumber(at) >= tonumber(ARGV[8]) then return {'known', meta[2]} end
 local seen_end = 16 + 2 * ARGV[14]
 local aside_end = seen_end + 2 * ARGV[15]
-local number_now = tonumber(redis.call('GET', KEYS[5]))
 local known = {[ARGV[5]] = tonumber(meta[3] or 0), [ARGV[6]] = math.huge}
 if ARGV[aside_end + ARGV[16] + 1] then told = {} end
 arrivals_at = 7 + 2 * ARGV[16]

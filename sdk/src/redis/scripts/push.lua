@@ -26,7 +26,6 @@ for field, version in pairs(meta) do
 end
 known[ARGV[4]] = math.huge
 local seen_end = 9 + 2 * ARGV[8]
-local number_now = tonumber(redis.call('GET', KEYS[5]))
 if ARGV[seen_end + ARGV[9] + 1] then told = {} end
 arrivals_at = 6 + 2 * ARGV[9]
 for i = 1, tonumber(ARGV[9]) do

@@ -19,7 +19,6 @@ local function within(held)
   return true
 end
 if not (plan_above(ARGV[7]) == 0 and within(covered)) and not within(known) then return {'lost'} end
-local number_now = tonumber(redis.call('GET', KEYS[5]))
 local passed = passed_of(meta)
 arrivals_at = 6 + 2 * ARGV[13]
 for i = 1, tonumber(ARGV[13]) do
