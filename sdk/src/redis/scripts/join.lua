@@ -14,7 +14,7 @@ local known = {[ARGV[5]] = tonumber(meta[3] or 0), [ARGV[6]] = math.huge}
 if ARGV[aside_end + ARGV[16] + 1] then told = {} end
 arrivals_at = 7 + 2 * ARGV[16]
 for i = 1, tonumber(ARGV[16]) do
-  join_key(ARGV[aside_end + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i], number_now, known)
+  join_key(ARGV[aside_end + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i], known)
 end
 note(vector_from(17, seen_end))
 raise_clock(KEYS[4], tonumber(ARGV[10]), tonumber(ARGV[12]))

@@ -29,7 +29,7 @@ local seen_end = 9 + 2 * ARGV[8]
 if ARGV[seen_end + ARGV[9] + 1] then told = {} end
 arrivals_at = 6 + 2 * ARGV[9]
 for i = 1, tonumber(ARGV[9]) do
-  join_key(ARGV[seen_end + i], KEYS[4 + 2 * i], KEYS[5 + 2 * i], number_now, known)
+  join_key(ARGV[seen_end + i], KEYS[4 + 2 * i], KEYS[5 + 2 * i], known)
 end
 note(vector_from(10, seen_end))
 return {'joined', left_out, told}

@@ -4,7 +4,7 @@ local applied = tonumber(redis.call('HGET', KEYS[1], 'applied:' .. ARGV[3]) or 0
 if ARGV[7] ~= '' then
   arrivals_at = 9
   local known = {[ARGV[4]] = applied, [ARGV[5]] = math.huge}
-  join_key(ARGV[7], KEYS[7], KEYS[8], number_now, known)
+  join_key(ARGV[7], KEYS[7], KEYS[8], known)
   note({})
 end
 redis.call('HDEL', KEYS[6], ARGV[3] .. ' ' .. ARGV[6])

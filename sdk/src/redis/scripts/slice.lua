@@ -23,7 +23,7 @@ local passed = passed_of(meta)
 arrivals_at = 6 + 2 * ARGV[13]
 for i = 1, tonumber(ARGV[13]) do
   local block = ARGV[collected_end + i]
-  join_key(block, KEYS[4 + 2 * i], KEYS[5 + 2 * i], number_now, known_of_key(block, known, passed), covered)
+  join_key(block, KEYS[4 + 2 * i], KEYS[5 + 2 * i], known_of_key(block, known, passed), covered)
 end
 note(vector_from(vector_end + 1, seen_end))
 if tonumber(ARGV[13]) > 0 then redis.call('HSET', KEYS[1], 'due', '1') end

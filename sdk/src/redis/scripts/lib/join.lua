@@ -114,7 +114,7 @@ local function enter(kind, name)
   new_entries[#new_entries + 1] = WORDS[kind] .. ':' .. name
 end
 
-local function note_dead(kind, name, field, cells, number_now)
+local function note_dead(kind, name, field, cells)
   if has_dead(cells) then
     dying[#dying + 1] = DYING + number_now + 1
     dying[#dying + 1] = dying_member(WORDS[kind] .. ':' .. name, field)
@@ -171,10 +171,10 @@ local function next_arrivals()
 end
 
 -- What begins every field that this script stores.
-local stamp
+local stamp = put('>BI6', 1, number_now + 1)
 
 -- Stores a field and enters the key. A string is one field: its own stamp is the key's.
-local function store_field(kind, name, cells_key, field, records, number_now, is_known)
+local function store_field(kind, name, cells_key, field, records, is_known)
   local value = stamp .. records
   if kind == 1 then
     redis.call('HSET', cells_key, field, value)
@@ -186,7 +186,7 @@ local function store_field(kind, name, cells_key, field, records, number_now, is
 end
 
 -- One member, no expiry. Says whether it was that.
-local function join_member(kind, name, block, pos, cells_key, view, arrivals, number_now, known)
+local function join_member(kind, name, block, pos, cells_key, view, arrivals, known)
   local tag, member, raw = take('>BI4c0I4c0', block, pos)
   if tag ~= 0 then return false end
   local field = 'm' .. member
@@ -195,7 +195,7 @@ local function join_member(kind, name, block, pos, cells_key, view, arrivals, nu
   local stored, is_known = got[2], got[2] or got[3]
   local joined, seen = join_everyday(kind, raw, stored, known)
   if joined then
-    store_field(kind, name, cells_key, field, joined, number_now, is_known)
+    store_field(kind, name, cells_key, field, joined, is_known)
     if kind == 1 then
       strings[#strings + 1] = view
       strings[#strings + 1] = seen
@@ -218,8 +218,8 @@ local function join_member(kind, name, block, pos, cells_key, view, arrivals, nu
   end
   if #cells == 0 or (stored and records == string.sub(stored, 8)) then return true end
   count_resolved(kind, name, field, cells)
-  store_field(kind, name, cells_key, field, records, number_now, is_known)
-  note_dead(kind, name, field, cells, number_now)
+  store_field(kind, name, cells_key, field, records, is_known)
+  note_dead(kind, name, field, cells)
   if arrivals then arrive(KEYS[1], arrivals, member, cells) end
   local shown = kind == 1 and text(cells)
   if shown then
@@ -234,11 +234,10 @@ local function join_member(kind, name, block, pos, cells_key, view, arrivals, nu
 end
 
 -- KEYS[1] is the meta hash, KEYS[2] the index, KEYS[3] the sweeper's list.
-local function join_key(block, cells_key, view, number_now, known, covered)
+local function join_key(block, cells_key, view, known, covered)
   local kind, name, count, pos = take('>BI4c0I4', block)
-  stamp = stamp or put('>BI6', 1, number_now + 1)
   local arrivals = kind == FEED and next_arrivals()
-  if count == 1 and not covered and join_member(kind, name, block, pos, cells_key, view, arrivals, number_now, known) then return end
+  if count == 1 and not covered and join_member(kind, name, block, pos, cells_key, view, arrivals, known) then return end
   local names, raws, stored, listed = {}, {}, {}, {}
   for i = 1, count do
     local tag, member, raw
@@ -290,7 +289,7 @@ local function join_key(block, cells_key, view, number_now, known, covered)
     if covered and kind ~= 17 then give_up_covered(cells, shipped, covered, grows) end
     local records = render_all(cells, 0)
     if records ~= (before_it and string.sub(before_it, 8) or '') then
-      note_dead(kind, name, name_i, cells, number_now)
+      note_dead(kind, name, name_i, cells)
       args[#args + 1] = name_i
       args[#args + 1] = stamp .. records
       if not covered then count_resolved(kind, name, name_i, cells) end
