@@ -44,7 +44,7 @@ const CRC16: [u16; 256] = {
 /// | key | holds |
 /// |---|---|
 /// | `{ks:p}:TYPE:NAME` | the view: a native string, set, hash or sorted set; of a list, stream or feed a sorted set of equal scores, each member a [position](archipelago_engine::position) and the value behind it, or the 16 bytes of an [id](archipelago_engine::EntryId) and the [fields](archipelago_engine::encode_fields), or of a feed the value |
-/// | `{ks:p}:cells:TYPE:NAME` | hash of cells: `m` and the member, `x` the expiry, `s` the number of the last change (strings have only the fields' own) |
+/// | `{ks:p}:cells:TYPE:NAME` | hash of cells: `m` and the member, `x` the expiry, `s` a number that no field of the key is above, and `!` when it may expire (strings have only the fields' own) |
 /// | `{ks:p}:meta` | hash: record, epoch, cursors, vectors |
 /// | `{ks:p}:log:INCARNATION` | stream of the region's own deltas |
 /// | `{ks:p}:number:INCARNATION` | number of the last log entry |
@@ -119,13 +119,23 @@ impl PhysicalKeys {
     /// The index of keys.
     #[must_use]
     pub fn index(&self) -> Vec<u8> {
-        self.with(&[b"index"])
+        self.index_parts().concat()
+    }
+
+    /// The pieces of [`PhysicalKeys::index`].
+    pub(crate) fn index_parts(&self) -> [&[u8]; 2] {
+        [&self.prefix, b"index"]
     }
 
     /// Keys by expire-at.
     #[must_use]
     pub fn expiring(&self) -> Vec<u8> {
-        self.with(&[b"expiring"])
+        self.expiring_parts().concat()
+    }
+
+    /// The pieces of [`PhysicalKeys::expiring`].
+    pub(crate) fn expiring_parts(&self) -> [&[u8]; 2] {
+        [&self.prefix, b"expiring"]
     }
 
     /// The entries of a feed in the order of their arrival.

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use super::{Partition, Stale, SyncState, join::raise};
 use crate::{
     delta::Vector,
-    key::{Field, Key, Kind},
+    key::{Field, Key},
     origin::{Origin, RegionId},
     version::Version,
 };
@@ -205,10 +205,8 @@ impl Partition {
         if stamped.cells.is_empty() {
             state.fields.remove(field);
         }
-        // A string keeps no number but its fields' own, and what is left of it has not changed since.
-        if key.kind == Kind::String {
-            state.stamp = state.fields.values().map(|stamped| stamped.stamp).max().unwrap_or_default();
-        }
+        // A key keeps no number but its fields' own, and what is left of it has not changed since.
+        state.stamp = state.fields.values().map(|stamped| stamped.stamp).max().unwrap_or_default();
         if state.fields.is_empty() {
             self.keys.remove(key);
         }

@@ -55,6 +55,8 @@ pub(super) struct Slot {
     pub(super) origin: Vec<u8>,
     pub(super) log: Vec<u8>,
     pub(super) number: Vec<u8>,
+    /// What begins a write's arguments: how long the log may be, and what [`Wire::history_argument`] says.
+    pub(super) guard: String,
 }
 
 /// One connection to a primary.
@@ -317,14 +319,17 @@ impl Wire {
     }
 
     fn publish(&self, name: &str, partition: u16, record: Record) {
-        let Some(keys) = self.keyspaces.get(name).and_then(|k| k.partitions.get(usize::from(partition))) else {
-            return;
-        };
+        let Some(keyspace) = self.keyspaces.get(name) else { return };
+        let Ok(keys) = partition_keys(keyspace, partition) else { return };
         let slot = Slot {
             incarnation: record.incarnation.to_string(),
             origin: Origin::new(self.region.clone(), record.incarnation).to_bytes(),
             log: keys.log(record.incarnation),
             number: keys.number(record.incarnation),
+            guard: match keyspace.config.history_check {
+                HistoryCheck::Exact => self.exact_guard(&keyspace.config),
+                HistoryCheck::Heartbeat => keyspace.config.log_cap.to_string(),
+            },
             record,
         };
         if let Some(place) = self.slots.get(name).and_then(|slots| slots.get(usize::from(partition))) {
@@ -351,15 +356,7 @@ impl Wire {
         }
     }
 
-    /// What begins a write's arguments: how long the log may be, and what [`Self::history_argument`] says.
-    pub(super) fn guard(&self, config: &KeyspaceConfig) -> String {
-        match config.history_check {
-            HistoryCheck::Exact => self.exact_guard(config),
-            HistoryCheck::Heartbeat => config.log_cap.to_string(),
-        }
-    }
-
-    /// The same with the exact check whatever the keyspace says.
+    /// A slot's guard with the exact check whatever the keyspace says.
     pub(super) fn exact_guard(&self, config: &KeyspaceConfig) -> String {
         format!("{}:{}", config.log_cap, self.replid)
     }

@@ -144,6 +144,7 @@ suite! {
         a_resync_ships_everything_and_leaves_a_position
         what_was_trimmed_is_a_gap_and_a_resync_closes_it
         a_second_resync_ships_only_what_changed_since
+        what_changed_is_found_however_many_changes_ago
         a_resync_goes_on_where_another_driver_left_it
         a_slice_of_another_plan_is_refused
         what_the_sender_removed_and_forgot_goes_here_too

@@ -84,6 +84,41 @@ pub async fn a_second_resync_ships_only_what_changed_since(case: Case) {
     assert_eq!(forgotten.above, 0, "the number of another incarnation means nothing");
 }
 
+/// A key announces its changes ahead, so that not every write has to note the number of the last one: those beyond what was
+/// announced must be found as well, by whatever path they came.
+pub async fn what_changed_is_found_however_many_changes_ago(case: Case) {
+    let (a, b) = (&*case.a, &*case.b);
+    async fn change(store: &dyn Store) {
+        assign(store, Kind::Set, "assigned", &[("m", "")]).await;
+        assign(store, Kind::Hash, "assigned", &[("m", "v")]).await;
+        assign(store, Kind::SortedSet, "assigned", &[("m", "1")]).await;
+        add(store, Kind::Hash, "added", "m", Amount::Integer(1)).await.unwrap();
+        add(store, Kind::SortedSet, "added", "m", Amount::Integer(1)).await.unwrap();
+        remove(store, Kind::Set, "removed", &["m"]).await;
+        assign(store, Kind::Set, "removed", &[("m", "")]).await;
+        remove(store, Kind::Set, "removed", &["m"]).await;
+        assign(store, Kind::Set, "joined by several", &[("m", ""), ("n", "")]).await;
+    }
+    async fn changed_above(store: &dyn Store, number: u64) -> usize {
+        let own = store.sync_state(0).await.unwrap().record.unwrap().incarnation;
+        let plan = store.begin_resync(0, Some((own, number))).await.unwrap();
+        store.walk(0, &plan, &Bytes::new(), 1000).await.unwrap().deltas.len()
+    }
+    assign(a, Kind::Set, "untouched", &[("m", "")]).await;
+    change(a).await;
+    carry(a, b, 0).await;
+    for _ in 0..600 {
+        add(a, Kind::String, "n", "", Amount::Integer(1)).await.unwrap();
+        add(b, Kind::String, "n", "", Amount::Integer(1)).await.unwrap();
+    }
+    let (at_a, at_b) = (a.begin_resync(0, None).await.unwrap().number, b.begin_resync(0, None).await.unwrap().number);
+    assert_eq!((changed_above(a, at_a).await, changed_above(b, at_b).await), (0, 0));
+    change(a).await;
+    assert_eq!(changed_above(a, at_a).await, 7);
+    carry(a, b, 0).await;
+    assert_eq!(changed_above(b, at_b).await, 8, "and the counter");
+}
+
 pub async fn a_resync_goes_on_where_another_driver_left_it(case: Case) {
     let (a, b) = (&*case.a, &*case.b);
     fill(a).await;

@@ -3,13 +3,14 @@
 -- the meta hash that say what was met and collected, in pairs, id of the last own entry or false}.
 local above, out, size = tonumber(ARGV[3]), {}, 0
 for i = 3, #KEYS do
-  local got = redis.call('HMGET', KEYS[i], 's', 'm', 'x')
-  -- A string has no `s`: the stamps of its fields say when it changed.
-  local seq = tonumber(got[1] or 0)
-  for j = 2, 3 do
-    if got[j] then seq = math.max(seq, (struct.unpack('>I6', got[j], 2))) end
+  -- No field is above what its key announced, most are below it: their own numbers decide. A string announces nothing.
+  local bound = redis.call('HGET', KEYS[i], 's')
+  local hash, moved = false, false
+  if not bound or (tonumber(string.match(bound, '^%d+')) or math.huge) > above then
+    hash = redis.call('HGETALL', KEYS[i])
+    for j = 1, #hash, 2 do moved = moved or (hash[j] ~= 's' and struct.unpack('>I6', hash[j + 1], 2) > above) end
   end
-  local hash = seq > above and redis.call('HGETALL', KEYS[i]) or false
+  hash = moved and hash
   out[i - 2] = hash
   if hash then
     for j = 1, #hash do size = size + #hash[j] end

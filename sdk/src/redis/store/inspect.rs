@@ -45,13 +45,11 @@ pub(super) fn key_state(answer: Value) -> Result<KeyState, StoreError> {
     let mut state = KeyState::default();
     while let (Some(field), Some(value)) = (values.next(), values.next()) {
         let name = parse::bytes(field)?.unwrap_or_default();
+        // What is no field is what the key announced, see `cells.lua`: the fields' own stamps are exact.
         if let Some(field) = Field::from_bytes(&name) {
             let (stamp, cells) = stored_cells(value)?;
-            // A string keeps no number of its own: its fields' stamps are the key's.
             state.stamp = state.stamp.max(stamp);
             state.fields.insert(field, Stamped { stamp, cells });
-        } else {
-            state.stamp = state.stamp.max(parse::unsigned(&value)?);
         }
     }
     Ok(state)

@@ -74,7 +74,7 @@ impl RedisStore {
     }
 
     /// Sends a script that names the incarnation it expects. STALE opens a new one, and NOSCRIPT loads the scripts; both
-    /// mean that nothing was done, so the call is repeated.
+    /// mean that nothing was done, so the call is repeated. What is rare is boxed: every call's future had room for it.
     async fn call_checked(
         &self,
         partition: u16,
@@ -87,14 +87,14 @@ impl RedisStore {
             let wire = match now.as_ref().and_then(|wire| wire.as_deref()) {
                 Some(wire) => wire,
                 None => {
-                    waited = self.region.wire().await?;
+                    waited = Box::pin(self.region.wire()).await?;
                     &waited
                 }
             };
             let slot = match wire.slot(&self.name, partition) {
                 Ok(slot) => slot,
                 Err(_) => {
-                    wire.reopen(&self.name, partition, 0).await?;
+                    Box::pin(wire.reopen(&self.name, partition, 0)).await?;
                     continue;
                 }
             };
@@ -102,11 +102,11 @@ impl RedisStore {
                 Ok(value) => return Ok(value),
                 Err(CallError::Stale) => {
                     last = "another history or incarnation".to_owned();
-                    wire.reopen(&self.name, partition, 0).await?;
+                    Box::pin(wire.reopen(&self.name, partition, 0)).await?;
                 }
                 Err(CallError::NoScript) => {
                     last = "scripts flushed".to_owned();
-                    wire.load_scripts().await.map_err(CallError::into_store)?;
+                    Box::pin(wire.load_scripts()).await.map_err(CallError::into_store)?;
                 }
                 Err(error @ (CallError::Server { .. } | CallError::NoAnswer { .. })) => return Err(error.into_store()),
             }
@@ -118,7 +118,7 @@ impl RedisStore {
     async fn call(&self, cmd: &Cmd) -> Result<Value, StoreError> {
         let answer = match self.region.wire_now().as_ref().and_then(|wire| wire.as_deref()) {
             Some(wire) => wire.call(cmd).await,
-            None => self.region.wire().await?.call(cmd).await,
+            None => Box::pin(self.region.wire()).await?.call(cmd).await,
         };
         answer.map_err(CallError::into_store)
     }

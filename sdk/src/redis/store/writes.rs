@@ -160,7 +160,7 @@ impl RedisStore {
         };
         let mut cmd = write_keys(body, keys, slot, write, extra.len());
         cmd.arg(extra);
-        cmd.arg(wire.guard(&keyspace.config)).arg(&slot.origin).arg(head(write));
+        cmd.arg(&slot.guard).arg(&slot.origin).arg(head(write));
         arguments(&mut cmd, key.kind, &write.mutation)?;
         Ok(cmd)
     }
@@ -204,8 +204,8 @@ pub(super) fn write_keys(body: &Script, keys: &PhysicalKeys, slot: &Slot, write:
         .arg(Joined(keys.view_parts(key)))
         .arg(&slot.log)
         .arg(&slot.number)
-        .arg(keys.index())
-        .arg(keys.expiring());
+        .arg(Joined(keys.index_parts()))
+        .arg(Joined(keys.expiring_parts()));
     for kind in others() {
         cmd.arg(keys.view(&Key::new(kind, key.name.clone())));
     }

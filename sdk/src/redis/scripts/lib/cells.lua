@@ -14,6 +14,18 @@ local function before(a, b)
   return #a < #b
 end
 
+-- A key of several fields keeps beside them, in `s`, a number that none of theirs is above, so that a walk need not read
+-- what did not change: announced this far ahead, lest every write had to move it. And a `!` if there may be an expiry, so
+-- that an everyday write need not look for one. A string is one field: its own number is the key's.
+local AHEAD = 256
+
+local function announcement(n, has_expiry) return string.format(has_expiry and '%.0f!' or '%.0f', n + AHEAD) end
+
+local function announced(s)
+  local number, mark = string.match(s, '^(%d+)(!?)$')
+  return tonumber(number), mark == '!'
+end
+
 local function parse_cells(s, pos)
   local cells, n, len = {}, 0, #s
   while pos <= len do

@@ -4,9 +4,10 @@ local kind = string.byte(ARGV[3])
 if #KEYS == 6 and (not ARGV[6] or kind == 4) then
   local own, amount, member = ARGV[2], tonumber(ARGV[4]), ARGV[5] or ''
   local name, limit = 'm' .. member, 4503599627370496
-  local got = kind == 1 and redis.call('HMGET', KEYS[1], 'x', name) or redis.call('HMGET', KEYS[1], 'x', name, 's')
+  local got = redis.call('HMGET', KEYS[1], kind == 1 and 'x' or 's', name)
+  local bound = kind ~= 1 and got[1] and tonumber(got[1]) -- no number where it announces an expiry
   local stored, first, rest, run, since, sum = got[2], nil, nil, 0, nil, 0
-  local fits = not got[1]
+  local fits = bound or not got[1]
   if fits and stored then
     local pos, len = 8, #stored
     while pos <= len do
@@ -27,17 +28,19 @@ if #KEYS == 6 and (not ARGV[6] or kind == 4) then
   run, sum = run + amount, sum + amount
   if fits and amount % 1 == 0 and run < limit and run > -limit and sum < limit and sum > -limit then
     if run == 0 then run = 0 end -- minus zero is zero
-    local n = next_number()
     -- One field with one cell of 24 bytes: a running sum of this very version.
-    local v = n and append(n, 1, put('>c2I6c4c0c13dI7', '\1D', n, '\0\0\0\1', ARGV[3],
-      '\0\0\0\24\0\2\0\0\0\0\0\0\0', run, since or 0))
-    if not v then return {err = STALE} end
+    local n, v = append(1, false, '>c2I6c4c0c13dI7', '\0\0\0\1', ARGV[3], '\0\0\0\24\0\2\0\0\0\0\0\0\0', run, since or 0)
+    if not n then return {err = STALE} end
     local before, after = '', ''
-    if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
+    if first and first > 8 then before = sub(stored, 8, first - 1) end
+    if rest and rest <= #stored then after = sub(stored, rest) end
     local value = put('>BI6c0Bc0BI7dI7c0', 1, n, before, #own, own, 2, v, run, since or v, after)
-    -- A string is one field: its own stamp is the key's.
-    if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
-    if not (stored or got[3]) then
+    if kind == 1 or (bound and n <= bound) then
+      redis.call('HSET', KEYS[1], name, value)
+    else
+      redis.call('HSET', KEYS[1], 's', n + 256, name, value) -- `AHEAD` of cells.lua
+    end
+    if not (stored or bound) then
       local _, key_name = take('>BI4c0', ARGV[3])
       redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. key_name)
     end

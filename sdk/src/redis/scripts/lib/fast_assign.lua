@@ -6,10 +6,11 @@ if kind <= 4 and #KEYS == 6 and #ARGV <= 6 and #ARGV[4] == 1 then
   local own, member, payload = ARGV[2], ARGV[5], ARGV[6] or ''
   if kind ~= 2 and not ARGV[6] then member, payload = '', member end
   local name = 'm' .. member
-  local got = kind == 1 and redis.call('HMGET', KEYS[1], 'x', name) or redis.call('HMGET', KEYS[1], 'x', name, 's')
+  local got = redis.call('HMGET', KEYS[1], kind == 1 and 'x' or 's', name)
+  local bound = kind ~= 1 and got[1] and tonumber(got[1]) -- no number where it announces an expiry
   local stored, first, rest, rv, present, old = got[2], nil, nil, 0, false, nil
   -- Minus zero is zero: the general path knows.
-  local fits = not got[1] and not (kind == 4 and tonumber(payload) == 0)
+  local fits = (bound or not got[1]) and not (kind == 4 and tonumber(payload) == 0)
   if fits and stored then
     local pos, len = 8, #stored
     while fits and pos <= len do
@@ -35,16 +36,19 @@ if kind <= 4 and #KEYS == 6 and #ARGV <= 6 and #ARGV[4] == 1 then
   if fits then
     local flags, retracted = 8, ''
     if rv > 0 then flags, retracted = 12, put('>I7', rv) end
-    local n = next_number()
-    local v = n and append(n, 1, put('>c2I6c4c0I4BBI7I4c0c0', '\1D', n, '\0\0\0\1', ARGV[3], 13 + #payload + #retracted, 0,
-      flags, 0, #payload, payload, retracted), kind ~= 2)
-    if not v then return {err = STALE} end
+    local n, v = append(1, kind ~= 2, '>c2I6c4c0I4BBI7I4c0c0', '\0\0\0\1', ARGV[3], 13 + #payload + #retracted, 0,
+      flags, 0, #payload, payload, retracted)
+    if not n then return {err = STALE} end
     local before, after = '', ''
-    if stored then before, after = string.sub(stored, 8, first - 1), string.sub(stored, rest) end
+    if first and first > 8 then before = sub(stored, 8, first - 1) end
+    if rest and rest <= #stored then after = sub(stored, rest) end
     local value = put('>BI6c0Bc0BI7I4c0c0c0', 1, n, before, #own, own, flags, v, #payload, payload, retracted, after)
-    -- A string is one field: its own stamp is the key's.
-    if kind == 1 then redis.call('HSET', KEYS[1], name, value) else redis.call('HSET', KEYS[1], 's', n, name, value) end
-    if not (stored or got[3]) then
+    if kind == 1 or (bound and n <= bound) then
+      redis.call('HSET', KEYS[1], name, value)
+    else
+      redis.call('HSET', KEYS[1], 's', n + 256, name, value) -- `AHEAD` of cells.lua
+    end
+    if not (stored or bound) then
       local _, key_name = take('>BI4c0', ARGV[3])
       redis.call('ZADD', KEYS[5], 0, ({'string', 'set', 'hash', 'zset'})[kind] .. ':' .. key_name)
     end

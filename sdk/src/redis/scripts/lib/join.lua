@@ -173,13 +173,13 @@ end
 -- What begins every field that this script stores.
 local stamp = put('>BI6', 1, number_now + 1)
 
--- Stores a field and enters the key. A string is one field: its own stamp is the key's.
-local function store_field(kind, name, cells_key, field, records, is_known)
+-- Stores a field of a key that announced no expiry, and enters the key.
+local function store_field(kind, name, cells_key, field, records, is_known, bound)
   local value = stamp .. records
-  if kind == 1 then
+  if kind == 1 or (bound and number_now < bound) then
     redis.call('HSET', cells_key, field, value)
   else
-    redis.call('HSET', cells_key, 's', number_now + 1, field, value)
+    redis.call('HSET', cells_key, 's', announcement(number_now + 1), field, value)
   end
   if not is_known then enter(kind, name) end
   moved_any = true
@@ -190,12 +190,13 @@ local function join_member(kind, name, block, pos, cells_key, view, arrivals, kn
   local tag, member, raw = take('>BI4c0I4c0', block, pos)
   if tag ~= 0 then return false end
   local field = 'm' .. member
-  local got = kind == 1 and redis.call('HMGET', cells_key, 'x', field) or redis.call('HMGET', cells_key, 'x', field, 's')
-  if got[1] then return false end
-  local stored, is_known = got[2], got[2] or got[3]
+  local got = redis.call('HMGET', cells_key, kind == 1 and 'x' or 's', field)
+  local bound = kind ~= 1 and got[1] and tonumber(got[1])
+  if got[1] and not bound then return false end
+  local stored, is_known = got[2], got[2] or bound
   local joined, seen = join_everyday(kind, raw, stored, known)
   if joined then
-    store_field(kind, name, cells_key, field, joined, is_known)
+    store_field(kind, name, cells_key, field, joined, is_known, bound)
     if kind == 1 then
       strings[#strings + 1] = view
       strings[#strings + 1] = seen
@@ -218,7 +219,7 @@ local function join_member(kind, name, block, pos, cells_key, view, arrivals, kn
   end
   if #cells == 0 or (stored and records == string.sub(stored, 8)) then return true end
   count_resolved(kind, name, field, cells)
-  store_field(kind, name, cells_key, field, records, is_known)
+  store_field(kind, name, cells_key, field, records, is_known, bound)
   note_dead(kind, name, field, cells)
   if arrivals then arrive(KEYS[1], arrivals, member, cells) end
   local shown = kind == 1 and text(cells)
@@ -303,8 +304,12 @@ local function join_key(block, cells_key, view, known, covered)
   if #changed == 0 and not x_cells then return end
   moved_any = true
   if kind ~= 1 then
-    args[#args + 1] = 's'
-    args[#args + 1] = number_now + 1
+    local bound, had_expiry = announced(seq or '')
+    local has_expiry = (stored.x or x_cells) and true or false
+    if not bound or number_now >= bound or had_expiry ~= has_expiry then
+      args[#args + 1] = 's'
+      args[#args + 1] = announcement(number_now + 1, has_expiry)
+    end
   end
   if #args > 0 then redis.call('HSET', cells_key, unpack(args)) end
   local entry = WORDS[kind] .. ':' .. name

@@ -14,12 +14,21 @@ if last_other > 6 and redis.call('EXISTS', unpack(KEYS, 7, last_other)) > 0 then
   return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
 end
 local fields, touched, taken, now = {}, {}, 0, nil
-local known, over, had_data, hidden = false, false, false, false
+local over, had_data, hidden = false, false, false
+-- Whether the key was there before, and what it had announced.
+local known, bound, bound_has_expiry = false, nil, nil
 local first_version -- of this write, once it is committed
 
 local function server_time()
   if not now then now = micros(redis.call('TIME')) end
   return now
+end
+
+local function put_announced(s)
+  if s then
+    known = true
+    bound, bound_has_expiry = announced(s)
+  end
 end
 
 local function put_field(name, stored)
@@ -37,7 +46,7 @@ local function is_large() return redis.call('HLEN', KEYS[1]) - 1 > CLEARED_AT_ON
 local function load_all()
   local all = redis.call('HGETALL', KEYS[1])
   for i = 1, #all, 2 do
-    if all[i] == 's' then known = true else put_field(all[i], all[i + 1]) end
+    if all[i] == 's' then put_announced(all[i + 1]) else put_field(all[i], all[i + 1]) end
   end
   put_field('x', false)
   local at = deadline(fields.x.cells)
@@ -53,7 +62,7 @@ local function load_fields(names)
   repeat
     local last = math.min(first + 999, n)
     local got = redis.call('HMGET', KEYS[1], 'x', 's', unpack(names, first, last))
-    if got[2] then known = true end
+    put_announced(got[2])
     put_field('x', got[1])
     for i = first, last do put_field(names[i], got[i - first + 3]) end
     first = last + 1
@@ -175,10 +184,10 @@ local function commit(precise)
     delta[i] = put('>BI4', tag, #member) .. member .. put('>I4', #records) .. records
   end
   local head = put('>BI4', kind, #key_name) .. key_name .. put('>I4', #touched)
-  local n, span = next_number(), math.max(taken, 1)
-  local v = n and append(n, span, put('>BBI6I4', 1, 68, n, span) .. head .. table.concat(delta), precise)
+  local span = math.max(taken, 1)
+  local n, v = append(span, precise, '>c2I6I4c0', span, head .. table.concat(delta))
   -- The incarnation's log is gone: it was closed, or everything was lost.
-  if not v then return {err = STALE} end
+  if not n then return {err = STALE} end
   first_version = v
   local args, stamp, dying = {}, put('>BI6', 1, n), {}
   for i = 1, #touched do
@@ -194,9 +203,10 @@ local function commit(precise)
       args = {}
     end
   end
-  if kind ~= 1 then
+  local has_expiry = fields.x ~= nil and #fields.x.cells > 0
+  if kind ~= 1 and (not bound or n > bound or bound_has_expiry ~= has_expiry) then
     args[#args + 1] = 's'
-    args[#args + 1] = n
+    args[#args + 1] = announcement(n, has_expiry)
   end
   if #args > 0 then redis.call('HSET', KEYS[1], unpack(args)) end
   bury(KEYS[6], dying)
