@@ -1,15 +1,17 @@
--- SET, SADD, HSET, ZADD. ARGV from 4: how, then members and payloads, or what a
--- single entry has of the two. `how` is `k` (keep the expiry), `c` (clear it) or
--- presence, order, retention mode, its milliseconds and whether to answer the previous value, in one text: each argument
--- costs the server. Answers {assigned, added, changed, previous}.
+-- SET, SADD, HSET, ZADD. ARGV from 4: how, then members and payloads. `how` is presence, order, retention mode, its
+-- milliseconds and whether to answer the previous value, in one text: each argument costs the server. A single entry without
+-- conditions, which clears the expiry of a string and keeps another's, leaves `how` out, and what it has only one of.
+-- Answers {assigned, added, changed, previous}.
+if #ARGV <= 5 then
+  local member, payload = ARGV[4], ARGV[5]
+  if not payload then
+    if kind == 2 then payload = '' else member, payload = '', member end
+  end
+  ARGV[4], ARGV[5], ARGV[6] = kind == 1 and '::clear:0:0' or '::keep:0:0', member, payload
+end
 local presence, order, retention, millis, asked = string.match(ARGV[4], '^(%a*):(%a*):(%a+):(%-?%d+):([01])$')
-if not presence then presence, order, retention = '', '', ARGV[4] == 'k' and 'keep' or 'clear' end
 if kind == FIRST then presence = 'NX' end
 order = ORDERS[kind] or order
-if #ARGV == 5 then
-  -- A member of a set has no payload, and a value no member.
-  if kind == 2 then ARGV[6] = '' else ARGV[5], ARGV[6] = '', ARGV[5] end
-end
 local scored = kind == 4 or ORDERS[kind]
 local names = fields_named(5, 2)
 local refused = load(names)

@@ -264,20 +264,20 @@ fn arguments(cmd: &mut Cmd, kind: Kind, mutation: &Mutation) -> Result<(), Store
                 Retention::Set(expiry) => expiry_arguments(expiry),
             };
             let previous = u8::from(assignment.previous);
-            match (presence, order, retention, previous) {
-                ("", "", "keep", 0) => cmd.arg("k"),
-                ("", "", "clear", 0) => cmd.arg("c"),
-                _ => cmd.arg(format!("{presence}:{order}:{retention}:{millis}:{previous}")),
-            };
-            match assignment.entries.as_slice() {
-                // Each argument costs the server: a single entry leaves out what is empty by its type.
-                [(member, payload)] if kind == Kind::Set && payload.is_empty() => {
-                    cmd.arg(member.as_ref());
+            let usual = if kind == Kind::String { "clear" } else { "keep" };
+            // Each argument costs the server: an everyday write leaves out how, and what is empty by its type.
+            match (assignment.entries.as_slice(), presence, order, previous) {
+                ([(member, payload)], "", "", 0) if retention == usual => {
+                    if kind == Kind::Set && payload.is_empty() {
+                        cmd.arg(member.as_ref());
+                    } else if kind != Kind::Set && member.is_empty() {
+                        cmd.arg(payload.as_ref());
+                    } else {
+                        cmd.arg(member.as_ref()).arg(payload.as_ref());
+                    }
                 }
-                [(member, payload)] if kind != Kind::Set && member.is_empty() => {
-                    cmd.arg(payload.as_ref());
-                }
-                entries => {
+                (entries, ..) => {
+                    cmd.arg(format!("{presence}:{order}:{retention}:{millis}:{previous}"));
                     for (member, payload) in entries {
                         cmd.arg(member.as_ref()).arg(payload.as_ref());
                     }

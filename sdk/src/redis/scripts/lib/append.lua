@@ -5,6 +5,7 @@
 -- which of two regions wrote later, `precise` reads the clock for the rest, or is what the write has read there already.
 -- A member of a set is there whoever wrote later: reading the clock took a tenth of a SADD.
 local take, put, sub = struct.unpack, struct.pack, string.sub
+local FORMAT = 281474976710656 -- the format's byte before a number of six
 -- How many keys of its own an operation names behind those of every write.
 local extra_keys = 0
 -- What an everyday write answers that found a foreign value in place of the view: that is shown anew first.
@@ -29,9 +30,9 @@ local function append(span, precise, format, ...)
     end
     id = string.format('%d-%d', (v - v % 1000) / 1000, v % 1000) -- half the price of '%.0f'
   end
-  local given = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', id, 'd', entry)
-  if type(given) == 'table' then
-    -- The log's clock is ahead of the server's, which went back or was never as far: the next id follows it.
+  local given = precise and redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', id, 'd', entry)
+  if not precise or type(given) == 'table' then
+    -- Or the log's clock is ahead of the server's, which went back or was never as far: the next id follows it.
     given = redis.call('XADD', KEYS[3], 'NOMKSTREAM', '*', 'd', entry)
   end
   if not given then

@@ -34,7 +34,7 @@ if #KEYS == 6 and (not ARGV[6] or kind == 4) then
     local before, after = '', ''
     if first and first > 8 then before = sub(stored, 8, first - 1) end
     if rest and rest <= #stored then after = sub(stored, rest) end
-    local value = put('>BI6c0Bc0BI7dI7c0', 1, n, before, #own, own, 2, v, run, since or v, after)
+    local value = put('>I7c0Bc0BI7dI7c0', FORMAT + n, before, #own, own, 2, v, run, since or v, after)
     if kind == 1 or (bound and n <= bound) then
       redis.call('HSET', KEYS[1], name, value)
     else
