@@ -19,7 +19,7 @@ use crate::{
     routing::{Profile, RegionInfo, RoutingConfig, Topology, config::PolicyName},
     store::{Store, embedded::Embedded},
     strength::Repairs,
-    sync::{Islands, Sync},
+    sync::{Interruptions, Islands, Sync},
 };
 
 /// Builds a [`Client`].
@@ -227,7 +227,8 @@ impl Builder {
             let stores = stores.collect::<Result<_, Error>>()?;
             let (sweep_grace, collect_every) = (config.sweep_grace, config.collect_every);
             let conflicts = Conflicts::new(name, &listeners);
-            Ok(Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: config.stock, conflicts })
+            let (stock, interruptions) = (config.stock, Interruptions::default());
+            Ok(Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock, conflicts, interruptions })
         });
         let islands = islands.collect::<Result<Vec<_>, Error>>()?;
         let regions = || Ok(embedded_infos(&config, embedded));
@@ -264,7 +265,8 @@ impl Builder {
             let stores = regions.iter().map(store).collect();
             let (sweep_grace, collect_every) = (keyspace.sweep_grace, keyspace.collect_every);
             let conflicts = Conflicts::new(name, &listeners);
-            Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock: keyspace.stock, conflicts }
+            let (stock, interruptions) = (keyspace.stock, Interruptions::default());
+            Islands { keyspace: name.clone(), stores, sweep_grace, collect_every, stock, conflicts, interruptions }
         });
         let islands = islands.collect();
         let plane = plane?;

@@ -130,8 +130,9 @@ struct Regions {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let daemon = matches!(&cli.command, Command::Sync(options) if !options.until_idle);
-    // Warnings only, but for the daemon, whose log is all it says. RUST_LOG overrides.
-    let level = if daemon { "info" } else { "error" };
+    // The daemon's log is all it says. Elsewhere a command's own errors say what went wrong, but a server that evicts keys
+    // destroys data without an error. RUST_LOG overrides.
+    let level = if daemon { "info" } else { "error,archipelago::redis::wire=warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match commands::run(cli).await {

@@ -49,6 +49,13 @@ pub(crate) trait Stepwise: Sync {
     async fn length(&self, key: &Key) -> Result<usize, StoreError>;
 }
 
+/// A store that takes many writes at once.
+#[async_trait]
+pub(crate) trait Pipelined: Stepwise {
+    /// What became of each, in order; none goes in steps.
+    async fn pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>>;
+}
+
 /// How long a write goes on in steps.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit<'l> {
@@ -126,6 +133,21 @@ pub(crate) async fn finish_all(
     results
 }
 
+/// In pipelines, and in steps where one takes several.
+pub(crate) async fn write_all(
+    store: &impl Pipelined,
+    writes: &[Write],
+    until: Option<Instant>,
+) -> Vec<Result<Outcome, StoreError>> {
+    let mut results = Vec::with_capacity(writes.len());
+    for run in runs(writes) {
+        let done = in_time(run, until, store.pipelined(run)).await;
+        let patience = until.map_or_else(Patience::usual, Patience::strictly);
+        results.extend(finish_all(store, run, done, patience).await);
+    }
+    results
+}
+
 /// Cuts a batch behind each write that may take steps and that another of the same key follows: in one pipeline the
 /// second would pass the first.
 pub(crate) fn runs(mut writes: &[Write]) -> Vec<&[Write]> {
@@ -180,7 +202,7 @@ pub(crate) async fn finish_and_stand<S: Stepwise + Store>(
 }
 
 /// The answers to writes that were pipelined, or what is known of them when none come until then.
-pub(crate) async fn in_time(
+async fn in_time(
     writes: &[Write],
     until: Option<Instant>,
     pipelined: impl Future<Output = Vec<Result<Outcome, StoreError>>>,

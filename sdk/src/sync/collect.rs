@@ -158,6 +158,7 @@ mod tests {
         Embedded,
         conflicts::{Conflicts, Listeners},
         store::Write,
+        sync::Interruptions,
     };
 
     async fn count(store: &Arc<dyn Store>, key: &Key) -> usize {
@@ -200,6 +201,7 @@ mod tests {
             collect_every: Duration::from_secs(5),
             stock: crate::config::StockConfig::default(),
             conflicts: Conflicts::new("default", &Listeners::default()),
+            interruptions: Interruptions::default(),
         };
         let named = uncollected(&[island]).await;
         assert_eq!(named, ["keyspace default: a keeps dead cells in 1 partitions until b holds more of a"]);

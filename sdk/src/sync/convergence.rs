@@ -38,10 +38,14 @@ pub(crate) async fn missing(islands: &[Islands]) -> Vec<String> {
                     entries += behind;
                 }
                 if entries > 0 {
-                    out.push(format!(
+                    let lacks = format!(
                         "keyspace {}: {to} lacks about {entries} entries of {from} in {partitions} partitions",
                         island.keyspace
-                    ));
+                    );
+                    out.push(match island.interruptions.of(from, to, Instant::now()) {
+                        Some(why) => format!("{lacks}; {why}"),
+                        None => lacks,
+                    });
                 }
             }
             for (partition, state) in here.iter().enumerate() {

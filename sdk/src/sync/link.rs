@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{chores::Chores, pump::Pump};
+use super::{chores::Chores, interruptions::Interruptions, pump::Pump};
 use crate::{
     config::defaults,
     conflicts::Conflicts,
@@ -22,6 +22,9 @@ const READ: Duration = Duration::from_millis(5);
 
 /// Between attempts of a link that failed: from the first pause to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// As many failures in a row are worth a warning: some three seconds of them.
+const TOLD_AFTER: u32 = 8;
 
 /// Who may drive a link.
 #[derive(Clone, Debug)]
@@ -40,6 +43,7 @@ pub(super) struct Link {
     pub(super) destination: Arc<dyn Store>,
     pub(super) members: Arc<Vec<RegionId>>,
     pub(super) conflicts: Conflicts,
+    pub(super) interruptions: Interruptions,
     pub(super) drive: Drive,
 }
 
@@ -47,7 +51,7 @@ impl Link {
     /// Drives the link until `stop`, through failures of either region.
     pub(super) async fn run(self, stop: CancellationToken) {
         let name = format!("link:{}", self.origin.region());
-        let mut pause = PAUSES.0;
+        let (mut pause, mut failures) = (PAUSES.0, 0_u32);
         if let Drive::Leased { patience, .. } = &self.drive {
             let _ = stop.run_until_cancelled(tokio::time::sleep(*patience)).await;
         }
@@ -59,8 +63,15 @@ impl Link {
                 Some(Ok(())) => defaults::LEASE / 2,
                 Some(Err(error)) => {
                     let (origin, destination) = (self.origin.region(), self.destination.region());
-                    tracing::debug!(keyspace = %self.keyspace, %origin, %destination, %error, "link interrupted");
-                    pause = if began.elapsed() > PAUSES.1 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+                    self.interruptions.note(origin, destination, &error, Instant::now());
+                    let ran = began.elapsed() > PAUSES.1;
+                    failures = if ran { 1 } else { failures.saturating_add(1) };
+                    if failures == TOLD_AFTER {
+                        tracing::warn!(keyspace = %self.keyspace, %origin, %destination, %error, "link interrupted again and again");
+                    } else {
+                        tracing::debug!(keyspace = %self.keyspace, %origin, %destination, %error, "link interrupted");
+                    }
+                    pause = if ran { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
                     pause
                 }
             };

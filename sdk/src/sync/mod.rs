@@ -4,6 +4,7 @@ mod batch;
 mod chores;
 mod collect;
 mod convergence;
+mod interruptions;
 mod link;
 mod pump;
 mod rebalance;
@@ -18,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::collect::uncollected;
 pub(crate) use self::convergence::{missing, wait_until};
+pub(crate) use self::interruptions::Interruptions;
 pub use self::skew::{SkewReport, skew};
 use self::{
     collect::Collector,
@@ -37,6 +39,7 @@ pub(crate) struct Islands {
     pub(crate) sweep_grace: Duration,
     pub(crate) stock: StockConfig,
     pub(crate) conflicts: Conflicts,
+    pub(crate) interruptions: Interruptions,
     /// Zero: dead cells are not collected by this process.
     pub(crate) collect_every: Duration,
 }
@@ -76,6 +79,7 @@ impl Sync {
                         destination: destination.clone(),
                         members: members.clone(),
                         conflicts: island.conflicts.clone(),
+                        interruptions: island.interruptions.clone(),
                         drive: drive(from),
                     };
                     tasks.spawn(link.run(stop.clone()));

@@ -37,6 +37,27 @@ fn when_a_driver_process_dies_another_takes_over() {
     std::mem::forget(first);
 }
 
+/// A destination whose memory is full refuses every join: that its regions differ is only half of what an operator needs.
+#[tokio::test]
+async fn what_interrupts_a_link_is_told_with_what_is_missing() {
+    let world = World::redis(Options::default()).await;
+    let idle = world.idle_clients().await;
+    add(&idle[0], "hits", 5).await;
+    let limit = async |bytes: u32| {
+        let mut cmd = redis::cmd("CONFIG");
+        cmd.arg("SET").arg("maxmemory").arg(bytes);
+        let _: () = world.servers[1].run(&cmd).await.unwrap();
+    };
+    limit(1).await;
+    let error = idle[0].sync_until_idle(Duration::from_secs(3)).await.unwrap_err().to_string();
+    let lacks = format!("{} lacks about", REGIONS[1]);
+    assert!(error.contains(&lacks) && error.contains("its link was interrupted") && error.contains("OOM"), "{error}");
+    assert_eq!(idle[2].counter("hits").get().await.unwrap(), 5, "a full region holds up nobody else");
+    limit(0).await;
+    settle(&idle[0]).await;
+    assert_eq!(shown(&idle, "hits").await, [5; 3]);
+}
+
 #[tokio::test]
 async fn a_clean_shutdown_leaves_no_lease() {
     let world = World::redis(Options::default()).await;

@@ -161,11 +161,11 @@ impl Store for RedisStore {
     }
 
     async fn write_all(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
-        self.write_runs(writes, None).await
+        steps::write_all(self, writes, None).await
     }
 
     async fn write_all_within(&self, writes: &[Write], wait: Duration) -> Vec<Result<Outcome, StoreError>> {
-        self.write_runs(writes, Some(Instant::now() + wait)).await
+        steps::write_all(self, writes, Some(Instant::now() + wait)).await
     }
 
     async fn read(&self, read: &Read) -> Result<Reply, StoreError> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{
     Query, Read, Replication, Reply, StoreError, Write,
-    steps::{Page, Stepwise},
+    steps::{Page, Pipelined, Stepwise},
 };
 
 /// Fields in one page, about: a server looks at whole buckets.
@@ -47,6 +47,13 @@ impl Stepwise for RedisStore {
             Reply::Int(length) => Ok(usize::try_from(length).unwrap_or(0)),
             other => Err(StoreError::Protocol(format!("{other:?}"))),
         }
+    }
+}
+
+#[async_trait]
+impl Pipelined for RedisStore {
+    async fn pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
+        self.write_pipelined(writes).await
     }
 }
 

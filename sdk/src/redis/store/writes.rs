@@ -7,7 +7,6 @@ use archipelago_engine::{
 };
 use bytes::Bytes;
 use redis::{Cmd, Value};
-use tokio::time::Instant;
 
 use super::{
     super::{
@@ -20,10 +19,7 @@ use super::{
 };
 use crate::{
     keyspace::{PhysicalKeys, partition_of},
-    store::{
-        Store, StoreError, Write,
-        steps::{self, Patience},
-    },
+    store::{Store, StoreError, Write},
 };
 
 /// Writes in one pipeline: more only hold memory.
@@ -35,21 +31,6 @@ impl RedisStore {
         let (partition, _) = self.locate(&write.key)?;
         let answer = self.call_checked(partition, |wire, slot| self.write_command(wire, slot, partition, write)).await;
         outcome(&write.mutation, answer.map_err(|error| self.name_damage(&write.key, error))?)
-    }
-
-    /// In pipelines, and in steps where one takes several.
-    pub(super) async fn write_runs(
-        &self,
-        writes: &[Write],
-        until: Option<Instant>,
-    ) -> Vec<Result<Outcome, StoreError>> {
-        let mut results = Vec::with_capacity(writes.len());
-        for run in steps::runs(writes) {
-            let done = steps::in_time(run, until, self.write_pipelined(run)).await;
-            let patience = until.map_or_else(Patience::usual, Patience::strictly);
-            results.extend(steps::finish_all(self, run, done, patience).await);
-        }
-        results
     }
 
     /// Pipelined on one connection, in order. A write that was refused as stale changed nothing, and so was every later

@@ -5,32 +5,21 @@ use std::ops::Bound;
 use archipelago_engine::{Field, Key, Outcome};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::{calls::EmbeddedStore, region::State};
 use crate::store::{
     Query, Read, Reply, StoreError, Write,
-    steps::{self, Page, Patience, Stepwise},
+    steps::{Page, Pipelined, Stepwise},
 };
 
 /// Fields in one page.
 const PAGE: usize = 500;
 
-impl EmbeddedStore {
-    /// In pipelines, and in steps where one takes several.
-    pub(super) async fn write_runs(
-        &self,
-        writes: &[Write],
-        until: Option<Instant>,
-    ) -> Vec<Result<Outcome, StoreError>> {
-        let mut results = Vec::with_capacity(writes.len());
-        for run in steps::runs(writes) {
-            let done = |state: &mut State, now| run.iter().map(|write| self.write_at(state, now, write)).collect();
-            let done = steps::in_time(run, until, self.pipeline(run.len(), done)).await;
-            let patience = until.map_or_else(Patience::usual, Patience::strictly);
-            results.extend(steps::finish_all(self, run, done, patience).await);
-        }
-        results
+#[async_trait]
+impl Pipelined for EmbeddedStore {
+    async fn pipelined(&self, writes: &[Write]) -> Vec<Result<Outcome, StoreError>> {
+        let done = |state: &mut State, now| writes.iter().map(|write| self.write_at(state, now, write)).collect();
+        self.pipeline(writes.len(), done).await
     }
 }
 
