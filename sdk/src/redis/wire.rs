@@ -9,7 +9,7 @@ use std::{
     io::Write,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -75,6 +75,24 @@ pub(super) struct Wire {
     slots: BTreeMap<String, Vec<ArcSwapOption<Slot>>>,
     is_broken: AtomicBool,
     broke: Notify,
+    /// Commands that were sent and not answered yet.
+    under_way: AtomicUsize,
+}
+
+/// Commands under way, for as long as this lives.
+struct UnderWay<'w>(&'w AtomicUsize, usize);
+
+impl<'w> UnderWay<'w> {
+    fn begin(of: &'w AtomicUsize, commands: usize) -> Self {
+        of.fetch_add(commands, Ordering::Relaxed);
+        Self(of, commands)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 /// Why a connection could not be made.
@@ -151,6 +169,7 @@ impl Wire {
                 .collect(),
             is_broken: AtomicBool::new(false),
             broke: Notify::new(),
+            under_way: AtomicUsize::new(0),
         };
         wire.learn_identity().await?;
         if config.lossless_restart {
@@ -368,6 +387,7 @@ impl Wire {
 
     /// Sends one command.
     pub(super) async fn call(&self, cmd: &Cmd) -> Result<Value, CallError> {
+        let _under_way = UnderWay::begin(&self.under_way, 1);
         match self.connection.clone().send_packed_command(cmd).await {
             // What nearly every answer is holds no error inside.
             Ok(value @ (Value::Nil | Value::Int(_) | Value::BulkString(_) | Value::Okay)) => Ok(value),
@@ -388,8 +408,14 @@ impl Wire {
 
     /// Sends commands in order; an error of one is among the answers.
     pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, CallError> {
+        let _under_way = UnderWay::begin(&self.under_way, pipeline.len());
         let answers = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await;
         self.noticed(answers.map_err(|error| CallError::of(&error)))
+    }
+
+    /// How many commands were sent on it and are not answered yet.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     /// Retires the wire when the answer shows that it is of no more use.
