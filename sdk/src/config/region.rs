@@ -73,8 +73,8 @@ pub struct RegionConfig {
     pub lossless_restart: bool,
     /// Shared connections to each node; default 2, of which a busy client fills one while the server works on what the
     /// other sent. A routed handle keeps to one of them as long as that lasts. An active-active call goes to the first with
-    /// fewer than 16 commands under way, else to the one with fewest: what goes together costs less. One that hangs holds
-    /// up as many at a time until the heartbeat finds it, which with few calls under way is all of them.
+    /// fewer than 16 commands under way, else to the one with fewest: what goes together costs less. One that left a call
+    /// without an answer in time takes no more until it answers, while there is another.
     pub connections: usize,
     /// Connections to each node that are lent to one borrower at a time, for transactions with WATCH and for commands
     /// that wait at the server; default 16. Each is made when it is first needed. The next borrower waits for one to come

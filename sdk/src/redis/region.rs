@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     durable::Durable,
-    wire::{ConnectError, Keyspace, Wire},
+    wire::{ConnectError, Keyspace, Load, Wire},
 };
 use crate::{
     config::{HistoryCheck, KeyspaceConfig, RegionConfig},
@@ -34,7 +34,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 
 /// Commands under way on a connection before the next one is used. What goes together costs both sides one system call
 /// instead of as many as there are: with one command on each of 50 connections, a server did two thirds as much. With more,
-/// more calls at a time would wait on a connection that hangs, until the heartbeat finds it.
+/// more calls would wait on a connection that hangs, until the first of them has waited too long.
 const ROOM: usize = 16;
 
 /// How long a call waits for a connection that has just been lost. A region that is down longer fails at once.
@@ -67,23 +67,23 @@ struct Line {
 }
 
 impl Line {
-    /// How many commands are under way on it; `None` while it is down.
-    fn under_way(&self) -> Option<usize> {
-        self.wire.load().as_ref().filter(|wire| !wire.is_retired()).map(|wire| wire.under_way())
+    /// What weighs on it; `None` while it is down.
+    fn load(&self) -> Option<Load> {
+        self.wire.load().as_ref().filter(|wire| !wire.is_retired()).map(|wire| wire.load())
     }
 }
 
-/// Which of several connections takes a call, by what is under way on each: the first that has room, else the one that has
-/// least to do. `None` when none is up.
-fn choose(under_way: impl Iterator<Item = Option<usize>>) -> Option<usize> {
-    let mut least: Option<(usize, usize)> = None;
-    for (at, commands) in under_way.enumerate() {
-        let Some(commands) = commands else { continue };
-        if commands < ROOM {
+/// Which of several connections takes a call: the first that has room, else the one that has least to do, and one that is
+/// late only where all are. `None` when none is up.
+fn choose(loads: impl Iterator<Item = Option<Load>>) -> Option<usize> {
+    let mut least: Option<(Load, usize)> = None;
+    for (at, load) in loads.enumerate() {
+        let Some(load) = load else { continue };
+        if !load.is_late && load.under_way < ROOM {
             return Some(at);
         }
-        if least.is_none_or(|(fewest, _)| commands < fewest) {
-            least = Some((commands, at));
+        if least.is_none_or(|(least, _)| load < least) {
+            least = Some((load, at));
         }
     }
     least.map(|(_, at)| at)
@@ -199,7 +199,7 @@ impl RedisRegion {
 
     /// A connection for one call, if one is up: nearly always.
     pub(super) fn wire_now(&self) -> Option<Guard<Option<Arc<Wire>>>> {
-        let chosen = choose(self.lines.iter().map(Line::under_way))?;
+        let chosen = choose(self.lines.iter().map(Line::load))?;
         let wire = self.lines.get(chosen)?.wire.load();
         let is_up = wire.as_ref().is_some_and(|wire| !wire.is_retired()) && !self.is_shut_down.load(Ordering::Relaxed);
         is_up.then_some(wire)
@@ -346,12 +346,16 @@ mod tests {
 
     #[test]
     fn a_call_goes_to_the_first_connection_with_room_then_to_the_one_with_least_to_do() {
-        let chosen = |loads: &[Option<usize>]| choose(loads.iter().copied());
-        assert_eq!(chosen(&[Some(0), Some(0)]), Some(0));
-        assert_eq!(chosen(&[Some(ROOM - 1), Some(0)]), Some(0), "what goes together costs less");
-        assert_eq!(chosen(&[Some(ROOM), Some(3), Some(0)]), Some(1));
-        assert_eq!(chosen(&[Some(ROOM + 9), Some(ROOM), Some(ROOM + 1)]), Some(1));
-        assert_eq!(chosen(&[None, Some(1000), None]), Some(1), "one that is down takes nothing");
+        let busy = |under_way| Some(Load { is_late: false, under_way });
+        let late = |under_way| Some(Load { is_late: true, under_way });
+        let chosen = |loads: &[Option<Load>]| choose(loads.iter().copied());
+        assert_eq!(chosen(&[busy(0), busy(0)]), Some(0));
+        assert_eq!(chosen(&[busy(ROOM - 1), busy(0)]), Some(0), "what goes together costs less");
+        assert_eq!(chosen(&[busy(ROOM), busy(3), busy(0)]), Some(1));
+        assert_eq!(chosen(&[busy(ROOM + 9), busy(ROOM), busy(ROOM + 1)]), Some(1));
+        assert_eq!(chosen(&[None, busy(1000), None]), Some(1), "one that is down takes nothing");
+        assert_eq!(chosen(&[late(0), busy(1000), late(1)]), Some(1), "one that hangs would keep what it takes");
+        assert_eq!(chosen(&[late(ROOM), late(0)]), Some(1), "late is not down");
         assert_eq!(chosen(&[None, None]), None);
         assert_eq!(chosen(&[]), None);
     }

@@ -15,7 +15,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use archipelago_engine::{Incarnation, Origin, Record, RegionId, codec};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisWrite, ToRedisArgs, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, RedisWrite, ToRedisArgs, Value,
+    aio::MultiplexedConnection,
+};
 use tokio::sync::Notify;
 
 use super::{
@@ -77,6 +80,17 @@ pub(super) struct Wire {
     broke: Notify,
     /// Commands that were sent and not answered yet.
     under_way: AtomicUsize,
+    /// The last thing it gave was no answer in time.
+    is_late: AtomicBool,
+}
+
+/// What weighs on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Load {
+    /// It left a call without an answer, and has answered none since.
+    pub(super) is_late: bool,
+    /// Commands sent and not answered yet.
+    pub(super) under_way: usize,
 }
 
 /// Commands under way, for as long as this lives.
@@ -170,6 +184,7 @@ impl Wire {
             is_broken: AtomicBool::new(false),
             broke: Notify::new(),
             under_way: AtomicUsize::new(0),
+            is_late: AtomicBool::new(false),
         };
         wire.learn_identity().await?;
         if config.lossless_restart {
@@ -388,7 +403,9 @@ impl Wire {
     /// Sends one command.
     pub(super) async fn call(&self, cmd: &Cmd) -> Result<Value, CallError> {
         let _under_way = UnderWay::begin(&self.under_way, 1);
-        match self.connection.clone().send_packed_command(cmd).await {
+        let answer = self.connection.clone().send_packed_command(cmd).await;
+        self.heard(&answer);
+        match answer {
             // What nearly every answer is holds no error inside.
             Ok(value @ (Value::Nil | Value::Int(_) | Value::BulkString(_) | Value::Okay)) => Ok(value),
             answer => self.noticed(answer.map_err(|error| CallError::of(&error)).and_then(checked)),
@@ -410,12 +427,22 @@ impl Wire {
     pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, CallError> {
         let _under_way = UnderWay::begin(&self.under_way, pipeline.len());
         let answers = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await;
+        self.heard(&answers);
         self.noticed(answers.map_err(|error| CallError::of(&error)))
     }
 
-    /// How many commands were sent on it and are not answered yet.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+    /// What weighs on it.
+    pub(super) fn load(&self) -> Load {
+        Load { is_late: self.is_late.load(Ordering::Relaxed), under_way: self.under_way.load(Ordering::Relaxed) }
+    }
+
+    /// Notes whether an answer came in time: one that hangs would take every call until the heartbeat finds it.
+    fn heard<T>(&self, answer: &RedisResult<T>) {
+        let is_late = answer.as_ref().is_err_and(RedisError::is_timeout);
+        // Written only when it changes: every call reads it.
+        if is_late != self.is_late.load(Ordering::Relaxed) {
+            self.is_late.store(is_late, Ordering::Relaxed);
+        }
     }
 
     /// Retires the wire when the answer shows that it is of no more use.

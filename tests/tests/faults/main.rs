@@ -9,6 +9,7 @@
 
 mod counting;
 mod drivers;
+mod hanging;
 mod lost_state;
 mod promotion;
 mod scripts;

@@ -217,6 +217,21 @@ async fn a_black_hole_is_silent_and_open_and_afterwards_everything_arrives() {
 }
 
 #[tokio::test]
+async fn a_connection_that_hangs_is_silent_and_the_others_are_not() {
+    let mut stage = Stage::set().await;
+    let mut other = stage.new_client().await.unwrap();
+    stage.proxy.hang(0);
+    stage.client.write_all(b"SET late yes\r\n").await.unwrap();
+    assert!(is_silent(&mut stage.client).await);
+    assert_eq!(stage.at_the_server("late").await, None);
+    assert_eq!(call(&mut other, "PING\r\n").await.unwrap(), "+PONG\r\n");
+    assert_eq!(call(&mut stage.new_client().await.unwrap(), "PING\r\n").await.unwrap(), "+PONG\r\n");
+    stage.proxy.heal().await.unwrap();
+    assert_eq!(answer(&mut stage.client).await.unwrap(), "+OK\r\n");
+    assert_eq!(stage.proxy.counters().bytes_lost, 0);
+}
+
+#[tokio::test]
 async fn refused_means_refused_and_open_connections_go_on() {
     let mut stage = Stage::set().await;
     for _ in 0..20 {

@@ -9,6 +9,8 @@ pub(super) struct Conditions {
     to_client: Way,
     /// Nothing passes, and nothing is lost: as when a network drops every packet, and TCP sends them again afterwards.
     pub(super) black_hole: bool,
+    /// The same on the connection of this number.
+    pub(super) hanging: Option<u64>,
     /// How often all connections were ended. A number, since an end and the next may come between two looks.
     pub(super) ended: u64,
     /// How they ended the last time.
@@ -34,6 +36,11 @@ pub(super) enum Ending {
 }
 
 impl Conditions {
+    /// Whether nothing passes on a connection.
+    pub(super) fn silences(&self, connection: u64) -> bool {
+        self.black_hole || self.hanging == Some(connection)
+    }
+
     pub(super) const fn way(&self, direction: Direction) -> &Way {
         match direction {
             Direction::ToServer => &self.to_server,
@@ -54,6 +61,6 @@ impl Conditions {
 
     /// Ends the faults. The shapes stay: a distance is no fault.
     pub(super) const fn heal(&mut self) {
-        (self.to_server.cut, self.to_client.cut, self.black_hole) = (false, false, false);
+        (self.to_server.cut, self.to_client.cut, self.black_hole, self.hanging) = (false, false, false, None);
     }
 }

@@ -20,15 +20,16 @@ pub(super) struct Connection {
     conditions: watch::Receiver<Conditions>,
     /// How often all connections had been ended before this one began.
     since: u64,
-    seed: u64,
+    /// In the order of acceptance, from 0.
+    number: u64,
 }
 
 impl Connection {
     /// A connection as of now: an end that comes later is meant for it, too.
-    pub(super) fn new(shared: Arc<Shared>, seed: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
         let conditions = shared.conditions.subscribe();
         let since = conditions.borrow().ended;
-        Self { shared, conditions, since, seed }
+        Self { shared, conditions, since, number }
     }
 
     /// Passes bytes between a client and the target.
@@ -53,7 +54,7 @@ impl Connection {
 
     /// A connection to the target, once nothing swallows it.
     async fn connect(&self) -> io::Result<TcpStream> {
-        self.conditions.clone().wait_for(|now| !now.black_hole).await.map_err(io::Error::other)?;
+        self.conditions.clone().wait_for(|now| !now.silences(self.number)).await.map_err(io::Error::other)?;
         TcpStream::connect(self.shared.target()).await
     }
 
@@ -62,9 +63,9 @@ impl Connection {
         server.set_nodelay(true)?;
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut random = fastrand::Rng::with_seed(self.shared.seed ^ self.number);
         let mut line =
-            |direction| Line::new(direction, self.conditions.clone(), self.shared.tally.clone(), random.fork());
+            |way| Line::new(way, self.number, self.conditions.clone(), self.shared.tally.clone(), random.fork());
         let (there, back) = (line(Direction::ToServer), line(Direction::ToClient));
         tokio::try_join!(there.carry(from_client, to_server), back.carry(from_server, to_client)).map(drop)
     }

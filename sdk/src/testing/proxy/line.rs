@@ -27,6 +27,8 @@ const SEGMENTS_UNDER_WAY: usize = 16 * 1024;
 /// One direction of one connection.
 pub(super) struct Line {
     direction: Direction,
+    /// Of which connection.
+    connection: u64,
     conditions: watch::Receiver<Conditions>,
     tally: Arc<Tally>,
     random: fastrand::Rng,
@@ -45,12 +47,14 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(
         direction: Direction,
+        connection: u64,
         conditions: watch::Receiver<Conditions>,
         tally: Arc<Tally>,
         random: fastrand::Rng,
     ) -> Self {
         Self {
             direction,
+            connection,
             conditions,
             tally,
             random,
@@ -73,7 +77,8 @@ impl Line {
             if self.lost && !now.way(self.direction).cut {
                 return Err(io::Error::other("bytes were lost"));
             }
-            let (reads, due) = if now.black_hole { (false, None) } else { (self.has_room(), self.next_due()) };
+            let (reads, due) =
+                if now.silences(self.connection) { (false, None) } else { (self.has_room(), self.next_due()) };
             buffer.reserve(SEGMENT);
             tokio::select! {
                 changed = self.conditions.changed() => changed.map_err(io::Error::other)?,

@@ -48,6 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// |---|---|---|---|
 /// | [`cut`](Self::cut) | what enters in one direction vanishes | the same | a connection that lost bytes is reset |
 /// | [`black_hole`](Self::black_hole) | stay open, nothing passes | accepted, silent | everything arrives, late |
+/// | [`hang`](Self::hang) | one stays open, nothing passes | go on | everything arrives, late |
 /// | [`refuse`](Self::refuse) | go on | "connection refused" | accepted again |
 /// | [`reset`](Self::reset) | RST to both sides | accepted | |
 /// | [`close`](Self::close) | FIN to both sides | accepted | |
@@ -198,6 +199,14 @@ impl ChaosProxy {
         self.shared.conditions.send_modify(|now| now.black_hole = true);
     }
 
+    /// From now on nothing passes on one connection, nor does it end; the others go on. Connections are numbered as they
+    /// are accepted, from 0. One hangs at a time: that of an earlier call goes on again.
+    ///
+    /// As when the path of one flow fails, and its neighbour's does not.
+    pub fn hang(&self, connection: u64) {
+        self.shared.conditions.send_modify(|now| now.hanging = Some(connection));
+    }
+
     /// From now on new connections are refused, as where no process listens; open ones go on. In effect when it returns.
     ///
     /// # Cancel safety
@@ -227,7 +236,7 @@ impl ChaosProxy {
         self.reset();
     }
 
-    /// Ends cuts, a black hole and refusal. A connection that lost bytes in a cut is reset: its stream is out of step.
+    /// Ends cuts, a black hole, hanging and refusal. A connection that lost bytes in a cut is reset: its stream is out of step.
     /// Shapes stay as they are: a distance is no fault.
     ///
     /// # Errors
@@ -275,7 +284,7 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let number = shared.tally.connections.fetch_add(1, Relaxed);
         // The semaphore is never closed.
         let Ok(place) = shared.places.clone().acquire_owned().await else { return };
-        let connection = Connection::new(shared.clone(), shared.seed ^ number);
+        let connection = Connection::new(shared.clone(), number);
         let dropped = shared.dropped.clone();
         tokio::spawn(async move {
             dropped.run_until_cancelled(connection.serve(client)).await;
