@@ -100,6 +100,12 @@ impl Cell {
         self.live().is_some() || self.contribution().is_some()
     }
 
+    /// Whether nothing of the cell is visible, and a sum was observed in it.
+    #[must_use]
+    pub fn is_dead_sum(&self) -> bool {
+        self.base.is_some() && !self.is_live()
+    }
+
     /// Whether the cell says nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {

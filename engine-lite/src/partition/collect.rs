@@ -9,6 +9,9 @@
 //! them. One mark at a time: it waits until the members have said that they hold its vector, takes along what was dead, and
 //! the next begins. A field that changes between its mark and the collection waits for a later one; what that can hold
 //! back is one cell for each origin.
+//!
+//! The sum of a closed incarnation stays until that is settled here: the incarnation may come back from a backup in which the
+//! run went on, and nothing but the base that was observed tells how much of that sum was removed.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +39,7 @@ pub struct Wait {
     pub member: RegionId,
     /// Of which origin.
     pub origin: Origin,
-    /// Up to where it has to be held.
+    /// Up to where it has to be held; [`Version::MAX`] means that it has to be settled, and by this region alone.
     pub needs: Version,
     /// Up to where it is held, as far as is known here.
     pub holds: Version,
@@ -72,7 +75,9 @@ impl SyncState {
         let Some(mark) = &self.mark else { return Vec::new() };
         let mut waits = Vec::new();
         for member in self.all_members(region, members) {
-            for (origin, needs) in &mark.seen {
+            // What has to be settled is settled here: the others held it when the mark was passed.
+            let needed = mark.seen.iter().filter(|(_, needs)| **needs != Version::MAX || member == *region);
+            for (origin, needs) in needed {
                 let holds = self.holds(region, &member, origin);
                 if holds < *needs {
                     let is_closed = self.is_closed(region, origin);
@@ -102,6 +107,13 @@ impl SyncState {
                 && others().all(|member| self.holds(region, member, origin) >= **held)
         });
         settled.map(|(origin, _)| origin.clone()).collect()
+    }
+
+    /// The closed incarnations that may yet come back.
+    #[must_use]
+    pub fn unsettled(&self, region: &RegionId) -> BTreeSet<Origin> {
+        let held = self.applied.iter().filter(|(_, held)| **held != Version::MAX);
+        held.map(|(origin, _)| origin).filter(|origin| self.is_closed(region, origin)).cloned().collect()
     }
 
     pub(super) fn opening_of(&self, region: &RegionId, of: &RegionId) -> u64 {
@@ -156,27 +168,39 @@ impl Partition {
         if self.mark.is_none() && !self.dying.is_empty() {
             self.take_mark(now);
         }
-        let waits = self.sync_state().waits(&self.region, members);
-        let Some(mark) = self.mark.clone() else { return Ok(Collection::default()) };
+        let state = self.sync_state();
+        let waits = state.waits(&self.region, members);
+        let Some(mut mark) = self.mark.clone() else { return Ok(Collection::default()) };
         if !waits.is_empty() {
             return Ok(Collection { waits, ..Collection::default() });
         }
         raise(&mut self.collected, &mark.seen);
+        let unsettled = state.unsettled(&self.region);
+        let until = |(number, ..): &&(u64, Key, Field)| *number <= mark.number;
+        let taken: Vec<_> = self.dying.iter().take_while(until).take(limit).cloned().collect();
         let mut cells = 0;
-        for _ in 0..limit {
-            match self.dying.first() {
-                Some((number, ..)) if *number <= mark.number => {}
-                Some(_) | None => break,
-            }
-            if let Some((_, key, field)) = self.dying.pop_first() {
-                cells += self.forget(&key, &field, &mark);
+        for dying in taken {
+            let (_, key, field) = &dying;
+            let sums = self.dead_sums(key, field, &mark, &unsettled);
+            if sums.is_empty() {
+                self.dying.remove(&dying);
+                cells += self.forget(key, field, &mark);
+            } else {
+                mark.seen.extend(sums.into_iter().map(|origin| (origin, Version::MAX)));
             }
         }
         let more = self.dying.first().is_some_and(|(number, ..)| *number <= mark.number);
-        if !more {
-            self.mark = None;
-        }
-        Ok(Collection { cells, more, waits })
+        self.mark = more.then_some(mark);
+        Ok(Collection { cells, more, waits: self.sync_state().waits(&self.region, members) })
+    }
+
+    /// Of which of these incarnations a field held a dead sum at the mark.
+    fn dead_sums(&self, key: &Key, field: &Field, mark: &Mark, of: &BTreeSet<Origin>) -> Vec<Origin> {
+        let stamped = self.keys.get(key).and_then(|state| state.fields.get(field));
+        let stamped = stamped.filter(|stamped| stamped.stamp <= mark.number);
+        let cells = stamped.into_iter().flat_map(|stamped| stamped.cells.iter());
+        let sums = cells.filter(|(origin, cell)| cell.is_dead_sum() && of.contains(origin));
+        sums.map(|(origin, _)| origin.clone()).collect()
     }
 
     fn take_mark(&mut self, now: Version) {

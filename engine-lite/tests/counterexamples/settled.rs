@@ -120,3 +120,44 @@ fn a_union_that_came_back_too_late_is_taken_with_what_it_overwrote() {
     exchange(&mut [&mut a, &mut b, &mut c]);
     assert_eq!(a.partition.view(&visitors, v(402)), View::Absent);
 }
+
+// Everybody has B's -2, and its removal. B's +5 in the same sum is lost, but for a backup, and not settled as lost. Every member
+// holds all that was met, so that the removed sum was forgotten; then the backup came back with 3, where 5 were never removed.
+#[test]
+fn what_was_removed_of_a_sum_is_known_until_no_more_of_it_can_come_back() {
+    let (mut a, mut b, mut c) = three();
+    let k = string("k");
+    b.incr(100, &k, -2);
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    let before = b.clone();
+    b.incr(101, &k, 5);
+    let backup = b;
+    let mut b = before.under("went back");
+    b.open(2, v(102));
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    c.act(103, &k, &DEL);
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    for server in [&mut a, &mut b, &mut c] {
+        server.collect(104);
+        server.partition.republish_vector(server.history, v(104)).unwrap();
+    }
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    for server in [&mut a, &mut b, &mut c] {
+        assert_eq!((server.collect(105), server.cells(&k)), (0, 1));
+    }
+    let mut b = backup.under("restored");
+    b.open(3, v(200));
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    for server in [&a, &b, &c] {
+        assert_eq!(server.text(&k).as_deref(), Some("5"));
+    }
+    // What is dead for good goes as ever, once the incarnation is settled.
+    c.act(300, &k, &DEL);
+    for round in 301..305 {
+        collect_all(&mut [&mut a, &mut b, &mut c], round);
+        exchange(&mut [&mut a, &mut b, &mut c]);
+    }
+    for server in [&a, &b, &c] {
+        assert_eq!((server.text(&k), server.cells(&k)), (None, 0));
+    }
+}

@@ -717,7 +717,15 @@ impl World {
     /// A collection that waits asks those it waits for: to say what they hold, or to ship what they hold of a closed
     /// incarnation.
     fn ask(&mut self, i: usize, wait: &Wait) {
-        let Some(peer) = (0..self.sites.len()).find(|p| region(*p) == wait.member && *p != i) else { return };
+        let peers = (0..self.sites.len()).filter(|p| *p != i);
+        if wait.needs == Version::MAX {
+            for peer in peers {
+                self.resync(i, peer);
+                self.resync(peer, i);
+            }
+            return;
+        }
+        let Some(peer) = peers.clone().find(|p| region(*p) == wait.member) else { return };
         let there = self.sites[peer].partition.sync_state();
         if wait.is_closed && there.applied.get(&wait.origin).is_none_or(|held| *held < wait.needs) {
             self.resync(i, peer);

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use archipelago_engine::{Origin, RegionId, Wait};
+use archipelago_engine::{Origin, RegionId, Version, Wait};
 
 use super::{Islands, link::Drive, resync::resync};
 use crate::{
@@ -117,12 +117,11 @@ pub(crate) async fn uncollected(islands: &[Islands]) -> Vec<String> {
     for island in islands {
         let members: Vec<RegionId> = island.stores.keys().cloned().collect();
         for (region, store) in &island.stores {
-            let mut waits: BTreeMap<(RegionId, RegionId, bool), u16> = BTreeMap::new();
+            let mut waits: BTreeMap<String, u16> = BTreeMap::new();
             for partition in 0..store.partitions() {
                 match store.sync_state(partition).await {
                     Ok(state) => {
-                        let here = state.waits(region, &members).into_iter();
-                        let here: BTreeSet<_> = here.map(|w| (w.member, w.origin.region, w.is_closed)).collect();
+                        let here: BTreeSet<_> = state.waits(region, &members).iter().map(in_words).collect();
                         for wait in here {
                             *waits.entry(wait).or_default() += 1;
                         }
@@ -133,16 +132,25 @@ pub(crate) async fn uncollected(islands: &[Islands]) -> Vec<String> {
                     }
                 }
             }
-            for ((member, of, is_closed), partitions) in waits {
-                let what = if is_closed { "a closed incarnation of " } else { "" };
+            for (wait, partitions) in waits {
+                let keyspace = &island.keyspace;
                 out.push(format!(
-                    "keyspace {}: {region} keeps dead cells in {partitions} partitions until {member} holds more of {what}{of}",
-                    island.keyspace
+                    "keyspace {keyspace}: {region} keeps dead cells in {partitions} partitions until {wait}"
                 ));
             }
         }
     }
     out
+}
+
+/// What ends a wait.
+fn in_words(wait: &Wait) -> String {
+    let Wait { member, origin: Origin { region: of, .. }, needs, is_closed, .. } = wait;
+    if *needs == Version::MAX {
+        return format!("every other region has shipped it a closed incarnation of {of}");
+    }
+    let what = if *is_closed { "a closed incarnation of " } else { "" };
+    format!("{member} holds more of {what}{of}")
 }
 
 #[cfg(test)]

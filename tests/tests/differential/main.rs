@@ -13,6 +13,7 @@
 )]
 
 mod claims;
+mod closing;
 mod entries;
 mod joins;
 mod large_keys;
@@ -233,6 +234,18 @@ async fn the_scripts_give_up_and_take_what_is_settled_as_the_engine_does() {
     for seed in seeds(900..902) {
         settled::history(Program::Valkey, seed).await;
     }
+}
+
+#[tokio::test]
+async fn the_scripts_keep_the_sums_of_what_was_closed_as_the_engine_does() {
+    let mut awaited = 0;
+    for seed in seeds(1000..1010) {
+        awaited += closing::history(Program::Redis, seed).await;
+    }
+    for seed in seeds(1100..1102) {
+        awaited += closing::history(Program::Valkey, seed).await;
+    }
+    assert!(awaited > 0, "no collection waited for a closed incarnation");
 }
 
 /// Proof that the comparison bites: one increment more in the engine alone.

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use archipelago::testing::{poll, servers::Server};
 use archipelago::{
     Client, PhysicalKeys,
     engine::{
@@ -63,6 +64,26 @@ impl Pair {
             read: BTreeMap::new(),
             last: first,
         }
+    }
+
+    /// Opens the next incarnation, in both: the server has another history from now on, and all its data.
+    pub async fn open_anew(&mut self, server: &Server, place: &str) {
+        // The engine's clock follows what it joins at once, a log's only where the server's own is behind: an entry of its
+        // own is the last of both.
+        self.republish(place).await;
+        // Nobody listens there, so nothing is copied.
+        let _: () = server.run(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1)).await.unwrap();
+        let _: () = server.run(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await.unwrap();
+        let record = poll::until("another incarnation", || async {
+            self.store.log_after(0, Version::MAX, 1).await.ok()?;
+            self.store.sync_state(0).await.ok()?.record.filter(|record| record.history != self.record.history)
+        });
+        self.record = record.await;
+        let Record { history, incarnation, opening, .. } = &self.record;
+        let first = carry::log(&*self.store, 0).await.unwrap().entries[0].id;
+        let opened = self.partition.open(history, *incarnation, opening - 1, first);
+        assert_eq!(opened, self.record, "{place}");
+        self.last = first;
     }
 
     /// Under which it writes.

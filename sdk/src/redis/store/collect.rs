@@ -1,6 +1,6 @@
 //! The collection of dead cells, in steps of a bounded number of fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use archipelago_engine::{Collection, Key, Mark, Origin, RegionId};
 use bytes::Bytes;
@@ -47,14 +47,22 @@ impl RedisStore {
             state = self.read_sync_state(partition).await?;
         }
         let waits = state.waits(region, members);
+        let unsettled = state.unsettled(region);
         let Some(mark) = state.mark.filter(|_| is_marked && waits.is_empty()) else {
             return Ok(Collection { waits, ..Collection::default() });
         };
         let until = DYING.saturating_add(mark.number).to_string();
         let dying = self.dying_until(partition, until, limit).await?;
         let more = dying.len() == limit;
-        let cells = self.forget(partition, &mark, &dying, !more).await?;
-        Ok(Collection { cells, more, waits })
+        let Some([cells, awaited]) = self.forget(partition, &mark, &unsettled, &dying, !more).await? else {
+            // Another process has gone on from this mark meanwhile.
+            return Ok(Collection { more, ..Collection::default() });
+        };
+        if awaited == 0 {
+            return Ok(Collection { cells, more, waits });
+        }
+        let waits = self.read_sync_state(partition).await?.waits(region, members);
+        Ok(Collection { cells, more: true, waits })
     }
 
     /// Fields with dead cells, the longest unchanged first: members of the list.
@@ -92,7 +100,15 @@ impl RedisStore {
         .map(drop)
     }
 
-    async fn forget(&self, partition: u16, mark: &Mark, dying: &[Bytes], is_last: bool) -> Result<u64, StoreError> {
+    /// How many cells it forgot, and for how many incarnations the mark waits now; nothing when another mark is pending.
+    async fn forget(
+        &self,
+        partition: u16,
+        mark: &Mark,
+        unsettled: &BTreeSet<Origin>,
+        dying: &[Bytes],
+        is_last: bool,
+    ) -> Result<Option<[u64; 2]>, StoreError> {
         let physical = self.keys(partition)?;
         let mut fields: BTreeMap<Bytes, Vec<Bytes>> = BTreeMap::new();
         for (entry, field) in dying.iter().filter_map(read_member) {
@@ -109,7 +125,10 @@ impl RedisStore {
         let forgotten = self
             .call_checked(partition, |wire, slot| {
                 let mut cmd = self.checked_script(&SCRIPTS.collect, wire, slot, &keys)?;
-                cmd.arg(mark.number).arg(u8::from(is_last));
+                cmd.arg(mark.number).arg(u8::from(is_last)).arg(unsettled.len());
+                for origin in unsettled {
+                    cmd.arg(origin.to_bytes()).arg(origin.to_string());
+                }
                 for (entry, names) in &fields {
                     cmd.arg(entry.as_ref()).arg(names.len());
                     for name in names {
@@ -119,8 +138,11 @@ impl RedisStore {
                 Ok(cmd)
             })
             .await?;
-        // Nil: another process has gone on from this mark meanwhile.
-        if forgotten == redis::Value::Nil { Ok(0) } else { parse::unsigned(&forgotten) }
+        if forgotten == redis::Value::Nil {
+            return Ok(None);
+        }
+        let [cells, awaited] = parse::tuple(forgotten)?;
+        Ok(Some([parse::unsigned(&cells)?, parse::unsigned(&awaited)?]))
     }
 }
 
