@@ -243,7 +243,7 @@ impl Builder {
             (None, None) => {
                 return Err(Error::new(
                     ErrorKind::Config,
-                    "no configuration: give a file (--config, ARCHIPELAGO_CONFIG) or embedded regions",
+                    "no configuration: give the builder one, or embedded regions, or name a file in ARCHIPELAGO_CONFIG",
                 ));
             }
         };

@@ -41,6 +41,12 @@ pub fn random_edit(rng: &mut Rng) -> ListEdit {
 impl Shadow<'_> {
     /// What is visible, in order.
     pub(super) fn elements(&self) -> Vec<(Field, Bytes)> {
+        if !self.is_explained {
+            // A region that misses an entry shows an element whose removal was in it, and pushes beside that one.
+            let fields = self.partition.key(self.key).into_iter().flat_map(|state| &state.fields);
+            let elements = fields.filter(|(field, _)| **field != Field::Expiry);
+            return elements.filter_map(|(field, held)| Some((field.clone(), held.cells.text()?))).collect();
+        }
         let fields = self.model.fields(self.key, self.held).into_iter().filter(|field| *field != Field::Expiry);
         fields.filter_map(|field| Some((field.clone(), self.text(&field)?))).collect()
     }

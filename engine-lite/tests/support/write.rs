@@ -151,6 +151,8 @@ pub(super) struct Shadow<'a> {
     /// The same behind the write: it says which positions were made.
     pub(super) after: &'a Partition,
     pub(super) key: &'a Key,
+    /// Whether a set of operations explains what the region shows.
+    pub(super) is_explained: bool,
     next: Version,
     made: Vec<OperationId>,
 }
@@ -402,8 +404,16 @@ pub fn write_both(
     }
     let first = now.max(before.sync_state().clock.next());
     let (mut after, mut made) = (held.clone(), Vec::new());
-    let mut shadow =
-        Shadow { model, held: &mut after, partition: &before, after: partition, key, next: first, made: Vec::new() };
+    let mut shadow = Shadow {
+        model,
+        held: &mut after,
+        partition: &before,
+        after: partition,
+        key,
+        is_explained,
+        next: first,
+        made: Vec::new(),
+    };
     let expected = shadow.run(now, mutation);
     let taken = shadow.next.as_micros() - first.as_micros();
     made.append(&mut shadow.made);

@@ -24,24 +24,16 @@ use crate::{Cli, Command, Exec, Named, SyncOptions, output, routed, stock, write
 const MAX_LINE: usize = 64 * 1024 * 1024;
 
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let file = cli.config.clone();
-    let config = || -> Result<Config, Box<dyn std::error::Error>> {
-        Ok(Config::from_file(file.ok_or("no configuration: give a file (--config, ARCHIPELAGO_CONFIG)")?)?)
-    };
-    let mut builder = Client::builder();
-    let mut keyspaces = BTreeMap::new();
-    if let Some(file) = cli.config {
-        // Where users live is the application's business, and so is its database of places, which may not be here.
-        let config = Config { homes: None, ..Config::from_file(file)? };
-        keyspaces.clone_from(&config.keyspaces);
-        builder = builder.config(config);
-    }
+    let config =
+        Config::from_file(cli.config.ok_or("no configuration: name a file (--config or ARCHIPELAGO_CONFIG)")?)?;
+    // Where users live is the application's business, and so is its database of places, which may not be here.
+    let mut builder = Client::builder().config(Config { homes: None, ..config.clone() });
     if let Some(region) = cli.region {
         builder = builder.local_region(region);
     }
     match cli.command {
         Command::Exec(options) => {
-            let configured = keyspaces.get(&options.keyspace).map(|keyspace| (keyspace.read, keyspace.write));
+            let configured = config.keyspaces.get(&options.keyspace).map(|keyspace| (keyspace.read, keyspace.write));
             exec(builder, options, configured.unwrap_or_default()).await
         }
         Command::Sync(options) if options.until_idle => sync_until_idle(builder, options).await,
@@ -49,8 +41,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>
         Command::Inspect(named) => Ok(inspect(builder, named, false).await?),
         Command::Key(named) => Ok(inspect(builder, named, true).await?),
         Command::Stock(command) => stock::run(builder, command).await,
-        Command::Promote(options) => writers::run_promote(&config()?, options).await,
-        Command::Rejoin(options) => writers::run_rejoin(&config()?, options).await,
+        Command::Promote(options) => writers::run_promote(&config, options).await,
+        Command::Rejoin(options) => writers::run_rejoin(&config, options).await,
         Command::Route(options) => routed::route(builder, options).await,
         Command::Regions(options) => routed::regions(builder, options).await,
     }

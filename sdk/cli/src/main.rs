@@ -6,7 +6,7 @@ mod routed;
 mod stock;
 mod writers;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -137,9 +137,15 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match commands::run(cli).await {
         Ok(code) => code,
+        // Whoever reads the answers has seen enough: 128 and SIGPIPE's number, as of a tool that the signal ends.
+        Err(error) if is_closed_pipe(&*error) => ExitCode::from(141),
         Err(error) => {
             eprintln!("archipelago: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -156,11 +156,15 @@ impl Dialer {
             Some(Refusal::Wrong) => DialError::Denied(format!(
                 "region {region} does not let user {user} in: its password is wrong, or it is unknown or disabled"
             )),
-            Some(Refusal::Missing) => DialError::Denied(format!(
-                "region {region} asks for a password, and none is configured for user {user}"
-            )),
+            Some(Refusal::Missing) => self.lacks_password(user),
             None => DialError::Redis(error),
         }
+    }
+
+    /// The server asks for a password, and there is none.
+    pub(crate) fn lacks_password(&self, user: &str) -> DialError {
+        let region = &self.inner.region;
+        DialError::Denied(format!("region {region} asks for a password, and none is configured for user {user}"))
     }
 
     /// As whom these log in: one and the same.

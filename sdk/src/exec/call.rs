@@ -196,6 +196,8 @@ pub(super) fn failed(error: &Error) -> Failure {
         ErrorKind::PartlyApplied => "PARTLYAPPLIED",
         ErrorKind::Timeout => "TIMEOUT",
         ErrorKind::TooFewAnswers => "TOOFEWANSWERS",
+        // What the server says goes out as it says it.
+        ErrorKind::Server if begins_with_code(error.message()) => return error.message().to_owned().into(),
         ErrorKind::Config
         | ErrorKind::Refused
         | ErrorKind::Server
@@ -208,6 +210,10 @@ pub(super) fn failed(error: &Error) -> Failure {
         | ErrorKind::Protocol => "ERR",
     };
     format!("{code} {error}").into()
+}
+
+fn begins_with_code(text: &str) -> bool {
+    text.split_once(' ').is_some_and(|(code, _)| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
 /// A store answered what its contract does not know.

@@ -57,7 +57,9 @@ impl CallError {
             _ if is_raised(&text) && ["READONLY", "MASTERDOWN"].iter().any(|code| text.contains(code)) => {
                 Self::Server { text, fatal: true }
             }
-            "OOM" | "MISCONF" | "NOREPLICAS" | "NOPERM" | "BUSY" => Self::Server { text, fatal: false },
+            "OOM" | "MISCONF" | "NOREPLICAS" | "NOPERM" | "BUSY" => {
+                Self::Server { text: as_of_a_command(text), fatal: false }
+            }
             // Redis does not roll scripts back: what came before the failing command stands.
             _ if is_raised(&text) => Self::NoAnswer { text, broken: false },
             _ => Self::Server { text, fatal: false },
@@ -80,6 +82,16 @@ impl CallError {
 /// Whether a command inside a script failed, rather than the script having answered an error.
 fn is_raised(text: &str) -> bool {
     text.contains("user_script") || text.contains("Error running script")
+}
+
+/// What the command alone would have been told: Redis 7 and Valkey say behind it which line of which script it was.
+fn as_of_a_command(mut text: String) -> String {
+    if let Some(at) = text.find(" script: ")
+        && text.get(at..).is_some_and(is_raised)
+    {
+        text.truncate(at);
+    }
+    text
 }
 
 fn is_out_of_step(error: &RedisError) -> bool {

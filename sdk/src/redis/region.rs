@@ -194,7 +194,10 @@ impl RedisRegion {
         };
         let why = why.unwrap_or_else(|| ConnectError { text: "no connection in time".into(), is_final: false });
         let kind = if why.is_final { ErrorKind::Config } else { ErrorKind::Unavailable };
-        Err(Error::new(kind, why.text).within(format!("region {}", self.id)))
+        let region = format!("region {}", self.id);
+        let is_named = why.text.starts_with(&region);
+        let error = Error::new(kind, why.text);
+        Err(if is_named { error } else { error.within(region) })
     }
 
     /// A connection for one call, if one is up: nearly always.

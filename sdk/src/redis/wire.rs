@@ -186,7 +186,11 @@ impl Wire {
             under_way: AtomicUsize::new(0),
             is_late: AtomicBool::new(false),
         };
-        wire.learn_identity().await?;
+        wire.learn_identity().await.map_err(|error| {
+            // Without a password nobody logs in, and the first command is what is refused.
+            let is_missing = error.text.starts_with("NOAUTH");
+            if is_missing { server.dialer().lacks_password("default").into() } else { error }
+        })?;
         if config.lossless_restart {
             wire.check_lossless().await?;
         }
