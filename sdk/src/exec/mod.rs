@@ -12,7 +12,8 @@
 //!   an exponent, whatever the server's version. Numbers are read in decimal only, and a string `inf` is no number.
 //! - A HyperLogLog is a type of its own: GET answers `WRONGTYPE`, though TYPE says string, as Redis does. PFCOUNT and
 //!   PFMERGE of several names read them one after the other.
-//! - An expiry ends in the year 2255: what lies behind it is an invalid expire time. EXPIRE takes no NX, XX, GT or LT.
+//! - An expiry ends in the year 2255: what lies behind it is an invalid expire time. EXPIRE takes no NX, XX, GT or LT,
+//!   ZADD no INCR (ZINCRBY is that), and ZRANGE no BYLEX.
 //! - A plain SET over another type removes that and sets in one pipeline, but not in one step.
 //! - What touches several names, or one name whatever its type (DEL, EXISTS, MGET, EXPIRE), is a pipeline, not a
 //!   transaction: each type of each name is atomic for itself. SADD, HSET and ZADD are one step each, of up to 10,000
