@@ -51,7 +51,8 @@ async fn a_server_that_evicts_is_told_of() {
         let stage = Stage::with("maxmemory-policy", policy).await;
         let (printed, told) = stage.said(&["SET", "k", "v"]).await;
         assert_eq!(printed, "OK\n");
-        assert_eq!(told.contains("maxmemory-policy evicts keys"), is_told, "{policy}: {told}");
+        // Once, over however many connections.
+        assert_eq!(told.matches("maxmemory-policy evicts keys").count(), usize::from(is_told), "{policy}: {told}");
     }
 }
 

@@ -127,10 +127,13 @@ impl RedisRegion {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let lines = (0..config.connections)
-            .map(|_| {
+            .map(|number| {
                 let (sender, state) = watch::channel(State::Down { since: Instant::now(), why: None });
                 let wire = Arc::new(ArcSwapOption::empty());
-                let task = keep_connected(server.clone(), config.clone(), keyspaces.clone(), wire.clone(), sender);
+                // Of several that lead to one server, one tells what is wrong with it.
+                let warns = number == 0;
+                let task =
+                    keep_connected(server.clone(), config.clone(), keyspaces.clone(), wire.clone(), sender, warns);
                 tasks.spawn(stop.clone().run_until_cancelled_owned(task));
                 Line { wire, state }
             })
@@ -286,6 +289,7 @@ async fn keep_connected(
     keyspaces: Arc<BTreeMap<String, Keyspace>>,
     published: Arc<ArcSwapOption<Wire>>,
     state: watch::Sender<State>,
+    warns: bool,
 ) {
     let heartbeat_only = keyspaces.values().any(|k| k.config.history_check == HistoryCheck::Heartbeat);
     let beat = if heartbeat_only { Duration::from_millis(250) } else { Duration::from_secs(1) };
@@ -301,6 +305,9 @@ async fn keep_connected(
         match attempt.unwrap_or_else(|_| Err(ConnectError { text: "no answer in time".into(), is_final: false })) {
             Ok(wire) => {
                 tracing::debug!(region = %id, "connected");
+                if warns {
+                    wire.warn_of_eviction();
+                }
                 published.store(Some(wire.clone()));
                 state.send_replace(State::Up(wire.clone()));
                 pause = PAUSES.0;

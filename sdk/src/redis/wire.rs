@@ -72,6 +72,8 @@ pub(super) struct Wire {
     at: Option<Address>,
     replid: String,
     history: String,
+    /// The policy by which the server evicts keys, where it does.
+    evicts_by: Option<String>,
     /// Whether the region keeps all it acknowledged over a restart, as it declares and the server's settings confirm.
     is_lossless: bool,
     keyspaces: Arc<BTreeMap<String, Keyspace>>,
@@ -175,6 +177,7 @@ impl Wire {
             at,
             replid: String::new(),
             history: String::new(),
+            evicts_by: None,
             is_lossless: false,
             keyspaces: keyspaces.clone(),
             slots: keyspaces
@@ -229,9 +232,7 @@ impl Wire {
             return Err(ConnectError::passing("the server is a replica, a primary is needed"));
         }
         let policy = field("maxmemory_policy");
-        if policy != "noeviction" {
-            tracing::warn!(region = %self.region, policy, "maxmemory-policy evicts keys: that destroys cells; set noeviction");
-        }
+        self.evicts_by = (policy != "noeviction").then(|| policy.to_owned());
         self.replid = field("master_replid").to_owned();
         if self.replid.len() != 40 {
             // The scripts know the check's argument by its length: another one would switch it off.
@@ -466,6 +467,14 @@ impl Wire {
     /// Whether a new connection was asked for.
     pub(super) fn is_retired(&self) -> bool {
         self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Says so where the server evicts keys, and cells with them.
+    pub(super) fn warn_of_eviction(&self) {
+        if let Some(policy) = &self.evicts_by {
+            let region = &self.region;
+            tracing::warn!(%region, policy, "maxmemory-policy evicts keys: that destroys cells; set noeviction");
+        }
     }
 
     /// Where it leads.
