@@ -123,6 +123,12 @@ impl Model {
         claimed.map(|(id, _)| id).filter(|id| !held.contains(id)).collect()
     }
 
+    /// Whether an operation says nothing beside those held: one of them hides it.
+    #[must_use]
+    pub fn is_hidden(&self, id: OperationId, held: &BTreeSet<OperationId>) -> bool {
+        held.iter().filter_map(|by| self.operations.get(*by)).any(|by| by.hides.contains(&id))
+    }
+
     /// What is left of an operation on this key that came back too late: it hides what it hid, and says nothing itself.
     pub fn remains(&mut self, key: &Key, id: OperationId) -> Option<OperationId> {
         let operation = self.operations.get(id)?.clone();
