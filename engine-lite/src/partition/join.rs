@@ -1,8 +1,10 @@
 //! Joins: a batch of a peer's log arrives.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
-use super::{Conflict, Cursor, Partition, Stale, is_inexact};
+use super::{Aside, Conflict, Cursor, Partition, Stale, is_inexact};
 use crate::{
     cells::Cells,
     delta::{Delta, Vector},
@@ -131,12 +133,12 @@ impl Partition {
         // What a resync already brought is not missing: kept here, it would hold `applied` back for nothing.
         let held = self.applied_of(&batch.origin);
         for entry in batch.aside.iter().filter(|entry| entry.id > held) {
-            self.aside.entry(batch.origin.clone()).or_default().insert(entry.id, entry.bytes.clone());
+            let aside = self.aside.entry(batch.origin.clone());
+            let aside = aside.or_insert_with(|| Aside { behind: held, entries: BTreeMap::new() });
+            aside.entries.insert(entry.id, entry.bytes.clone());
         }
-        // Never past an entry that was set aside: its cells are not held.
-        let bound = self.aside.get(&batch.origin).and_then(|entries| entries.keys().next().copied());
-        let reached =
-            bound.map_or(batch.applied, |id| batch.applied.min(Version::from_micros(id.as_micros().saturating_sub(1))));
+        // No further than before an entry was set aside: its cells are not held.
+        let reached = self.aside.get(&batch.origin).map_or(batch.applied, |aside| batch.applied.min(aside.behind));
         raise(&mut self.applied, &Vector::from([(batch.origin.clone(), reached)]));
         self.vector_due |= !batch.deltas.is_empty();
         let cursor = Cursor { incarnation: batch.origin.incarnation, number: batch.to, id: batch.id };
@@ -147,8 +149,8 @@ impl Partition {
     /// Entries that were set aside, for another try after an upgrade.
     #[must_use]
     pub fn aside(&self, origin: &Origin) -> Vec<SetAside> {
-        let entries = self.aside.get(origin);
-        entries.into_iter().flatten().map(|(id, bytes)| SetAside { id: *id, bytes: bytes.clone() }).collect()
+        let entries = self.aside.get(origin).into_iter().flat_map(|aside| &aside.entries);
+        entries.map(|(id, bytes)| SetAside { id: *id, bytes: bytes.clone() }).collect()
     }
 
     /// Joins cells that an entry set aside turned out to hold, and forgets the entry.
@@ -163,9 +165,9 @@ impl Partition {
             let changed = self.join_delta(delta);
             self.note_joined(&delta.key, &changed, &mut None);
         }
-        if let Some(entries) = self.aside.get_mut(origin) {
-            entries.remove(&id);
-            if entries.is_empty() {
+        if let Some(aside) = self.aside.get_mut(origin) {
+            aside.entries.remove(&id);
+            if aside.entries.is_empty() {
                 self.aside.remove(origin);
             }
         }

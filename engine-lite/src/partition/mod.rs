@@ -71,6 +71,15 @@ pub enum Refusal {
     Mutation(#[from] MutationError),
 }
 
+/// Entries of one origin that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Aside {
+    /// What was held of the origin before the first of them. Not the version before its id: nothing of the entry can be
+    /// trusted, and whoever claims a write that it lacks takes it from those who have it.
+    behind: Version,
+    entries: BTreeMap<Version, Bytes>,
+}
+
 /// One region's replica of one partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partition {
@@ -89,7 +98,7 @@ pub struct Partition {
     resyncs: BTreeMap<RegionId, ResyncProgress>,
     known: BTreeMap<RegionId, (Incarnation, u64)>,
     vectors: BTreeMap<RegionId, Vector>,
-    aside: BTreeMap<Origin, BTreeMap<Version, Bytes>>,
+    aside: BTreeMap<Origin, Aside>,
     /// What a region knows of its own stocks beside their cells. No other region does.
     sides: BTreeMap<Key, Side>,
     /// In which order this region came to see the entries of its feeds. Every region has an order of its own.
@@ -245,7 +254,7 @@ impl Partition {
             collected: self.collected.clone(),
             settling: self.settling.clone(),
             known: self.known.clone(),
-            aside: self.aside.iter().map(|(o, entries)| (o.clone(), entries.len() as u64)).collect(),
+            aside: self.aside.iter().map(|(o, aside)| (o.clone(), aside.entries.len() as u64)).collect(),
             vector_due: self.vector_due,
             conflicts: self.conflicts,
             inexact: self.inexact,

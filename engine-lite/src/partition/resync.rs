@@ -243,10 +243,10 @@ impl Partition {
             raise(&mut self.collected, &vector);
         }
         let applied = &self.applied;
-        for (origin, entries) in &mut self.aside {
-            entries.retain(|id, _| applied.get(origin).is_none_or(|held| *id > *held));
+        for (origin, aside) in &mut self.aside {
+            aside.entries.retain(|id, _| applied.get(origin).is_none_or(|held| *id > *held));
         }
-        self.aside.retain(|_, entries| !entries.is_empty());
+        self.aside.retain(|_, aside| !aside.entries.is_empty());
         let reached = Cursor { incarnation, number: plan.number, id: plan.id };
         let cursor = self.cursors.entry(region.clone()).or_insert(reached);
         if cursor.incarnation != incarnation || cursor.number < reached.number {

@@ -14,11 +14,12 @@ fn an_entry_set_aside_holds_back_applied_until_it_is_recovered_or_resynced() {
     let torn = batch_with(&slice, at, |number| number != at.number + 1).unwrap();
     let own = a.partition.origin().unwrap();
     let mut resynced = b.clone();
+    let before = b.partition.sync_state().applied[&own];
     for server in [&mut b, &mut resynced] {
         assert!(matches!(server.partition.join(server.history, v(300), MAX_SKEW, &torn), Ok(JoinReply::Applied(_))));
         assert_eq!((server.text(&k), server.text(&l).as_deref()), (None, Some("x")));
         let state = server.partition.sync_state();
-        assert_eq!((state.applied[&own], state.aside[&own]), (Version::from_micros(v(100).as_micros() - 1), 1));
+        assert_eq!((state.applied[&own], state.aside[&own]), (before, 1));
     }
     // After an upgrade.
     let aside = b.partition.aside(&own).remove(0);
@@ -33,6 +34,29 @@ fn an_entry_set_aside_holds_back_applied_until_it_is_recovered_or_resynced() {
     resynced.resync(&mut a);
     assert_eq!(resynced.text(&k).as_deref(), Some("lost on the way"));
     assert!(resynced.partition.sync_state().aside.is_empty());
+}
+
+// An entry that cannot be decoded stood at another id than that of the write it held. With all claimed that came before that id, B
+// held A's 5 by its own word and lacked it: behind a restart of B, which resyncs every link, A gave it up.
+#[test]
+fn an_entry_set_aside_claims_nothing_by_its_id() {
+    let (mut a, mut b, mut c) = three();
+    let k = string("k");
+    a.incr(100, &k, 5);
+    let at = b.cursor(&a).unwrap();
+    let slice = a.partition.log_after(a.history, at.id, 10).unwrap();
+    let mut torn = batch_with(&slice, at, |_| false).unwrap();
+    torn.aside[0].id = torn.aside[0].id.next();
+    (torn.id, torn.applied) = (torn.aside[0].id, torn.aside[0].id);
+    assert!(matches!(b.partition.join(b.history, v(300), MAX_SKEW, &torn), Ok(JoinReply::Applied(_))));
+    let mut b = b.under("restarted");
+    b.open(2, v(301));
+    a.resync(&mut b);
+    b.resync(&mut a);
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    for server in [&a, &b, &c] {
+        assert_eq!(server.text(&k).as_deref(), Some("5"));
+    }
 }
 
 // A relay brought an entry's cells before the link met the entry and could not decode it. Setting it aside would hold

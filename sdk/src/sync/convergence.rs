@@ -52,8 +52,8 @@ pub(crate) async fn missing(islands: &[Islands]) -> Vec<String> {
                 for (origin, count) in &state.aside {
                     out.push(format!(
                         "keyspace {}: {count} log entries of {origin} could not be decoded and are set aside at {to}, partition \
-                         {partition}; a build that can decode them takes them up, or the next write of {} there brings a resync",
-                        island.keyspace, origin.region
+                         {partition}; what they changed comes by a resync when the link starts anew: run `sync` again",
+                        island.keyspace
                     ));
                 }
             }

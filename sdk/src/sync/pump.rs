@@ -131,25 +131,38 @@ impl Pump {
         let there = self.origin.log_after(self.partition, Version::MAX, 1).await?;
         match here.cursors.get(self.origin.region()) {
             Some(cursor) if cursor.incarnation == there.origin.incarnation => {
-                self.retry_set_aside(&there.origin).await?;
-                Ok(*cursor)
+                if self.retry_set_aside(&there.origin).await? {
+                    return Ok(*cursor);
+                }
+                // What they changed comes by a resync, unless that cannot be read either: then the link goes on as it did.
+                match resync(&self.origin, &self.destination, self.partition).await {
+                    Ok(position) => Ok(position),
+                    Err(error) => {
+                        let (from, to) = (self.origin.region(), self.destination.region());
+                        tracing::warn!(%from, %to, partition = self.partition, %error, "entries stay set aside");
+                        Ok(*cursor)
+                    }
+                }
             }
             Some(_) | None => resync(&self.origin, &self.destination, self.partition).await,
         }
     }
 
-    /// Entries that an older build could not decode.
-    async fn retry_set_aside(&self, origin: &Origin) -> Result<(), StoreError> {
+    /// Entries that an older build could not decode. Answers whether none is left.
+    async fn retry_set_aside(&self, origin: &Origin) -> Result<bool, StoreError> {
+        let mut none_is_left = true;
         for entry in self.destination.aside(self.partition, origin).await? {
-            if let Ok(decoded) = codec::decode_entry(origin, entry.id, &entry.bytes) {
-                let delta = match &decoded.body {
-                    Body::Data(delta) => Some(delta),
-                    Body::Vector { .. } => None,
-                };
-                self.destination.recover(self.partition, origin, entry.id, delta).await?;
-            }
+            let Ok(decoded) = codec::decode_entry(origin, entry.id, &entry.bytes) else {
+                none_is_left = false;
+                continue;
+            };
+            let delta = match &decoded.body {
+                Body::Data(delta) => Some(delta),
+                Body::Vector { .. } => None,
+            };
+            self.destination.recover(self.partition, origin, entry.id, delta).await?;
         }
-        Ok(())
+        Ok(none_is_left)
     }
 }
 

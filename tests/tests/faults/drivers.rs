@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use archipelago::testing::{poll, servers::Options};
-use archipelago::{Client, Embedded, PhysicalKeys};
+use archipelago::{Client, Embedded, PhysicalKeys, engine::Kind};
 use archipelago_tests::world::{REGIONS, World, converged, settle};
 
 use crate::{add, shown};
@@ -56,6 +56,42 @@ async fn what_interrupts_a_link_is_told_with_what_is_missing() {
     limit(0).await;
     settle(&idle[0]).await;
     assert_eq!(shown(&idle, "hits").await, [5; 3]);
+}
+
+/// An entry that came to harm in the log: the link tells of it and goes on, and its next start brings what the entry changed.
+#[tokio::test]
+async fn what_an_entry_that_cannot_be_decoded_changed_comes_when_the_link_starts_anew() {
+    let world = World::redis(Options::default()).await;
+    let idle = world.idle_clients().await;
+    settle(&idle[0]).await;
+    add(&idle[0], "hits", 5).await;
+    spoil_the_last_entry(&world, &idle[0], "hits").await;
+    let error = idle[0].sync_until_idle(Duration::from_secs(2)).await.unwrap_err().to_string();
+    assert!(error.contains("could not be decoded") && error.contains("run `sync` again"), "{error}");
+    assert_eq!(shown(&idle, "hits").await, [5, 0, 0]);
+    add(&idle[0], "hits", 1).await;
+    settle(&idle[0]).await;
+    assert_eq!(shown(&idle, "hits").await, [6; 3]);
+}
+
+/// Its id, and its fields.
+type LogEntry = (String, Vec<(String, Vec<u8>)>);
+
+async fn spoil_the_last_entry(world: &World, client: &Client, name: &'static str) {
+    let report = client.keyspace("default").unwrap().inspect(Kind::String, name).await.unwrap();
+    let (_, log) = report.physical.iter().find(|(what, _)| what == "log").unwrap();
+    let server = &world.servers[0];
+    let mut last = redis::cmd("XREVRANGE");
+    last.arg(log).arg("+").arg("-").arg("COUNT").arg(1);
+    let last: Vec<LogEntry> = server.run(&last).await.unwrap();
+    let (id, mut fields) = last.into_iter().next().unwrap();
+    // A format that no build knows yet.
+    fields[0].1[0] = 2;
+    let (milliseconds, sequence) = id.split_once('-').unwrap();
+    let next = format!("{milliseconds}-{}", sequence.parse::<u64>().unwrap() + 1);
+    let _: u64 = server.run(redis::cmd("XDEL").arg(log).arg(&id)).await.unwrap();
+    let mut append = redis::cmd("XADD");
+    let _: String = server.run(append.arg(log).arg(next).arg(&fields[0].0).arg(&fields[0].1)).await.unwrap();
 }
 
 #[tokio::test]

@@ -12,20 +12,16 @@ for i = 12, #ARGV, 2 do
     end
   end
 end
-local entries = redis.call('HKEYS', KEYS[2])
+-- Entries that were set aside, and that the sender held.
+local entries, remain = redis.call('HKEYS', KEYS[2]), {}
 for i = 1, #entries do
   local origin, id = string.match(entries[i], '^(.*) (%d+)$')
   local applied = tonumber(redis.call('HGET', KEYS[1], 'applied:' .. origin) or 0)
-  if tonumber(id) <= applied then
-    redis.call('HDEL', KEYS[2], entries[i])
-    redis.call('HDEL', KEYS[1], 'hold:' .. origin)
-  end
+  if tonumber(id) <= applied then redis.call('HDEL', KEYS[2], entries[i]) else remain[origin] = true end
 end
-entries = redis.call('HKEYS', KEYS[2])
 for i = 1, #entries do
-  local origin, id = string.match(entries[i], '^(.*) (%d+)$')
-  local hold = tonumber(redis.call('HGET', KEYS[1], 'hold:' .. origin) or math.huge)
-  redis.call('HSET', KEYS[1], 'hold:' .. origin, string.format('%.0f', math.min(hold, tonumber(id))))
+  local origin = string.match(entries[i], '^(.*) %d+$')
+  if not remain[origin] then redis.call('HDEL', KEYS[1], 'hold:' .. origin) end
 end
 local cursor = redis.call('HGET', KEYS[1], 'cursor:' .. ARGV[3])
 local incarnation, at = string.match(cursor or '', '^(%x+) (%d+) ')

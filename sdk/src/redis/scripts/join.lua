@@ -19,13 +19,13 @@ end
 note(vector_from(17, seen_end))
 raise_clock(KEYS[4], tonumber(ARGV[10]), tonumber(ARGV[12]))
 local applied = tonumber(ARGV[10])
--- Never past an entry that was set aside: its cells are not held.
+-- No further than before an entry was set aside: its cells are not held, and its id says nothing of which those are.
 local hold = tonumber(meta[4] or math.huge)
 for i = seen_end + 1, aside_end, 2 do
   -- What a resync already brought is not missing.
   if tonumber(ARGV[i]) > known[ARGV[5]] then
     redis.call('HSET', KEYS[6], ARGV[3] .. '/' .. ARGV[4] .. ' ' .. ARGV[i], ARGV[i + 1])
-    hold = math.min(hold, tonumber(ARGV[i]))
+    hold = math.min(hold, known[ARGV[5]] + 1)
   end
 end
 local update = {'cursor:' .. ARGV[3], ARGV[4] .. ' ' .. ARGV[8] .. ' ' .. ARGV[9]}

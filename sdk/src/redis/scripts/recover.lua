@@ -8,15 +8,9 @@ if ARGV[7] ~= '' then
   note({})
 end
 redis.call('HDEL', KEYS[6], ARGV[3] .. ' ' .. ARGV[6])
-local hold = math.huge
 local entries = redis.call('HKEYS', KEYS[6])
 for i = 1, #entries do
-  local origin, id = string.match(entries[i], '^(.*) (%d+)$')
-  if origin == ARGV[3] then hold = math.min(hold, tonumber(id)) end
+  if string.match(entries[i], '^(.*) %d+$') == ARGV[3] then return 1 end
 end
-if hold == math.huge then
-  redis.call('HDEL', KEYS[1], 'hold:' .. ARGV[3])
-else
-  redis.call('HSET', KEYS[1], 'hold:' .. ARGV[3], string.format('%.0f', hold))
-end
+redis.call('HDEL', KEYS[1], 'hold:' .. ARGV[3])
 return 1
