@@ -55,7 +55,7 @@ pub struct Collection {
     pub cells: u64,
     /// Whether the mark has more to take along.
     pub more: bool,
-    /// What keeps the mark waiting; nothing was forgotten then.
+    /// What keeps the mark waiting, or will from now on.
     pub waits: Vec<Wait>,
 }
 
@@ -75,7 +75,8 @@ impl SyncState {
         let Some(mark) = &self.mark else { return Vec::new() };
         let mut waits = Vec::new();
         for member in self.all_members(region, members) {
-            // What has to be settled is settled here: the others held it when the mark was passed.
+            // What has to be settled is settled here. Of the others it is asked no more: whoever ships what it holds of it says
+            // how much that is, and no less will do.
             let needed = mark.seen.iter().filter(|(_, needs)| **needs != Version::MAX || member == *region);
             for (origin, needs) in needed {
                 let holds = self.holds(region, &member, origin);
@@ -103,8 +104,10 @@ impl SyncState {
         let settled = open.filter(|(origin, held)| {
             waits.iter().any(|wait| wait.is_closed && wait.origin == **origin)
                 && !self.aside.contains_key(origin)
-                && self.settling.get(origin).is_some_and(|shipped| others().all(|member| shipped.contains(member)))
-                && others().all(|member| self.holds(region, member, origin) >= **held)
+                && others().all(|member| {
+                    let has_shipped = self.settling.get(origin).is_some_and(|shipped| shipped.contains(member));
+                    has_shipped && self.holds(region, member, origin) >= **held
+                })
         });
         settled.map(|(origin, _)| origin.clone()).collect()
     }

@@ -161,3 +161,19 @@ fn what_was_removed_of_a_sum_is_known_until_no_more_of_it_can_come_back() {
         assert_eq!((server.text(&k), server.cells(&k)), (None, 0));
     }
 }
+
+// The same where there is nobody else: nothing more can come, and nothing waits for those who would have shipped it.
+#[test]
+fn a_region_alone_forgets_the_sums_of_its_own_past() {
+    let mut a = Server::new("a");
+    let k = string("k");
+    a.incr(100, &k, 5);
+    a.history = "restarted";
+    a.open(2, v(101));
+    a.act(102, &k, &DEL);
+    let members = [a.partition.region().clone()];
+    for round in 103..106 {
+        a.partition.collect(a.history, v(round), &members, 1000).unwrap();
+    }
+    assert_eq!((a.cells(&k), a.partition.sync_state().mark), (0, None));
+}

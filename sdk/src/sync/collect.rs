@@ -36,7 +36,7 @@ impl Collector {
     /// Collects for ever, one process at a time where links are driven under leases. Several at once would be safe.
     pub(super) async fn run(self) {
         let members: Vec<RegionId> = self.stores.keys().cloned().collect();
-        let mut waited: BTreeMap<u16, u32> = BTreeMap::new();
+        let mut waited = BTreeMap::new();
         loop {
             tokio::time::sleep(self.every).await;
             for partition in 0..self.store.partitions() {
@@ -53,7 +53,7 @@ impl Collector {
         &self,
         partition: u16,
         members: &[RegionId],
-        waited: &mut BTreeMap<u16, u32>,
+        waited: &mut BTreeMap<u16, Waited>,
     ) -> Result<(), StoreError> {
         if let Drive::Leased { holder, .. } = &self.drive
             && !self.store.take_lease("collect", holder, self.every + defaults::LEASE).await?
@@ -63,14 +63,19 @@ impl Collector {
         loop {
             let done = self.store.collect(partition, members, FIELDS).await?;
             if !done.waits.is_empty() {
-                let rounds = waited.entry(partition).or_insert(0);
-                *rounds += 1;
-                // Less and less often: whoever is away cannot answer, and those who are not have been asked.
-                let is_turn = rounds.is_power_of_two();
-                if *rounds == LONG {
+                let rounds = waited.entry(partition).or_default().count(&done.waits);
+                if rounds == LONG {
                     self.warn(partition, &done.waits);
                 }
-                return if is_turn { self.ask(partition, &done.waits).await } else { Ok(()) };
+                // Less and less often: whoever is away cannot answer, and those who are not have been asked.
+                if rounds.is_power_of_two()
+                    && let Err(error) = self.ask(partition, &done.waits).await
+                {
+                    // The next partition may wait for somebody else.
+                    let region = self.store.region();
+                    tracing::debug!(keyspace = %self.keyspace, %region, partition, %error, "not everybody can be asked");
+                }
+                return Ok(());
             }
             waited.remove(&partition);
             if !done.more {
@@ -82,24 +87,34 @@ impl Collector {
 
     /// Asks for what would end the waits. A peer that holds enough has perhaps not said so, since nothing was written that
     /// would make it speak. And what a closed incarnation left behind has to be shipped by everybody.
+    ///
+    /// Answers the first failure, but asks everybody: one that is away must not keep the others from what they can do.
     async fn ask(&self, partition: u16, waits: &[Wait]) -> Result<(), StoreError> {
         let is_closing = waits.iter().any(|wait| wait.is_closed);
-        for (region, peer) in self.stores.iter().filter(|(region, _)| *region != self.store.region()) {
-            let asked = waits.iter().filter(|wait| wait.member == *region);
-            let asked: Vec<_> = asked.map(|wait| (&wait.origin, wait.needs)).collect();
-            if !asked.is_empty() {
-                let there = peer.sync_state(partition).await?;
-                let own = there.record.map(|record| Origin::new(region.clone(), record.incarnation));
-                let held = |origin: &Origin| there.applied.get(origin).copied().unwrap_or_default();
-                if asked.iter().any(|(origin, needs)| own.as_ref() == Some(*origin) || held(origin) >= *needs) {
-                    peer.republish_vector(partition).await?;
-                }
-            }
+        let mut asked = Ok(());
+        for peer in self.stores.values().filter(|peer| peer.region() != self.store.region()) {
+            asked = asked.and(self.ask_to_speak(partition, waits, peer).await);
             if is_closing {
                 // First what is known here, so that the peer knows what is closed when it ships.
-                resync(&self.store, peer, partition).await?;
-                resync(peer, &self.store, partition).await?;
+                let there = resync(&self.store, peer, partition).await;
+                let back = resync(peer, &self.store, partition).await;
+                asked = asked.and(there.and(back).map(drop));
             }
+        }
+        asked
+    }
+
+    /// Asks a peer that holds what is waited for to say so.
+    async fn ask_to_speak(&self, partition: u16, waits: &[Wait], peer: &Arc<dyn Store>) -> Result<(), StoreError> {
+        let waits: Vec<_> = waits.iter().filter(|wait| wait.member == *peer.region()).collect();
+        if waits.is_empty() {
+            return Ok(());
+        }
+        let there = peer.sync_state(partition).await?;
+        let own = there.record.map(|record| Origin::new(peer.region().clone(), record.incarnation));
+        let held = |origin: &Origin| there.applied.get(origin).copied().unwrap_or_default();
+        if waits.iter().any(|wait| own.as_ref() == Some(&wait.origin) || held(&wait.origin) >= wait.needs) {
+            peer.republish_vector(partition).await?;
         }
         Ok(())
     }
@@ -108,6 +123,26 @@ impl Collector {
         let (keyspace, region) = (&self.keyspace, self.store.region());
         let members: BTreeSet<_> = waits.iter().map(|wait| wait.member.as_str()).collect();
         tracing::warn!(%keyspace, %region, partition, ?members, "dead cells wait to be collected until these regions hold more");
+    }
+}
+
+/// How long a partition has waited for the same.
+#[derive(Debug, Default)]
+struct Waited {
+    rounds: u32,
+    waits: BTreeSet<(RegionId, Origin, Version)>,
+}
+
+impl Waited {
+    /// Counts a round, and begins anew where something else is waited for: behind ten hours for a region that was away, the
+    /// next to be asked would wait as long.
+    fn count(&mut self, waits: &[Wait]) -> u32 {
+        let waits = waits.iter().map(|wait| (wait.member.clone(), wait.origin.clone(), wait.needs)).collect();
+        if waits != self.waits {
+            *self = Self { rounds: 0, waits };
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        self.rounds
     }
 }
 
@@ -201,7 +236,7 @@ mod tests {
             // b has not heard of the removal: asking it changes nothing.
             collector.round(0, &members, &mut waited).await.unwrap();
         }
-        assert_eq!((count(&here, &key).await, waited[&0]), (1, 20));
+        assert_eq!((count(&here, &key).await, waited[&0].rounds), (1, 20));
         let island = Islands {
             keyspace: "default".to_owned(),
             stores: stores.clone(),

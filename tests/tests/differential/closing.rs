@@ -28,7 +28,9 @@ pub async fn history(program: Program, seed: u64) -> usize {
     for round in 0..12 {
         let place = format!("{place}, round {round}");
         for at in 0..3 {
-            let waits = pairs[at].collect(&place).await.waits;
+            let is_alone = rng.one_in(2);
+            let pair = &mut pairs[at];
+            let waits = if is_alone { pair.collect(&place).await } else { pair.collect_twice(&place).await }.waits;
             awaited += waits.iter().filter(|wait| wait.needs == Version::MAX).count();
             if waits.iter().any(|wait| wait.is_closed) {
                 for other in (0..3).filter(|other| *other != at) {

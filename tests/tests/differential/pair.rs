@@ -159,6 +159,18 @@ impl Pair {
         theirs
     }
 
+    /// One step of the collection, in the store by two processes at once.
+    pub async fn collect_twice(&mut self, place: &str) -> Collection {
+        let members = REGIONS.map(|region| region.parse().unwrap());
+        let both = tokio::join!(self.store.collect(0, &members, 10_000), self.store.collect(0, &members, 10_000));
+        let (one, other) = (both.0.unwrap(), both.1.unwrap());
+        let now = self.appended(place).await.unwrap_or_else(|| self.idle_now());
+        let ours = self.partition.collect(&self.record.history, now, &members, 10_000).unwrap();
+        assert_eq!(one.cells + other.cells, ours.cells, "{place}: the cells that two collectors forgot");
+        self.compare(place).await;
+        ours
+    }
+
     pub async fn republish(&mut self, place: &str) {
         self.store.republish_vector(0).await.unwrap();
         let now = self.appended(place).await.expect("a vector entry");

@@ -8,7 +8,9 @@ if mark ~= ARGV[3] then return false end
 mark = tonumber(mark)
 for origin, version in string.gmatch(seen, '([^ ,]+) (%d+)') do
   local present = tonumber(redis.call('HGET', KEYS[1], 'collected:' .. origin) or 0)
-  if tonumber(version) > present then redis.call('HSET', KEYS[1], 'collected:' .. origin, version) end
+  -- What the mark wants settled is collected as settled, and no sooner: another process may have written that it does since
+  -- this one has looked. No region that has not settled it could take a resync from here.
+  if version ~= '9007199254740991' and tonumber(version) > present then redis.call('HSET', KEYS[1], 'collected:' .. origin, version) end
 end
 local forgotten, at = 0, 6
 local unsettled, awaited = {}, {}
