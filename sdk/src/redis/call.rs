@@ -52,7 +52,9 @@ impl CallError {
             "STALE" => Self::Stale,
             "NOSCRIPT" => Self::NoScript,
             // The node is not the primary any more, or is still loading: find out again who is.
-            "READONLY" | "MASTERDOWN" | "LOADING" | "MOVED" | "CLUSTERDOWN" => Self::Server { text, fatal: true },
+            "READONLY" | "MASTERDOWN" | "LOADING" | "MOVED" | "CLUSTERDOWN" => {
+                Self::Server { text: as_of_a_command(text), fatal: true }
+            }
             // Raised inside a script. Before its first write these refuse it, whichever version wraps them how.
             _ if is_raised(&text) && ["READONLY", "MASTERDOWN"].iter().any(|code| text.contains(code)) => {
                 Self::Server { text, fatal: true }
@@ -86,7 +88,7 @@ fn is_raised(text: &str) -> bool {
 
 /// What the command alone would have been told: Redis 7 and Valkey say behind it which line of which script it was.
 fn as_of_a_command(mut text: String) -> String {
-    if let Some(at) = text.find(" script: ")
+    if let Some(at) = text.rfind(" script: ")
         && text.get(at..).is_some_and(is_raised)
     {
         text.truncate(at);

@@ -82,7 +82,8 @@ pub(super) struct Wire {
     broke: Notify,
     /// Commands that were sent and not answered yet.
     under_way: AtomicUsize,
-    /// The last thing it gave was no answer in time.
+    /// The last call on it got no answer, in time or before it was given up: one that hangs would take every call until the
+    /// heartbeat finds it, which also clears this where nothing hangs.
     is_late: AtomicBool,
 }
 
@@ -95,19 +96,32 @@ pub(super) struct Load {
     pub(super) under_way: usize,
 }
 
-/// Commands under way, for as long as this lives.
-struct UnderWay<'w>(&'w AtomicUsize, usize);
+/// Commands under way on a wire, for as long as this lives.
+struct UnderWay<'w> {
+    wire: &'w Wire,
+    commands: usize,
+    /// Whether no answer came; also where nobody waited for it to the end, for a caller's deadline is often the shorter one.
+    is_late: bool,
+}
 
 impl<'w> UnderWay<'w> {
-    fn begin(of: &'w AtomicUsize, commands: usize) -> Self {
-        of.fetch_add(commands, Ordering::Relaxed);
-        Self(of, commands)
+    fn begin(wire: &'w Wire, commands: usize) -> Self {
+        wire.under_way.fetch_add(commands, Ordering::Relaxed);
+        Self { wire, commands, is_late: true }
+    }
+
+    fn end<T>(mut self, answer: &RedisResult<T>) {
+        self.is_late = answer.as_ref().is_err_and(RedisError::is_timeout);
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
+        self.wire.under_way.fetch_sub(self.commands, Ordering::Relaxed);
+        // Written only when it changes: every call reads it.
+        if self.is_late != self.wire.is_late.load(Ordering::Relaxed) {
+            self.wire.is_late.store(self.is_late, Ordering::Relaxed);
+        }
     }
 }
 
@@ -407,9 +421,9 @@ impl Wire {
 
     /// Sends one command.
     pub(super) async fn call(&self, cmd: &Cmd) -> Result<Value, CallError> {
-        let _under_way = UnderWay::begin(&self.under_way, 1);
+        let under_way = UnderWay::begin(self, 1);
         let answer = self.connection.clone().send_packed_command(cmd).await;
-        self.heard(&answer);
+        under_way.end(&answer);
         match answer {
             // What nearly every answer is holds no error inside.
             Ok(value @ (Value::Nil | Value::Int(_) | Value::BulkString(_) | Value::Okay)) => Ok(value),
@@ -430,24 +444,15 @@ impl Wire {
 
     /// Sends commands in order; an error of one is among the answers.
     pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, CallError> {
-        let _under_way = UnderWay::begin(&self.under_way, pipeline.len());
+        let under_way = UnderWay::begin(self, pipeline.len());
         let answers = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await;
-        self.heard(&answers);
+        under_way.end(&answers);
         self.noticed(answers.map_err(|error| CallError::of(&error)))
     }
 
     /// What weighs on it.
     pub(super) fn load(&self) -> Load {
         Load { is_late: self.is_late.load(Ordering::Relaxed), under_way: self.under_way.load(Ordering::Relaxed) }
-    }
-
-    /// Notes whether an answer came in time: one that hangs would take every call until the heartbeat finds it.
-    fn heard<T>(&self, answer: &RedisResult<T>) {
-        let is_late = answer.as_ref().is_err_and(RedisError::is_timeout);
-        // Written only when it changes: every call reads it.
-        if is_late != self.is_late.load(Ordering::Relaxed) {
-            self.is_late.store(is_late, Ordering::Relaxed);
-        }
     }
 
     /// Retires the wire when the answer shows that it is of no more use.
