@@ -299,7 +299,8 @@ impl Builder {
         }
         if !regions.is_empty() && missing.len() == regions.len() {
             let why: Vec<String> = missing.iter().map(|(_, error)| error.message().to_owned()).collect();
-            return Err(Error::new(ErrorKind::Unavailable, format!("no region can be reached: {}", why.join("; "))));
+            let asked = if self.local_only { "the region cannot be reached" } else { "no region can be reached" };
+            return Err(Error::new(ErrorKind::Unavailable, format!("{asked}: {}", why.join("; "))));
         }
         for (region, error) in &missing {
             tracing::warn!(%region, %error, "started without a region");

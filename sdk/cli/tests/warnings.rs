@@ -78,7 +78,7 @@ async fn a_missing_password_is_named_as_what_is_missing() {
     let stage = Stage::with("maxmemory", "0").await;
     let _: () = stage.server.run(redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("secret")).await.unwrap();
     let (printed, told) = stage.said(&["GET", "k"]).await;
-    let expected = "archipelago: no region can be reached: region a asks for a password, and none is configured for user \
+    let expected = "archipelago: the region cannot be reached: region a asks for a password, and none is configured for user \
                     default (nothing was done)\n";
     assert_eq!((printed.as_str(), told.as_str()), ("", expected));
 }

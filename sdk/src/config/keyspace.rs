@@ -19,7 +19,7 @@ pub struct KeyspaceConfig {
     /// On which plane it lives.
     pub mode: Mode,
     /// Partitions, 1 to 1024; default 16. Fixed when the keyspace is created; a client that says otherwise is refused.
-    #[serde(default = "default_partitions")]
+    #[serde(default = "default_partitions", deserialize_with = "partitions")]
     pub partitions: u16,
     /// How the region's history is checked; default `exact`.
     #[serde(default)]
@@ -173,6 +173,12 @@ impl KeyspaceConfig {
         }
         Ok(())
     }
+}
+
+/// What is beyond the type's own range is told what it may be, as what is beyond ours.
+fn partitions<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let found = i64::deserialize(deserializer)?;
+    u16::try_from(found).map_err(|_| serde::de::Error::custom(format!("partitions: expected 1 to 1024, found {found}")))
 }
 
 const fn default_partitions() -> u16 {

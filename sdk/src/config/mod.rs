@@ -262,6 +262,11 @@ mod tests {
         assert!(message.contains("regions.eu.url") && message.contains("redis://"), "{message}");
         let message = refusal("local = \"mars\"\n[regions.eu]\nurl = \"redis://h:1\"\n");
         assert!(message.contains("mars") && message.contains("eu"), "{message}");
+        for partitions in ["0", "1025", "-1", "999999999"] {
+            let keyspace = format!("[keyspaces.k]\nmode = \"active-active\"\npartitions = {partitions}\n");
+            let message = refusal(&format!("[regions.eu]\nurl = \"redis://h:1\"\n{keyspace}"));
+            assert!(message.contains(&format!("partitions: expected 1 to 1024, found {partitions}")), "{message}");
+        }
         assert!(refusal("").contains("no regions"));
     }
 

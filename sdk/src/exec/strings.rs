@@ -92,6 +92,10 @@ pub(super) async fn getrange(call: Call<'_>) -> Answer {
         Reply::Bytes(value) => value,
         Reply::Int(_) | Reply::Array(_) => return Err(unexpected()),
     };
+    if start < 0 && end < 0 && start > end {
+        // Both before the value's begin would be its first byte otherwise, as any other end before it is.
+        return Ok(ExecReply::Bytes(Bytes::new()));
+    }
     let (skip, take) = window(start, end.max(-(value.len() as i64)), value.len());
     Ok(ExecReply::Bytes(value.slice(skip.min(value.len())..(skip + take).min(value.len()))))
 }
