@@ -208,6 +208,23 @@ mod tests {
         store.inspect(key).await.unwrap().state.map_or(0, |state| state.fields.len())
     }
 
+    #[test]
+    fn whoever_else_is_waited_for_is_asked_at_once() {
+        let wait = |micros| Wait {
+            member: "a".parse().unwrap(),
+            origin: "b/0000000000000001".parse().unwrap(),
+            needs: Version::from_micros(micros),
+            holds: Version::ZERO,
+            is_closed: true,
+        };
+        let mut waited = Waited::default();
+        for round in 1..=8192 {
+            assert_eq!(waited.count(&[wait(7)]), round);
+        }
+        assert_eq!((waited.count(&[wait(8)]), waited.count(&[wait(8)])), (1, 2));
+        assert_eq!(waited.count(&[wait(8), wait(9)]), 1);
+    }
+
     #[tokio::test]
     async fn a_region_that_is_away_holds_the_collection_until_it_is_back() {
         let regions = Embedded::builder().region("a").region("b").partitions(1).manual_clock(SystemTime::now()).build();
