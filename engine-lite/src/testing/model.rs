@@ -123,10 +123,13 @@ impl Model {
         claimed.map(|(id, _)| id).filter(|id| !held.contains(id)).collect()
     }
 
-    /// Whether an operation says nothing beside those held: one of them hides it.
+    /// Whether an operation would change nothing beside those held: one of them hides it, and all that it hides itself.
     #[must_use]
-    pub fn is_hidden(&self, id: OperationId, held: &BTreeSet<OperationId>) -> bool {
-        held.iter().filter_map(|by| self.operations.get(*by)).any(|by| by.hides.contains(&id))
+    pub fn says_nothing_beside(&self, id: OperationId, held: &BTreeSet<OperationId>) -> bool {
+        let is_hidden =
+            |id: &OperationId| held.iter().filter_map(|by| self.operations.get(*by)).any(|by| by.hides.contains(id));
+        let hides = self.operations.get(id).into_iter().flat_map(|operation| &operation.hides);
+        is_hidden(&id) && hides.filter(|hidden| held.contains(hidden)).all(is_hidden)
     }
 
     /// What is left of an operation on this key that came back too late: it hides what it hid, and says nothing itself.

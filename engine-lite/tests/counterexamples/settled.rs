@@ -3,6 +3,16 @@
 use super::*;
 use archipelago_engine::{Registers, StockChange, StockOutcome};
 
+/// Everybody has B's -2; its +5 in the same sum B alone has. And B as it was before that.
+fn a_sum_that_goes_on(k: &Key) -> (Server, Server, Server, Server) {
+    let (mut a, mut b, mut c) = three();
+    b.incr(100, k, -2);
+    exchange(&mut [&mut a, &mut b, &mut c]);
+    let before = b.clone();
+    b.incr(101, k, 5);
+    (a, b, c, before)
+}
+
 /// B writes on after `before`, and A hears that it did but not what. B goes back to `before`, something dies that waits for
 /// what was lost, and B's incarnation is settled in every region. Then the backup of what B wrote is restored.
 fn restored_too_late(a: &mut Server, b: Server, c: &mut Server, before: &Server) -> Server {
@@ -31,12 +41,8 @@ fn restored_too_late(a: &mut Server, b: Server, c: &mut Server, before: &Server)
 // that sum would retract the -2 with it, in every region.
 #[test]
 fn a_sum_that_grew_and_came_back_too_late_takes_nothing_of_what_everybody_holds() {
-    let (mut a, mut b, mut c) = three();
     let k = string("k");
-    b.incr(100, &k, -2);
-    exchange(&mut [&mut a, &mut b, &mut c]);
-    let before = b.clone();
-    b.incr(101, &k, 5);
+    let (mut a, b, mut c, before) = a_sum_that_goes_on(&k);
     let mut b = restored_too_late(&mut a, b, &mut c, &before);
     assert_eq!((a.text(&k).as_deref(), b.text(&k).as_deref()), (Some("-2"), Some("3")));
     exchange(&mut [&mut a, &mut b, &mut c]);
@@ -52,12 +58,8 @@ fn a_sum_that_grew_and_came_back_too_late_takes_nothing_of_what_everybody_holds(
 // The same sum, where everybody else has seen the -2 removed: then nothing of it comes back.
 #[test]
 fn a_sum_that_everybody_removed_stays_removed_when_more_of_it_comes_back_too_late() {
-    let (mut a, mut b, mut c) = three();
     let k = string("k");
-    b.incr(100, &k, -2);
-    exchange(&mut [&mut a, &mut b, &mut c]);
-    let before = b.clone();
-    b.incr(101, &k, 5);
+    let (mut a, b, mut c, before) = a_sum_that_goes_on(&k);
     c.act(102, &k, &DEL);
     let mut b = restored_too_late(&mut a, b, &mut c, &before);
     assert_eq!(b.text(&k).as_deref(), Some("3"));
@@ -125,13 +127,8 @@ fn a_union_that_came_back_too_late_is_taken_with_what_it_overwrote() {
 // holds all that was met, so that the removed sum was forgotten; then the backup came back with 3, where 5 were never removed.
 #[test]
 fn what_was_removed_of_a_sum_is_known_until_no_more_of_it_can_come_back() {
-    let (mut a, mut b, mut c) = three();
     let k = string("k");
-    b.incr(100, &k, -2);
-    exchange(&mut [&mut a, &mut b, &mut c]);
-    let before = b.clone();
-    b.incr(101, &k, 5);
-    let backup = b;
+    let (mut a, backup, mut c, before) = a_sum_that_goes_on(&k);
     let mut b = before.under("went back");
     b.open(2, v(102));
     exchange(&mut [&mut a, &mut b, &mut c]);

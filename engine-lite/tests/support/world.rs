@@ -223,8 +223,8 @@ impl World {
         let mut in_vain = self.model.claimed_in_vain(&claims, &site.held);
         if self.torn {
             // Its entry was set aside where a later one, which hides it, was not: a cell that holds the one holds both, and is
-            // not shipped again for the sake of a name.
-            in_vain.retain(|id| !self.model.is_hidden(*id, &site.held));
+            // not shipped again for the sake of a name. What it overwrote has to be hidden by others, then.
+            in_vain.retain(|id| !self.model.says_nothing_beside(*id, &site.held));
         }
         assert!(in_vain.is_empty(), "region {i} claims operations {in_vain:?} and does not hold them");
         for key in all_keys().filter(|_| !self.torn) {
